@@ -1,0 +1,69 @@
+# The baseline made small: Mask R-CNN with a ResNet-18 on the embedded data set of shapes, from
+# random weights, in a few minutes on two CPU cores. `tools/make_shapes.py` writes the data.
+_base_ = './baseline.py'
+
+channels = 64  # of the FPN and the heads, where the baseline has 256
+classes = ('circle', 'square', 'triangle', 'star', 'cross', 'ring')
+# RoIAlign is the largest part of a step on a CPU; one sample a bin is enough for objects this small.
+roi_layer = dict(sampling_ratio=1)
+
+# Images are 128 pixels wide and objects 10 to 80: half of mmdet's anchor sizes, 16 pixels on the
+# finest level. Numbers of proposals and RoIs suit the 2 to 6 objects of an image.
+model = dict(
+    backbone=dict(depth=18, frozen_stages=-1, norm_eval=False, init_cfg=None),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=channels),
+    rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=channels, roi_layer=roi_layer),
+        bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=len(classes)),
+        mask_roi_extractor=dict(out_channels=channels, roi_layer=roi_layer),
+        mask_head=dict(num_convs=2, in_channels=channels, conv_out_channels=channels, num_classes=len(classes)),
+    ),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)), rpn_proposal=dict(nms_pre=200, max_per_img=64), rcnn=dict(sampler=dict(num=32))
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=64)),
+)
+
+scale = (128, 128)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+data_root = 'data/shapes/'
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
+loader = dict(batch_size=8, num_workers=1)
+train_dataloader = dict(**loader, dataset=dict(**dataset, pipeline=train_pipeline))
+val_dataloader = dict(**loader, dataset=dict(**dataset, pipeline=test_pipeline))
+test_dataloader = dict(**loader, dataset=dict(**dataset, pipeline=test_pipeline))
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
+test_evaluator = dict(ann_file=data_root + 'annotations/instances_test.json')
+
+# Random weights learn faster with AdamW than with SGD. 640 images, 8 a batch, are 80 iterations an
+# epoch; 6 epochs are where mask AP50 on the val part has passed 0.5 with a margin.
+max_epochs = 6
+train_cfg = dict(max_epochs=max_epochs, val_interval=2)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=1e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        convert_to_iter_based=True,
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        eta_min=1e-5,
+    ),
+]
+auto_scale_lr = dict(base_batch_size=8)
+custom_hooks = [dict(type='EpochLossHook'), dict(type='FeatureMapHook', interval=160, images=2)]

@@ -1,0 +1,174 @@
+"""Changes to an mmdet config that the command lines offer as options."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+
+from .data import class_names, find_split, read_coco
+from .errors import InputError
+
+
+def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and merge ``--cfg-options`` into it.
+
+    Raises:
+        InputError: The file is not there, is no config, or an option does not fit it.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'config {path} is not a file')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise InputError(f'--cfg-options do not fit {path}: {error}') from error
+    return cfg
+
+
+def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset."""
+    if 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from innermost_datasets(inner)
+    elif 'dataset' in dataset:
+        yield from innermost_datasets(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def evaluators(cfg: Config, part: str) -> list[dict[str, Any]]:
+    """Give the evaluators of a part, val or test, that read an annotation file."""
+    evaluator = cfg.get(f'{part}_evaluator') or []
+    return [one for one in (evaluator if isinstance(evaluator, list) else [evaluator]) if 'ann_file' in one]
+
+
+def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -> None:
+    """Redirect every data loader and evaluator to a folder in COCO layout, in place.
+
+    Without ``data_root`` the config's own paths stand where they lead to
+    files; else its ``data_root`` is looked through for the other layouts that
+    :func:`~fnoise_mmdet.data.find_split` knows.
+
+    When the data set lacks a class of the config, the config takes over the
+    data set's classes, number of classes of the heads included.
+
+    Args:
+        cfg: Config to change.
+        data_root: Folder of the data set, or None.
+        required: The parts that must be there; another one that is not keeps its loader.
+
+    Raises:
+        InputError: The folder, or a required part of it, is not there, or the
+            config joins several data sets in one loader.
+    """
+    if data_root is None:
+        if 'data_root' not in cfg or all(
+            (Path(dataset.get('data_root', '')) / dataset.get('ann_file', '')).is_file()
+            for part in required
+            for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
+        ):
+            return
+        data_root = cfg.data_root
+    root = Path(data_root)
+    if not root.is_dir():
+        raise InputError(
+            f'data root {root} is not a folder: make it with tools/coco_sample.py (a sample of COCO) or '
+            'tools/make_shapes.py (the embedded data set), or name another one with --data-root'
+        )
+    cfg.data_root = str(root)
+    classes: tuple[str, ...] | None = None
+    for part in ('train', 'val', 'test'):
+        if not cfg.get(f'{part}_dataloader'):
+            continue
+        try:
+            split = find_split(root, part)
+        except InputError:
+            if part in required:
+                raise
+            continue
+        datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
+        if len(datasets) > 1:
+            raise InputError(
+                f'{part}_dataloader joins {len(datasets)} data sets, which --data-root cannot redirect to one folder: '
+                'set their paths in the config'
+            )
+        datasets[0].update(data_root=str(root), ann_file=split.ann_file, data_prefix=dict(img=split.image_folder))
+        for evaluator in evaluators(cfg, part):
+            evaluator['ann_file'] = str(root / split.ann_file)
+        if part in required:
+            names = class_names(read_coco(root / split.ann_file))
+            if classes is not None and names != classes:
+                raise InputError(f'the {part} annotations of {root} have other categories than those of {required[0]}')
+            classes = names
+    if classes is not None:
+        _use_classes(cfg, classes)
+
+
+def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
+    """Give the class names that a data set's config asks for."""
+    names = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset['type']).METAINFO.get('classes', ())
+    return tuple(names)
+
+
+def _use_classes(cfg: Config, names: tuple[str, ...]) -> None:
+    """Take over the classes of a data set, unless it has all of the config's, in the same order."""
+    datasets = [
+        dataset
+        for part in ('train', 'val', 'test')
+        if cfg.get(f'{part}_dataloader')
+        for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
+    ]
+    wanted = config_classes(datasets[0])
+    if wanted == tuple(name for name in names if name in wanted):
+        return
+    print(f'classes: the {len(names)} of the data set ({", ".join(names[:5])}{", ..." if len(names) > 5 else ""})')
+    for dataset in datasets:
+        dataset['metainfo'] = dict(classes=names)
+    for module in _dicts(cfg.model):
+        if 'num_classes' in module:
+            module['num_classes'] = len(names)
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    """Walk through every dict of a nested config."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, dict | list | tuple):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _dicts(child)
+
+
+def pretrained_checkpoints(cfg: Config) -> list[str]:
+    """Give the checkpoints that building the model will load."""
+    return [node['checkpoint'] for node in _dicts(cfg.model) if node.get('type') == 'Pretrained']
+
+
+def train_from_scratch(cfg: Config) -> None:
+    """Make the backbone train from random weights, in place.
+
+    No checkpoint is fetched, no stage is frozen, and batch norm is trained:
+    frozen random stages, or statistics that were never estimated, would spoil
+    the training.
+
+    Raises:
+        InputError: The model has no backbone.
+    """
+    if 'backbone' not in cfg.model:
+        raise InputError(f'--from-scratch needs a model with a backbone, but {cfg.model.get("type")} has none')
+    backbone = cfg.model.backbone
+    settings = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)
+    known = {
+        name
+        for ancestor in MODELS.get(backbone.type).__mro__
+        for name in inspect.signature(ancestor.__init__).parameters
+    }
+    backbone.update({name: value for name, value in settings.items() if name in known})
+    if 'norm_cfg' in backbone:
+        backbone.norm_cfg.requires_grad = True
+    cfg.load_from = None

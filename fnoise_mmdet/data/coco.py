@@ -1,0 +1,117 @@
+"""Finding and checking data sets in COCO format."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+
+# What each kind of record must have for a detector to be trained or evaluated on it.
+REQUIRED_KEYS = {
+    'images': ('id', 'file_name', 'width', 'height'),
+    'annotations': ('image_id', 'category_id', 'bbox'),
+    'categories': ('id', 'name'),
+}
+
+
+class Split(NamedTuple):
+    """One part of a data set, as paths relative to its root."""
+
+    ann_file: str
+    image_folder: str
+
+
+def find_split(root: Path, split: str) -> Split:
+    """Find a part of a data set in COCO layout.
+
+    The annotations are ``annotations/instances_{split}.json`` or
+    ``annotations/instances_{split}2017.json``, the images are in ``{split}/``,
+    ``{split}2017/`` or ``images/``. COCO keeps the annotations of its test
+    part to itself, so where there is no test part, val stands for it.
+
+    Args:
+        root: Folder of the data set.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+
+    Raises:
+        InputError: The folder, the annotations or the images are not there.
+    """
+    if not root.is_dir():
+        raise InputError(f'data root {root} is not a folder')
+    ann_files = [f'annotations/instances_{split}{year}.json' for year in ('', '2017')]
+    folders = [f'{split}/', f'{split}2017/', 'images/']
+    ann_file = next((name for name in ann_files if (root / name).is_file()), None)
+    if ann_file is None:
+        if split == 'test':
+            return find_split(root, 'val')
+        raise InputError(f'data root {root} has no {split} annotations: neither {" nor ".join(ann_files)} is there')
+    folder = next((name for name in folders if (root / name).is_dir()), None)
+    if folder is None:
+        raise InputError(f'data root {root} has no {split} images: none of the folders {", ".join(folders)} is there')
+    return Split(ann_file, folder)
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """Read an annotation file in COCO's instance format.
+
+    Args:
+        path: The JSON file.
+
+    Returns:
+        Its content: ``images``, ``annotations``, ``categories`` and what else
+        the file holds.
+
+    Raises:
+        InputError: The file is not there, is not JSON, or lacks what COCO's
+            format asks for.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise InputError(f'annotation file {path} is not there') from None
+    except (OSError, ValueError) as error:
+        raise InputError(f'annotation file {path} cannot be read as JSON: {error}') from None
+    if not isinstance(content, dict):
+        raise InputError(
+            f'annotation file {path} is not in COCO format: '
+            f'its content must be an object with {", ".join(REQUIRED_KEYS)}, but is a {type(content).__name__}'
+        )
+    for name, keys in REQUIRED_KEYS.items():
+        records = content.get(name)
+        if not isinstance(records, list):
+            raise InputError(f'annotation file {path} is not in COCO format: it has no list {name!r}')
+        for index, record in enumerate(records):
+            missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+            if missing:
+                raise InputError(
+                    f'annotation file {path} is not in COCO format: {name}[{index}] has no {", ".join(missing)}'
+                )
+    return content
+
+
+def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
+    """Give the categories' names in the file's order, which is the order of mmdet's labels."""
+    return tuple(category['name'] for category in coco['categories'])
+
+
+def missing_images(coco: dict[str, Any], folder: Path) -> list[str]:
+    """Give the file names of ``images`` that are not in ``folder``."""
+    present: dict[Path, set[str]] = {}  # one listing a folder: a look-up a file is slow on network disks
+    missing = []
+    for image in coco['images']:
+        path = folder / image['file_name']
+        if path.parent not in present:
+            present[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+        if path.name not in present[path.parent]:
+            missing.append(image['file_name'])
+    return missing
+
+
+def check_images(coco: dict[str, Any], folder: Path) -> None:
+    """Raise InputError when an image of the annotations is not in ``folder``."""
+    missing = missing_images(coco, folder)
+    if missing:
+        raise InputError(
+            f'{len(missing)} of {len(coco["images"])} images are missing in {folder}, the first one is {missing[0]}'
+        )

@@ -1,0 +1,220 @@
+"""The embedded data set: textured images of overlapping shapes, with masks.
+
+It exists so that training, evaluation and pictures can be seen to work within
+minutes on any machine, with nothing to download. Objects differ from each
+other by outline alone: colour, size, rotation and texture are drawn from the
+same distributions for every class.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from .files import staged_folder, write_json
+
+Array = np.ndarray
+
+
+def _polygon(radii: Iterable[float]) -> Callable[[Array, Array], Array]:
+    """Make the inside test of a polygon given by its corners' distances from the centre.
+
+    The corners stand at equal angles, the first one on top.
+    """
+    radii = np.array(tuple(radii))
+    angles = np.arange(len(radii)) * 2 * np.pi / len(radii) - np.pi / 2
+    corners = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+
+    def inside(x: Array, y: Array) -> Array:
+        # Even-odd rule: count the edges that a ray to the right crosses.
+        result = np.zeros(x.shape, dtype=bool)
+        for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
+            if y0 == y1:
+                continue
+            crosses = (y0 > y) != (y1 > y)
+            result ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+        return result
+
+    return inside
+
+
+def _circle(x: Array, y: Array) -> Array:
+    return x**2 + y**2 < 0.8
+
+
+def _ring(x: Array, y: Array) -> Array:
+    radius = x**2 + y**2
+    return (radius > 0.25) & (radius < 0.95)
+
+
+def _cross(x: Array, y: Array) -> Array:
+    x, y = np.abs(x), np.abs(y)
+    return (np.maximum(x, y) < 0.9) & (np.minimum(x, y) < 0.3)
+
+
+# Class name -> inside test over coordinates in which the object fills [-1, 1].
+SHAPES: dict[str, Callable[[Array, Array], Array]] = {
+    'circle': _circle,
+    'square': _polygon([1.0] * 4),
+    'triangle': _polygon([1.0] * 3),
+    'star': _polygon([1.0, 0.42] * 5),
+    'cross': _cross,
+    'ring': _ring,
+}
+CLASSES = tuple(SHAPES)
+
+# An object of which less is visible is not annotated, and not drawn either:
+# an unlabelled but visible object would teach the detector that it is background.
+MIN_VISIBLE = 0.35
+MIN_AREA = 40  # pixels
+OBJECTS = (2, 6)  # an image, both ends included
+RADIUS = (0.08, 0.3)  # of the image's side
+
+
+def _texture(rng: np.random.Generator, size: int, contrast: float) -> Array:
+    """Draw a zero-mean pattern of shape (size, size): stripes, checks, blobs or grain."""
+    y, x = np.mgrid[:size, :size] / size
+    kind = rng.integers(4)
+    angle = rng.uniform(0, np.pi)
+    frequency = rng.uniform(3, 12)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    if kind == 0:
+        pattern = np.sin(2 * np.pi * frequency * along)
+    elif kind == 1:
+        pattern = np.sign(np.sin(2 * np.pi * frequency * along) * np.sin(2 * np.pi * frequency * across))
+    elif kind == 2:
+        coarse = rng.normal(size=(int(frequency),) * 2).astype(np.float32)
+        pattern = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    else:
+        pattern = rng.normal(size=(size, size))
+    return contrast * pattern
+
+
+def _background(rng: np.random.Generator, size: int) -> Array:
+    """Draw a textured background of muted colours, float (size, size, 3) in 0..255."""
+    y, x = np.mgrid[:size, :size] / size
+    start, end = rng.uniform(40, 200) + rng.uniform(-25, 25, size=(2, 3))
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = 0.5 + 0.5 * (np.cos(angle) * (2 * x - 1) + np.sin(angle) * (2 * y - 1)) / np.sqrt(2)
+    image = start + ramp[..., None] * (end - start)
+    return image + _texture(rng, size, rng.uniform(4, 18))[..., None]
+
+
+def _colour(rng: np.random.Generator) -> Array:
+    """Draw a vivid colour, shape (3,): one channel high, one low, one anywhere."""
+    return rng.permutation([rng.uniform(200, 255), rng.uniform(0, 60), rng.uniform(0, 255)])
+
+
+def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[int, Array]]]:
+    """Draw one image and the visible part of each of its objects.
+
+    Args:
+        rng: Source of every random choice.
+        size: Height and width in pixels.
+
+    Returns:
+        The image, uint8 (size, size, 3) in RGB, and for each object its class
+        index and its visible mask, bool (size, size).
+    """
+    y, x = np.mgrid[:size, :size] + 0.5
+    objects: list[tuple[int, Array, Array]] = []  # class, full mask, visible mask
+    for _ in range(rng.integers(OBJECTS[0], OBJECTS[1] + 1)):
+        label = int(rng.integers(len(CLASSES)))
+        # Uniform in the logarithm: small objects are as frequent as large ones.
+        radius = size * np.exp(rng.uniform(*np.log(RADIUS)))
+        centre_x, centre_y = rng.uniform(0.6 * radius, size - 0.6 * radius, size=2)
+        angle = rng.uniform(0, 2 * np.pi)
+        u, v = (x - centre_x) / radius, (y - centre_y) / radius
+        mask = SHAPES[CLASSES[label]](u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle))
+        if mask.sum() < MIN_AREA:
+            continue
+        below = [(other, full, visible & ~mask) for other, full, visible in objects]
+        if all(visible.sum() >= max(MIN_AREA, MIN_VISIBLE * full.sum()) for _, full, visible in below):
+            objects = [*below, (label, mask, mask)]
+
+    image = _background(rng, size)
+    for _, full, _ in objects:
+        paint = _colour(rng) + _texture(rng, size, rng.uniform(0, 25))[..., None]
+        # A soft edge, as a lens would give, half a pixel wide on either side.
+        alpha = cv2.GaussianBlur(full.astype(np.float32), (3, 3), 0.5)[..., None]
+        image = image * (1 - alpha) + paint * alpha
+    image += rng.normal(scale=4, size=image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8), [(label, visible) for label, _, visible in objects]
+
+
+def _annotate(objects: list[tuple[int, Array]], image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """Write the objects of one image as COCO annotations."""
+    annotations = []
+    for offset, (label, mask) in enumerate(objects):
+        rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        annotations.append(
+            dict(
+                id=first_id + offset,
+                image_id=image_id,
+                category_id=label + 1,
+                bbox=[float(v) for v in coco_mask.toBbox(rle)],
+                area=int(coco_mask.area(rle)),
+                segmentation=dict(size=rle['size'], counts=rle['counts'].decode('ascii')),
+                iscrowd=0,
+            )
+        )
+    return annotations
+
+
+def make_shapes(
+    out: Path,
+    num_train: int,
+    num_val: int,
+    num_test: int,
+    size: int = 128,
+    seed: int = 0,
+    progress: Callable[[Iterable[int], str], Iterable[int]] = lambda items, _: items,
+) -> None:
+    """Write the data set in COCO layout: ``annotations/instances_{split}.json`` and ``{split}/``.
+
+    The same arguments give the same pixels and annotations; an image depends
+    on the seed, its split and its place in it alone, so a larger set begins
+    with the images of a smaller one.
+
+    Args:
+        out: Folder to make. It appears whole or not at all.
+        num_train: Number of training images. So ``num_val`` and ``num_test``.
+        size: Height and width of the images in pixels.
+        seed: Seed of every random choice.
+        progress: Wraps the loop over a split's images, with a label to show.
+
+    Raises:
+        InputError: ``out`` exists already.
+        ValueError: A number is out of range.
+    """
+    counts = dict(train=num_train, val=num_val, test=num_test)
+    for split, count in counts.items():
+        if count < 1:
+            raise ValueError(f'num_{split} must be >= 1, but got {count}')
+    if size < 64:
+        raise ValueError(f'size must be >= 64 pixels, but got {size}')
+    categories = [dict(id=i + 1, name=name, supercategory='shape') for i, name in enumerate(CLASSES)]
+    with staged_folder(out) as folder:
+        for part, (split, count) in enumerate(counts.items()):
+            (folder / split).mkdir()
+            images: list[dict[str, Any]] = []
+            annotations: list[dict[str, Any]] = []
+            for index in progress(range(count), f'{split} images'):
+                image, objects = draw_image(np.random.default_rng([seed, part, index]), size)
+                name = f'{index + 1:06d}.png'
+                cv2.imwrite(str(folder / split / name), image[..., ::-1])
+                images.append(dict(id=index + 1, file_name=name, width=size, height=size))
+                annotations += _annotate(objects, index + 1, len(annotations) + 1)
+            write_json(
+                folder / 'annotations' / f'instances_{split}.json',
+                dict(
+                    info=dict(description='fnoise_mmdet shapes', seed=seed),
+                    images=images,
+                    annotations=annotations,
+                    categories=categories,
+                ),
+            )

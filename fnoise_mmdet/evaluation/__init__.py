@@ -1,0 +1,5 @@
+"""Metrics."""
+
+from .coco_metric import CompleteCocoMetric
+
+__all__ = ['CompleteCocoMetric']

@@ -1,0 +1,169 @@
+"""Checks of a config before anything is built or written."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.utils import digit_version
+
+from .config import config_classes, evaluators, innermost_datasets, pretrained_checkpoints
+from .data import check_images, class_names, read_coco
+from .errors import InputError
+
+DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
+
+
+def check_data(cfg: Config, parts: Sequence[str]) -> None:
+    """Check annotations, images and classes of the given parts.
+
+    Raises:
+        InputError: An annotation file is not there or not in COCO format, an
+            image is not on disk, or no class of the config is in the data.
+    """
+    for part in parts:
+        for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset):
+            root = Path(dataset.get('data_root') or '')
+            ann_file = root / dataset['ann_file']
+            coco = read_coco(ann_file)
+            check_images(coco, root / dataset.get('data_prefix', {}).get('img', ''))
+            wanted, names = config_classes(dataset), class_names(coco)
+            if not set(wanted) & set(names):
+                raise InputError(
+                    f"{ann_file} has none of the config's classes ({', '.join(wanted[:5])}...), but {', '.join(names)}"
+                )
+        for evaluator in evaluators(cfg, part):
+            if not Path(evaluator['ann_file']).is_file():
+                raise InputError(f'annotation file {evaluator["ann_file"]} of {part}_evaluator is not there')
+
+
+def check_noise(cfg: Config) -> None:
+    """Check the settings of F-Noise by building its neck.
+
+    Raises:
+        InputError: A setting is unknown or out of range.
+    """
+    neck = cfg.model.get('neck')
+    for one in neck if isinstance(neck, list) else [neck]:
+        if one and one.get('type') == 'FNoiseNeck':
+            init_default_scope('mmdet')
+            try:
+                MODELS.build(one)
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f'model.neck: {error}') from error
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Check that pre-trained weights can be had: a local file, torch's download cache, or the network.
+
+    Raises:
+        InputError: A checkpoint can be neither read nor downloaded.
+    """
+    ways_on = (
+        'name a local file with --cfg-options model.backbone.init_cfg.checkpoint=FILE, '
+        'or train from random weights with --from-scratch'
+    )
+    for checkpoint in pretrained_checkpoints(cfg):
+        if checkpoint.startswith(('http://', 'https://')):
+            cached = Path(torch.hub.get_dir()) / 'checkpoints' / checkpoint.rsplit('/', 1)[-1]
+            if cached.is_file():
+                continue
+            try:
+                request = urllib.request.Request(checkpoint, method='HEAD')
+                urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT).close()
+            except (urllib.error.URLError, OSError) as error:
+                reason = getattr(error, 'reason', error)
+                raise InputError(
+                    f'pre-trained weights {checkpoint} cannot be downloaded ({reason}): {ways_on}'
+                ) from None
+        elif '://' not in checkpoint and not Path(checkpoint).is_file():
+            raise InputError(f'pre-trained weights {checkpoint} are not a file: {ways_on}')
+
+
+def check_device(cfg: Config) -> None:
+    """Check that what needs a GPU has one.
+
+    Raises:
+        InputError: Mixed precision or a distributed launcher without a GPU.
+    """
+    if torch.cuda.is_available():
+        return
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
+        raise InputError('mixed precision (--amp) needs a GPU, and torch sees none here: leave it out')
+    if cfg.get('launcher', 'none') != 'none':
+        raise InputError(f'--launcher {cfg.launcher} needs a GPU a process, and torch sees none here: leave it out')
+
+
+def check_work_dir(cfg: Config) -> None:
+    """Check that a training does not overwrite the checkpoints of another, and can resume what it should.
+
+    Raises:
+        InputError: The work dir holds checkpoints and the config does not resume,
+            or the checkpoint to resume from cannot be read.
+    """
+    work_dir = Path(cfg.work_dir)
+    if not cfg.get('resume'):
+        if (work_dir / 'last_checkpoint').is_file():
+            raise InputError(
+                f'work dir {work_dir} holds the checkpoints of a run already: continue it with --resume, '
+                'or name another one with --work-dir'
+            )
+        return
+    if cfg.load_from and '://' not in cfg.load_from and not Path(cfg.load_from).is_file():
+        raise InputError(f'checkpoint {cfg.load_from} to resume from is not a file')
+    if digit_version(torch.__version__) >= digit_version('2.6') and digit_version(mmengine.__version__) < digit_version(
+        '0.10.8'
+    ):
+        raise InputError(
+            f'mmengine {mmengine.__version__} cannot resume with torch {torch.__version__}: '
+            'install torch < 2.6, or the maintained distribution of requirements.txt'
+        )
+
+
+def check_training(cfg: Config) -> None:
+    """Run every check that a training needs.
+
+    Raises:
+        InputError: Something is wrong; nothing has been written.
+    """
+    check_device(cfg)
+    check_work_dir(cfg)
+    check_noise(cfg)
+    check_data(cfg, ['train', 'val'])
+    check_pretrained(cfg)
+
+
+def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[str, Any]:
+    """Check that a checkpoint can be read, and was trained on the given classes.
+
+    Args:
+        path: File or URL.
+        classes: Class names that the checkpoint must have been trained on, or None.
+
+    Returns:
+        The checkpoint's ``meta``, empty where it has none.
+
+    Raises:
+        InputError: The checkpoint cannot be read, or has other classes.
+    """
+    if '://' not in path and not Path(path).is_file():
+        raise InputError(f'checkpoint {path} is not a file')
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except Exception as error:  # torn or foreign files fail in many ways
+        raise InputError(f'checkpoint {path} cannot be read: {error}') from error
+    meta: dict[str, Any] = checkpoint.get('meta') or {}
+    trained = (meta.get('dataset_meta') or {}).get('classes')
+    if classes is not None and trained is not None and tuple(trained) != tuple(classes):
+        raise InputError(
+            f'checkpoint {path} was trained on {len(trained)} classes ({", ".join(trained[:5])}...), '
+            f'but the data has {len(classes)} ({", ".join(classes[:5])}...)'
+        )
+    return meta

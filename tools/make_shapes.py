@@ -1,0 +1,32 @@
+"""Write the embedded data set of shapes in COCO format."""
+
+import argparse
+from pathlib import Path
+
+from fnoise_mmdet import cli
+from fnoise_mmdet.data import make_shapes
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write the embedded data set: textured images of overlapping shapes of six classes, '
+        'with boxes and masks in COCO format. The same arguments give the same images.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to make')
+    parser.add_argument('--num-train', type=cli.at_least(1), default=640, help='number of training images')
+    parser.add_argument('--num-val', type=cli.at_least(1), default=80, help='number of validation images')
+    parser.add_argument('--num-test', type=cli.at_least(1), default=20, help='number of test images')
+    parser.add_argument('--size', type=cli.at_least(64), default=128, help='height and width in pixels')
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of every random choice')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    make_shapes(args.out, args.num_train, args.num_val, args.num_test, args.size, args.seed, cli.show_progress)
+    print(f'wrote {args.num_train} train, {args.num_val} val and {args.num_test} test images to {args.out}')
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,136 @@
+"""Make .venv with everything that training, evaluation and the tests need.
+
+Only Python's standard library is used here, because nothing else is there yet.
+Each step is skipped where its result is there already.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / '.venv'
+PYTHON = VENV / 'bin' / 'python'
+LOG = VENV / 'setup.log'
+OLDEST, NEWEST = (3, 10), (3, 12)
+# mmcv and mmdet are source distributions that import these while they build.
+BUILD_TOOLS = ['pip>=24', 'setuptools>=70,<81', 'wheel', 'ninja', 'psutil']
+TEST_TOOLS = ['pytest>=8', 'ruff>=0.6', 'mypy>=1.11']
+
+
+def fail(message: str) -> None:
+    sys.exit(f'error: {message}')
+
+
+def check_machine() -> None:
+    """Check what pip cannot install: Python itself, its headers, and a compiler."""
+    version = sys.version_info[:2]
+    wanted = f'{".".join(map(str, OLDEST))} to {".".join(map(str, NEWEST))}'
+    if not OLDEST <= version <= NEWEST:
+        fail(
+            f'Python {wanted} is needed, but {sys.executable} is {".".join(map(str, version))}; '
+            'name another one, e.g. make PYTHON=python3.11 demo'
+        )
+    compiler = os.environ.get('CXX', 'c++').split()[0]
+    if not shutil.which(compiler):
+        fail(
+            f"a C++ compiler is needed to build mmcv's operators, and {compiler!r} is not there; "
+            'install one (Debian, Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++; macOS: '
+            'xcode-select --install) or name it with CXX=...'
+        )
+    if not Path(sysconfig.get_paths()['include'], 'Python.h').is_file():
+        fail(
+            f"the headers of Python {version[0]}.{version[1]} are needed to build mmcv's operators, and Python.h is "
+            f'not there; install them (Debian, Ubuntu: apt-get install python{version[0]}.{version[1]}-dev)'
+        )
+
+
+def run(message: str, *command: str | Path, advice: str, env: dict[str, str] | None = None) -> None:
+    """Run a step with its output in the log, and say every half minute that it still runs."""
+    print(f'{message} ...', flush=True)
+    start = time.monotonic()
+    with LOG.open('ab') as log:
+        log.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
+        log.flush()
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log, env=env)
+        while True:
+            try:
+                status = process.wait(timeout=30)
+                break
+            except subprocess.TimeoutExpired:
+                print(f'    {time.monotonic() - start:4.0f} s', flush=True)
+            except BaseException:
+                process.kill()
+                raise
+    if status:
+        tail = '\n'.join(LOG.read_text(errors='replace').splitlines()[-15:])
+        fail(f'this step failed: {advice}\nThe end of {LOG}:\n{tail}')
+    print(f'    done in {time.monotonic() - start:.0f} s', flush=True)
+
+
+def torch_requirement() -> str:
+    requirements = (ROOT / 'requirements.txt').read_text(encoding='utf-8')
+    return re.findall(r'^torch\b.*$', requirements, flags=re.MULTILINE)[0]
+
+
+def make_venv() -> None:
+    if not PYTHON.exists():
+        print(f'making {VENV} with {sys.executable}', flush=True)
+        if subprocess.run([sys.executable, '-m', 'venv', VENV]).returncode:
+            shutil.rmtree(VENV, ignore_errors=True)
+            fail(
+                "the virtual environment could not be made: Python's venv module is not complete "
+                f'(Debian, Ubuntu: apt-get install python{sys.version_info[0]}.{sys.version_info[1]}-venv)'
+            )
+    pip: list[str | Path] = [PYTHON, '-m', 'pip', 'install', '--disable-pip-version-check']
+    network = 'is there a network, and room on the disk?'
+    run('build tools and torch: 1 to 5 minutes, by network', *pip, *BUILD_TOOLS, torch_requirement(), advice=network)
+    # Without debug symbols the operators build twice as fast, into a wheel a fifteenth as large.
+    flags = {name: f'{os.environ.get(name, "")} -g0'.strip() for name in ('CFLAGS', 'CXXFLAGS')}
+    run(
+        "mmdet and mmcv, whose C++ operators are compiled: 5 to 15 minutes; seconds where pip has them cached",
+        *pip, '--no-build-isolation', '-r', ROOT / 'requirements.txt',
+        advice=f"if mmcv did not build, the compiler's message is in {LOG}",
+        env={**os.environ, **flags, 'MAX_JOBS': os.environ.get('MAX_JOBS', str(os.cpu_count() or 1))},
+    )  # fmt: skip
+    run('test tools', *pip, *TEST_TOOLS, advice=network)
+    run('fnoise_mmdet itself', *pip, '--no-deps', '--no-build-isolation', '-e', ROOT, advice=f'see {LOG}')
+
+
+def check_venv() -> None:
+    """Check that what was installed can be imported; mmcv installs without its operators and does not say so."""
+    checks = {
+        'cv2': 'OpenCV cannot be loaded: install the library it names (Debian, Ubuntu: apt-get install libgl1 '
+        'libglib2.0-0)',
+        'mmcv._ext': "mmcv was installed without its compiled operators: remove it with '.venv/bin/pip uninstall -y "
+        "onedl-mmcv && .venv/bin/pip cache remove onedl_mmcv', and call make again",
+        'mmdet.apis': 'mmdet cannot be imported',
+        'fnoise_mmdet': 'fnoise_mmdet cannot be imported',
+    }
+    for module, advice in checks.items():
+        # mmcv._ext links against torch's libraries, which importing torch loads.
+        result = subprocess.run(
+            [PYTHON, '-c', f'import torch, importlib; importlib.import_module({module!r})'],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if result.returncode:
+            fail(f'{advice}\n{result.stderr.strip().splitlines()[-1]}')
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    check_machine()
+    start = time.monotonic()
+    make_venv()
+    check_venv()
+    print(f'{VENV} is ready, after {time.monotonic() - start:.0f} s')
+
+
+if __name__ == '__main__':
+    main()
