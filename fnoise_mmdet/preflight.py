@@ -44,20 +44,17 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
                 raise InputError(f'annotation file {evaluator["ann_file"]} of {part}_evaluator is not there')
 
 
-def check_noise(cfg: Config) -> None:
-    """Check the settings of F-Noise by building its neck.
+def check_model(cfg: Config) -> None:
+    """Check the settings of the model, F-Noise's among them, by building it once.
 
     Raises:
         InputError: A setting is unknown or out of range.
     """
-    neck = cfg.model.get('neck')
-    for one in neck if isinstance(neck, list) else [neck]:
-        if one and one.get('type') == 'FNoiseNeck':
-            init_default_scope('mmdet')
-            try:
-                MODELS.build(one)
-            except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f'model.neck: {error}') from error
+    init_default_scope('mmdet')
+    try:
+        MODELS.build(cfg.model)
+    except Exception as error:  # every module checks its settings in its own way
+        raise InputError(f'the model cannot be built: {error}') from error
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -135,7 +132,7 @@ def check_training(cfg: Config) -> None:
     """
     check_device(cfg)
     check_work_dir(cfg)
-    check_noise(cfg)
+    check_model(cfg)
     check_data(cfg, ['train', 'val'])
     check_pretrained(cfg)
 

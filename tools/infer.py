@@ -53,6 +53,13 @@ def find_images(inputs: list[Path]) -> list[Path]:
     return images
 
 
+def is_readable(path: Path) -> bool:
+    try:
+        return mmcv.imread(str(path)) is not None
+    except Exception:  # a broken image makes OpenCV raise, or not, by its kind
+        return False
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
@@ -60,7 +67,7 @@ def main() -> None:
         use_data_root(cfg, args.data_root, required=('test',))
     check_checkpoint(args.checkpoint)
     images = find_images(args.inputs)
-    unreadable = [path for path in images if mmcv.imread(str(path)) is None]
+    unreadable = [path for path in images if not is_readable(path)]
     for path in unreadable:
         print(f'skipped {path}: it cannot be read as an image')
     images = [path for path in images if path not in unreadable]

@@ -9,7 +9,7 @@ from fnoise_mmdet.data import make_shapes
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Write the embedded data set: textured images of overlapping shapes of six classes, '
+        description='Write the embedded data set: textured images of overlapping shapes of five classes, '
         'with boxes and masks in COCO format. The same arguments give the same images.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-train', type=cli.at_least(1), default=640, help='number of training images')
     parser.add_argument('--num-val', type=cli.at_least(1), default=80, help='number of validation images')
     parser.add_argument('--num-test', type=cli.at_least(1), default=20, help='number of test images')
-    parser.add_argument('--size', type=cli.at_least(64), default=128, help='height and width in pixels')
+    parser.add_argument('--size', type=cli.at_least(64), default=256, help='height and width in pixels')
     parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of every random choice')
     return parser.parse_args()
 

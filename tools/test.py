@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import config_classes, innermost_datasets, load_config, use_data_root
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.preflight import check_checkpoint, check_data, check_noise
+from fnoise_mmdet.preflight import check_checkpoint, check_data, check_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def main() -> None:
         # The hook joins a relative folder to the work dir anew at every image.
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(Path(args.show_dir).resolve()))
     use_data_root(cfg, args.data_root, required=('test',))
-    check_noise(cfg)
+    check_model(cfg)
     check_data(cfg, ['test'])
     dataset = next(innermost_datasets(cfg.test_dataloader.dataset))
     check_checkpoint(args.checkpoint, config_classes(dataset))

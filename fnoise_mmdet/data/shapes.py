@@ -19,30 +19,22 @@ from .files import staged_folder, write_json
 Array = np.ndarray
 
 
-def _polygon(radii: Iterable[float]) -> Callable[[Array, Array], Array]:
-    """Make the inside test of a polygon given by its corners' distances from the centre.
-
-    The corners stand at equal angles, the first one on top.
-    """
-    radii = np.array(tuple(radii))
-    angles = np.arange(len(radii)) * 2 * np.pi / len(radii) - np.pi / 2
-    corners = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
-
-    def inside(x: Array, y: Array) -> Array:
-        # Even-odd rule: count the edges that a ray to the right crosses.
-        result = np.zeros(x.shape, dtype=bool)
-        for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
-            if y0 == y1:
-                continue
-            crosses = (y0 > y) != (y1 > y)
-            result ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-        return result
-
-    return inside
-
-
 def _circle(x: Array, y: Array) -> Array:
     return x**2 + y**2 < 0.8
+
+
+def _bar(x: Array, y: Array) -> Array:
+    return (np.abs(x) < 0.95) & (np.abs(y) < 0.4)
+
+
+def _triangle(x: Array, y: Array) -> Array:
+    """Whether a point is in the equilateral triangle that the unit circle goes around."""
+    return (y < 0.5) & (np.sqrt(3) * np.abs(x) - y < 1)
+
+
+def _cross(x: Array, y: Array) -> Array:
+    x, y = np.abs(x), np.abs(y)
+    return (np.maximum(x, y) < 0.95) & (np.minimum(x, y) < 0.3)
 
 
 def _ring(x: Array, y: Array) -> Array:
@@ -50,17 +42,11 @@ def _ring(x: Array, y: Array) -> Array:
     return (radius > 0.25) & (radius < 0.95)
 
 
-def _cross(x: Array, y: Array) -> Array:
-    x, y = np.abs(x), np.abs(y)
-    return (np.maximum(x, y) < 0.9) & (np.minimum(x, y) < 0.3)
-
-
 # Class name -> inside test over coordinates in which the object fills [-1, 1].
 SHAPES: dict[str, Callable[[Array, Array], Array]] = {
     'circle': _circle,
-    'square': _polygon([1.0] * 4),
-    'triangle': _polygon([1.0] * 3),
-    'star': _polygon([1.0, 0.42] * 5),
+    'bar': _bar,
+    'triangle': _triangle,
     'cross': _cross,
     'ring': _ring,
 }
@@ -69,9 +55,9 @@ CLASSES = tuple(SHAPES)
 # An object of which less is visible is not annotated, and not drawn either:
 # an unlabelled but visible object would teach the detector that it is background.
 MIN_VISIBLE = 0.35
-MIN_AREA = 40  # pixels
+MIN_AREA = 0.0025  # of the image
 OBJECTS = (2, 6)  # an image, both ends included
-RADIUS = (0.08, 0.3)  # of the image's side
+RADIUS = (0.1, 0.32)  # of the image's side
 
 
 def _texture(rng: np.random.Generator, size: int, contrast: float) -> Array:
@@ -130,10 +116,10 @@ def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[i
         angle = rng.uniform(0, 2 * np.pi)
         u, v = (x - centre_x) / radius, (y - centre_y) / radius
         mask = SHAPES[CLASSES[label]](u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle))
-        if mask.sum() < MIN_AREA:
+        if mask.mean() < MIN_AREA:
             continue
         below = [(other, full, visible & ~mask) for other, full, visible in objects]
-        if all(visible.sum() >= max(MIN_AREA, MIN_VISIBLE * full.sum()) for _, full, visible in below):
+        if all(visible.mean() >= max(MIN_AREA, MIN_VISIBLE * full.mean()) for _, full, visible in below):
             objects = [*below, (label, mask, mask)]
 
     image = _background(rng, size)
@@ -170,7 +156,7 @@ def make_shapes(
     num_train: int,
     num_val: int,
     num_test: int,
-    size: int = 128,
+    size: int = 256,
     seed: int = 0,
     progress: Callable[[Iterable[int], str], Iterable[int]] = lambda items, _: items,
 ) -> None:

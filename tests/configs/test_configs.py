@@ -1,0 +1,91 @@
+"""Every config is built and takes a training step; pairs differ in the noise alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+
+from fnoise_mmdet import FNoiseNeck
+from fnoise_mmdet.config import train_from_scratch
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(CONFIGS / name)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_builds_and_takes_a_step(name):
+    cfg = load(name)
+    init_default_scope('mmdet')
+    train_from_scratch(cfg)
+    model = MODELS.build(cfg.model).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    batch = demo_mm_inputs(2, [[3, 64, 96], [3, 64, 64]], with_mask=True, num_classes=5)
+    data = model.data_preprocessor(batch, training=True)
+    loss, logged = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite() and 'loss_mask' in logged
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert isinstance(model.neck, FNoiseNeck) == ('baseline' not in name)
+
+
+def plain(cfg: Config) -> dict[str, Any]:
+    return {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'experiment_name'}
+
+
+@pytest.mark.parametrize('prefix', ['', 'demo_'])
+def test_pair_differs_in_the_neck_alone(prefix):
+    baseline, fnoise = (plain(load(f'{prefix}{name}.py')) for name in ('baseline', 'fnoise'))
+    neck = fnoise['model'].pop('neck')
+    assert neck == dict(
+        type='FNoiseNeck', neck=baseline['model'].pop('neck'), noise=dict(type='FeatureNoise', preset='cct')
+    )
+    assert fnoise == baseline
+
+
+@pytest.mark.parametrize('name', ['mean_normal'])
+def test_variants_differ_from_fnoise_in_the_neck_alone(name):
+    variant, fnoise = plain(load(f'variants/{name}.py')), plain(load('fnoise.py'))
+    neck = variant['model'].pop('neck')
+    assert neck['noise']['preset'] == name and neck['neck'] == fnoise['model'].pop('neck')['neck']
+    assert variant == fnoise
+
+
+@pytest.mark.parametrize('name', ['baseline.py', 'demo_baseline.py'])
+def test_warm_up_ends_within_the_first_epoch(name):
+    cfg = load(name)
+    images = 88 if name == 'baseline.py' else 640
+    warm_up = cfg.param_scheduler[0]
+    assert not warm_up.by_epoch and 0 < warm_up.end < images / cfg.train_dataloader.batch_size
+
+
+def test_published_weights_fit_the_fnoise_config():
+    """A checkpoint of mmdet's own config loads strictly into ours with F-Noise, and back."""
+    init_default_scope('mmdet')
+    cfgs = [get_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'), load('fnoise.py')]
+    models = [MODELS.build(cfg.model) for cfg in cfgs]
+    models[1].load_state_dict(models[0].state_dict(), strict=True)
+    models[0].load_state_dict(models[1].state_dict(), strict=True)
+    assert list(models[0].state_dict()) == list(models[1].state_dict())
+
+
+def test_the_readme_s_shortest_difference(tmp_path):
+    """The three lines that the README gives for one's own config."""
+    readme = (CONFIGS.parent / 'README.md').read_text(encoding='utf-8')
+    text = readme.split("_base_ = 'my_config.py'")[1].split('```')[0]
+    (tmp_path / 'mine.py').write_text(f'_base_ = {str(CONFIGS / "baseline.py")!r}{text}')
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    init_default_scope('mmdet')
+    neck = MODELS.build(cfg.model.neck)
+    assert isinstance(neck, FNoiseNeck) and type(neck.neck).__name__ == 'FPN'
+    assert (neck.noise.preset, neck.noise.scale) == ('cct', 0.3)

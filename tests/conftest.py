@@ -1,0 +1,74 @@
+"""What several tests share: a small data set, and a small training on it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from fnoise_mmdet.config import use_data_root
+from fnoise_mmdet.data import make_shapes
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedded data set."""
+    out = tmp_path_factory.mktemp('data') / 'shapes'
+    make_shapes(out, num_train=16, num_val=4, num_test=2, size=64)
+    return out
+
+
+@pytest.fixture
+def train(shapes: Path, tmp_path: Path) -> Callable[..., Runner]:
+    """Train a config of the checkout for a few iterations on the small data set."""
+
+    def run(config: str, name: str = 'run', **options: Any) -> Runner:
+        torch.set_num_threads(1)  # the sums of several threads are not repeated to the last bit on every machine
+        cfg = Config.fromfile(ROOT / 'configs' / config)
+        cfg.merge_from_dict(
+            {
+                'train_dataloader.batch_size': 4,
+                'train_dataloader.num_workers': 0,
+                'train_dataloader.persistent_workers': False,
+                'val_dataloader.num_workers': 0,
+                'val_dataloader.persistent_workers': False,
+                'train_cfg.max_epochs': 1,
+                'train_cfg.val_interval': 1,
+                'default_hooks.logger.interval': 1,
+                'log_processor.window_size': 1,
+                'log_level': 'ERROR',
+                'visualizer.name': f'{tmp_path}_{name}',  # mmengine keeps visualizers by name
+                'experiment_name': f'{tmp_path.name}_{name}',
+                **options,
+            }
+        )
+        use_data_root(cfg, str(shapes), required=('train', 'val'))
+        cfg.work_dir = str(tmp_path / name)
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner
+
+    return run
+
+
+@pytest.fixture
+def read_rows() -> Callable[[Runner], list[dict[str, Any]]]:
+    """Read what a training has logged."""
+
+    def read(runner: Runner) -> list[dict[str, Any]]:
+        text = (Path(runner.log_dir) / 'vis_data' / 'scalars.json').read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    return read

@@ -1,0 +1,185 @@
+import http.server
+import json
+import shutil
+import threading
+import time
+
+import pytest
+import torch
+
+from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.preflight import (
+    check_checkpoint,
+    check_data,
+    check_device,
+    check_model,
+    check_pretrained,
+    check_training,
+    check_work_dir,
+)
+
+
+@pytest.fixture
+def data(shapes, tmp_path):
+    return shutil.copytree(shapes, tmp_path / 'data')
+
+
+@pytest.fixture
+def cfg(root, data, tmp_path):
+    cfg = load_config(str(root / 'configs/demo_fnoise.py'))
+    use_data_root(cfg, str(data), required=('train', 'val'))
+    cfg.work_dir = str(tmp_path / 'run')
+    return cfg
+
+
+def test_good_config_passes_and_nothing_is_written(cfg, tmp_path):
+    check_training(cfg)
+    assert [path.name for path in tmp_path.iterdir()] == ['data']
+
+
+def test_missing_image_is_named(cfg, data):
+    (data / 'train/000007.png').unlink()
+    with pytest.raises(InputError, match='1 of 16 images are missing in .*train, the first one is 000007.png'):
+        check_training(cfg)
+
+
+def test_annotation_file_that_is_not_coco_is_named(cfg, data):
+    (data / 'annotations/instances_val.json').write_text('{"images": []}')
+    with pytest.raises(InputError, match="instances_val.json is not in COCO format: it has no list 'annotations'"):
+        check_training(cfg)
+
+
+def test_evaluator_without_its_file_is_named(cfg):
+    cfg.val_evaluator.ann_file = 'nowhere.json'
+    with pytest.raises(InputError, match='nowhere.json of val_evaluator is not there'):
+        check_data(cfg, ['val'])
+
+
+def test_classes_that_the_data_lacks_are_named(cfg):
+    cfg.val_dataloader.dataset.metainfo.classes = ('cat',)
+    with pytest.raises(InputError, match=r"none of the config's classes \(cat...\), but circle, bar"):
+        check_data(cfg, ['val'])
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'message'),
+    [
+        ('model.neck.noise.preset', 'cctt', "preset must be one of .*, but got 'cctt'"),
+        ('model.neck.noise.scale', -0.3, 'scale must be >= 0 and finite, but got -0.3'),
+        ('model.neck.noise.scal', 0.3, "unexpected keyword argument 'scal'"),
+        ('model.neck.noise.type', 'Noise', 'Noise is not in the mmdet::model registry'),
+        ('model.neck.levels', [4], r'levels must be in \[-4, 3\] for 4 levels, but got 4'),
+        ('model.neck.position', 'in', 'position must be one of'),
+    ],
+)
+def test_wrong_noise_is_named(cfg, option, value, message):
+    cfg.merge_from_dict({option: value})
+    with pytest.raises(InputError, match=message):
+        check_model(cfg)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server on this machine that has one file."""
+    (tmp_path / 'weights.pth').write_bytes(b'weights')
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+def pretrained(cfg, checkpoint):
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+    return cfg
+
+
+def test_weights_that_can_be_downloaded_pass(cfg, server):
+    check_pretrained(pretrained(cfg, f'{server}/weights.pth'))
+
+
+@pytest.mark.parametrize('name', ['http://127.0.0.1:1/w.pth', 'http://no-such-host.invalid/w.pth'])
+def test_no_network_is_said_in_seconds_with_the_ways_on(cfg, name):
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r'cannot be downloaded .*init_cfg.checkpoint=FILE.*--from-scratch'):
+        check_pretrained(pretrained(cfg, name))
+    assert time.monotonic() - start < 15
+
+
+def test_missing_page_is_said(cfg, server):
+    with pytest.raises(InputError, match='other.pth cannot be downloaded'):
+        check_pretrained(pretrained(cfg, f'{server}/other.pth'))
+
+
+def test_cached_weights_need_no_network(cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    (tmp_path / 'hub/checkpoints').mkdir(parents=True)
+    (tmp_path / 'hub/checkpoints/w.pth').touch()
+    check_pretrained(pretrained(cfg, 'http://127.0.0.1:1/w.pth'))
+
+
+def test_local_weights(cfg, tmp_path):
+    (tmp_path / 'w.pth').touch()
+    check_pretrained(pretrained(cfg, str(tmp_path / 'w.pth')))
+    with pytest.raises(InputError, match='nowhere.pth are not a file'):
+        check_pretrained(pretrained(cfg, 'nowhere.pth'))
+
+
+def test_what_needs_a_gpu_is_said_without_one(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    check_device(cfg)
+    cfg.launcher = 'pytorch'
+    with pytest.raises(InputError, match='--launcher pytorch needs a GPU'):
+        check_device(cfg)
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    with pytest.raises(InputError, match='mixed precision .* needs a GPU'):
+        check_device(cfg)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    check_device(cfg)
+
+
+def test_run_is_not_overwritten_but_resumed(cfg, tmp_path):
+    (tmp_path / 'run').mkdir()
+    check_work_dir(cfg)
+    (tmp_path / 'run/last_checkpoint').write_text('epoch_1.pth')
+    with pytest.raises(InputError, match='holds the checkpoints of a run already: continue it with --resume'):
+        check_work_dir(cfg)
+    cfg.resume = True
+    check_work_dir(cfg)
+    cfg.load_from = 'nowhere.pth'
+    with pytest.raises(InputError, match='nowhere.pth to resume from is not a file'):
+        check_work_dir(cfg)
+
+
+def test_resume_that_mmengine_cannot_do_is_said(cfg, monkeypatch):
+    cfg.resume = True
+    monkeypatch.setattr('fnoise_mmdet.preflight.mmengine.__version__', '0.10.7')
+    monkeypatch.setattr('fnoise_mmdet.preflight.torch.__version__', '2.6.0')
+    with pytest.raises(InputError, match=r'mmengine 0.10.7 cannot resume with torch 2.6.0'):
+        check_work_dir(cfg)
+    monkeypatch.setattr('fnoise_mmdet.preflight.torch.__version__', '2.5.1')
+    check_work_dir(cfg)
+
+
+def test_checkpoint(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=('cat', 'dog')))), path)
+    assert check_checkpoint(str(path), ('cat', 'dog'))['dataset_meta']
+    with pytest.raises(InputError, match=r'trained on 2 classes \(cat, dog...\), but the data has 1 \(cat...\)'):
+        check_checkpoint(str(path), ('cat',))
+    with pytest.raises(InputError, match='nowhere.pth is not a file'):
+        check_checkpoint('nowhere.pth')
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match='a.pth cannot be read'):
+        check_checkpoint(str(path))
+    path.write_text(json.dumps([]))
+    with pytest.raises(InputError, match='a.pth cannot be read'):
+        check_checkpoint(str(path))

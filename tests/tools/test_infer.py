@@ -1,0 +1,53 @@
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+
+def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
+    single = tmp_path / 'single.jpg'
+    cv2.imwrite(str(single), cv2.imread(str(shapes / 'val/000001.png')))
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', shapes / 'test', single,
+        '--out-dir', tmp_path / 'out', '--score-thr', '0.01', '--device', 'cpu',
+    )  # fmt: skip
+    names = ['000001.png', '000002.png', 'single.jpg']
+    assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == names
+    assert 'wrote 3 pictures' in result.stdout
+    prediction = json.loads((tmp_path / 'out/preds/single.json').read_text())
+    assert {'labels', 'scores', 'bboxes', 'masks'} <= set(prediction)
+    assert len(prediction['scores']) == len(prediction['masks'])
+    assert not np.array_equal(
+        cv2.imread(str(tmp_path / 'out/vis/000001.png')), cv2.imread(str(shapes / 'test/000001.png'))
+    )
+
+
+def test_unreadable_image_is_named_and_the_others_drawn(tool, runs, shapes, tmp_path):
+    folder = shutil.copytree(shapes / 'test', tmp_path / 'images')
+    (folder / 'broken.png').write_bytes(b'not an image')
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', folder, '--out-dir', tmp_path / 'out'
+    )
+    assert 'broken.png: it cannot be read as an image' in result.stdout
+    assert len(list((tmp_path / 'out/vis').iterdir())) == 2
+
+
+@pytest.mark.parametrize('kind', ['missing', 'empty', 'broken', 'twice'])
+def test_wrong_input(tool, runs, shapes, tmp_path, kind):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    inputs, message = {
+        'missing': ([tmp_path / 'nowhere.png'], 'is neither an image nor a folder'),
+        'empty': ([folder], 'has no image'),
+        'broken': ([folder], 'none of the inputs can be read as an image'),
+        'twice': ([shapes / 'val', shapes / 'test'], 'occur twice, e.g. 000001.png'),
+    }[kind]
+    if kind == 'broken':
+        (folder / 'a.png').touch()
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', *inputs, '--out-dir', tmp_path / 'out',
+        status=2,
+    )  # fmt: skip
+    assert message in result.stderr and not (tmp_path / 'out').exists()

@@ -1,0 +1,106 @@
+import json
+
+import pytest
+from mmengine.config import Config
+
+from fnoise_mmdet.analysis import read_run
+
+
+@pytest.fixture
+def losses(tool, shapes, tmp_path, small):
+    """Train a demo config for an epoch and give every logged loss."""
+
+    def train(name, config, *options):
+        tool(
+            'train', f'configs/{config}.py', '--data-root', shapes, '--work-dir', tmp_path / name,
+            '--cfg-options', *small, 'train_cfg.max_epochs=1', *options,
+        )  # fmt: skip
+        return [{key: row[key] for key in row if 'loss' in key} for row in read_run(tmp_path / name).train]
+
+    return train
+
+
+def test_a_run_leaves_what_the_readme_lists(runs):
+    for work_dir in (runs.baseline, runs.fnoise):
+        assert (work_dir / f'{work_dir.name}.py').is_file()
+        assert (work_dir / 'epoch_2.pth').is_file() and not (work_dir / 'epoch_1.pth').exists()
+        (vis_data,) = work_dir.glob('*/vis_data')
+        assert (vis_data / 'scalars.json').is_file() and list(vis_data.glob('events.out.tfevents.*'))
+        names = {path.name for path in (vis_data / 'vis_image').iterdir()}
+        assert {'feature_maps_val_1_1.png', 'feature_maps_val_2_2.png'} <= names
+    assert len(read_run(runs.baseline).train) == 8
+    assert Config.fromfile(runs.fnoise / 'demo_fnoise.py').model.neck.type == 'FNoiseNeck'
+
+
+def test_scale_zero_is_the_baseline_to_the_last_bit_and_scale_changes_the_noise(losses):
+    baseline = losses('baseline', 'demo_baseline')
+    assert len(baseline) == 4
+    assert losses('zero', 'demo_fnoise', 'model.neck.noise.scale=0') == baseline
+    weak, strong = (losses(scale, 'demo_fnoise', f'model.neck.noise.scale={scale}') for scale in ('0.1', '0.3'))
+    assert weak != baseline and strong != weak
+    assert losses('again', 'demo_fnoise', 'model.neck.noise.scale=0.1') == weak
+
+
+def test_run_is_not_overwritten_but_resumed(tool, runs, shapes, small, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in runs.baseline.rglob('*')}
+    common = ['train', 'configs/demo_baseline.py', '--data-root', shapes]
+    result = tool(*common, '--work-dir', runs.baseline, '--cfg-options', *small, status=2)
+    assert 'continue it with --resume' in result.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in runs.baseline.rglob('*')}
+
+    run = tmp_path / 'run'
+    tool(*common, '--work-dir', run, '--cfg-options', *small, 'train_cfg.max_epochs=1')
+    tool(*common, '--work-dir', run, '--resume', '--cfg-options', *small)
+    assert [row['epoch'] for row in read_run(run).train] == [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--data-root', 'nowhere'], 'data root nowhere is not a folder'),
+        (['--cfg-options', 'model.neck.noise.preset=cctt'], "preset must be one of ['cct', 'mean_normal']"),
+        (['--cfg-options', 'model.neck.levels=[9]'], 'levels must be in [-4, 3] for 4 levels, but got 9'),
+        (['--cfg-options', 'model.neck.noise.scale=-1'], 'scale must be >= 0 and finite, but got -1'),
+    ],
+)
+def test_wrong_input_is_one_line_and_writes_nothing(tool, shapes, tmp_path, arguments, message):
+    if '--data-root' not in arguments:
+        arguments = ['--data-root', shapes, *arguments]
+    result = tool('train', 'configs/demo_fnoise.py', '--work-dir', tmp_path / 'run', *arguments, status=2)
+    assert result.stderr.strip().splitlines()[-1].startswith('error: ') and message in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_cannot_be_had_are_said_before_anything_is_written(tool, shapes, tmp_path):
+    result = tool(
+        'train', 'configs/fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run',
+        '--cfg-options', 'model.backbone.init_cfg.checkpoint=http://127.0.0.1:1/resnet50.pth', status=2,
+    )  # fmt: skip
+    assert 'cannot be downloaded' in result.stderr and '--from-scratch' in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_resnet_50_from_scratch_trains_and_validates(tool, shapes, tmp_path):
+    tool(
+        'train', 'configs/fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run', '--from-scratch',
+        '--cfg-options', 'train_dataloader.dataset.pipeline.2.scale=(64,64)', 'train_dataloader.dataset.indices=4',
+        'val_dataloader.dataset.pipeline.1.scale=(64,64)', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1',
+        'default_hooks.checkpoint.interval=99',
+    )  # fmt: skip
+    run = read_run(tmp_path / 'run')
+    assert len(run.train) == 2 and 'coco/segm_mAP' in run.val[0]
+    dumped = Config.fromfile(tmp_path / 'run/fnoise.py')
+    assert dumped.model.backbone.init_cfg is None and dumped.model.backbone.frozen_stages == -1
+    assert dumped.model.roi_head.bbox_head.num_classes == 5
+
+
+def test_help_teaches(tool):
+    text = tool('train', '--help').stdout
+    for word in ('--from-scratch', '--data-root', '--resume', '--amp', '--launcher', 'model.neck.noise.scale=0.1'):
+        assert word in text
+
+
+def test_logs_are_json(runs):
+    (log,) = runs.baseline.glob('*/vis_data/scalars.json')
+    assert all(json.loads(line) for line in log.read_text().splitlines())
