@@ -1,25 +1,69 @@
 """What the command lines under ``tools/`` have in common."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 from rich.progress import track
 
+from .config import load_config
 from .errors import InputError
 
 T = TypeVar('T')
 
-CFG_OPTIONS_HELP = (
-    'override settings of the config, as key=value pairs, e.g. model.neck.noise.scale=0.1 '
-    'train_cfg.max_epochs=2 "train_dataloader.dataset.pipeline.2.scale=(640,400)"; '
-    'quote a value with brackets, and leave out white space'
-)
-DATA_ROOT_HELP = (
-    "folder in COCO layout that every data loader and evaluator reads instead of the config's: "
-    'annotations/instances_{train,val,test}.json beside train/, val/, test/, or the layout of COCO 2017'
-)
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the config, and what redirects and overrides it."""
+    parser.add_argument('config', help='config file, e.g. configs/fnoise.py')
+    parser.add_argument(
+        '--data-root',
+        help="folder in COCO layout that every data loader and evaluator reads instead of the config's: "
+        'annotations/instances_{train,val,test}.json beside train/, val/, test/, or the layout of COCO 2017',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, as key=value pairs, e.g. model.neck.noise.scale=0.1 '
+        'train_cfg.max_epochs=2 "train_dataloader.dataset.pipeline.2.scale=(640,400)"; '
+        'quote a value with brackets, and leave out white space',
+    )
+
+
+def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what mmengine's runner needs besides a config."""
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run (default: none, a single process)',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+
+
+def runner_config(args: argparse.Namespace) -> Config:
+    """Read the config of a run, with its options, launcher and work dir.
+
+    Raises:
+        InputError: The config or an option is wrong.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build mmengine's runner, or the one that the config asks for."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def run(main: Callable[[], None]) -> None:

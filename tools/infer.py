@@ -6,7 +6,6 @@ from pathlib import Path
 
 import mmcv
 from mmdet.apis import DetInferencer
-from mmengine.config import DictAction
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_data_root
@@ -22,15 +21,13 @@ def parse_args() -> argparse.Namespace:
         'detections as JSON in OUT_DIR/preds.',
         epilog='example: python tools/infer.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ --out-dir drawn',
     )
-    parser.add_argument('config', help='config file, e.g. configs/fnoise.py')
+    cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('inputs', nargs='+', type=Path, help='images, or folders of images')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder to write to (default: outputs)')
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
     parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
     parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='images at a time (default: 1)')
-    parser.add_argument('--data-root', help=cli.DATA_ROOT_HELP)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=cli.CFG_OPTIONS_HELP)
     return parser.parse_args()
 
 

@@ -1,16 +1,12 @@
 """Evaluate a checkpoint, and draw what it detects."""
 
 import argparse
-import os
 from pathlib import Path
 
 from mmdet.evaluation import DumpDetResults
-from mmengine.config import DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import config_classes, innermost_datasets, load_config, use_data_root
+from fnoise_mmdet.config import config_classes, innermost_datasets, use_data_root
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import check_checkpoint, check_data, check_model
 
@@ -21,32 +17,20 @@ def parse_args() -> argparse.Namespace:
         'the configs with and without it give the same result for a checkpoint.',
         epilog='example: python tools/test.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth --show-dir pictures',
     )
-    parser.add_argument('config', help='config file, e.g. configs/fnoise.py')
+    cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='folder for metrics and logs (default: work_dirs/CONFIG_NAME)')
-    parser.add_argument('--data-root', help=cli.DATA_ROOT_HELP)
+    cli.add_runner_arguments(parser)
     parser.add_argument('--out', help='save the predictions to this pickle file (.pkl)')
     parser.add_argument('--show-dir', help='save images with ground truth beside detections to this folder')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=cli.CFG_OPTIONS_HELP)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes of a distributed evaluation (default: none, a single process)',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must end in .pkl or .pickle, but got {args.out}')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    cfg = cli.runner_config(args)
     cfg.load_from = args.checkpoint
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
@@ -59,7 +43,7 @@ def main() -> None:
     dataset = next(innermost_datasets(cfg.test_dataloader.dataset))
     check_checkpoint(args.checkpoint, config_classes(dataset))
 
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = cli.build_runner(cfg)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()
