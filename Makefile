@@ -6,7 +6,7 @@ READY := .venv/ready
 RUN := .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow lint format
+.PHONY: help setup demo pictures test test-slow lint format
 
 help:
 	@echo 'make demo       train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 8 minutes)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-slow  the tests that take minutes, make demo among them (about 20 minutes)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format the code'
+	@echo 'make pictures   make the demo, and copy its pictures to docs/pictures, where the README shows them'
 	@echo 'make setup      make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where make demo writes (work_dirs).'
@@ -50,6 +51,13 @@ $(OUT)/demo/losses.png: $(OUT)/demo_baseline/finished $(OUT)/demo_fnoise/finishe
 
 $(OUT)/demo/detections_%: $(OUT)/demo_%/finished
 	@$(RUN) tools/infer.py configs/demo_$*.py $$(cat $(<D)/last_checkpoint) $(SHAPES)/test --out-dir $@
+
+pictures: demo
+	@mkdir -p docs/pictures
+	@cp $(OUT)/demo/losses.png docs/pictures/
+	@cp $(OUT)/demo_fnoise/*/vis_data/vis_image/feature_maps_train_480.png docs/pictures/feature_maps.png
+	@for i in 1 2 3; do for run in baseline fnoise; do \
+	    cp $(OUT)/demo/detections_$$run/vis/00000$$i.png docs/pictures/$${run}_$$i.png; done; done
 
 test: $(READY)
 	@$(RUN) -m pytest

@@ -8,7 +8,7 @@ from typing import Any
 
 import mmengine
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -55,6 +55,19 @@ def check_model(cfg: Config) -> None:
         MODELS.build(cfg.model)
     except Exception as error:  # every module checks its settings in its own way
         raise InputError(f'the model cannot be built: {error}') from error
+
+
+def check_hooks(cfg: Config) -> None:
+    """Check the settings of the config's own hooks by building each once.
+
+    Raises:
+        InputError: A hook or a setting is unknown or out of range.
+    """
+    for index, hook in enumerate(cfg.get('custom_hooks') or []):
+        try:
+            HOOKS.build(hook)
+        except Exception as error:  # every hook checks its settings in its own way
+            raise InputError(f'custom_hooks[{index}] cannot be built: {error}') from error
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -133,6 +146,7 @@ def check_training(cfg: Config) -> None:
     check_device(cfg)
     check_work_dir(cfg)
     check_model(cfg)
+    check_hooks(cfg)
     check_data(cfg, ['train', 'val'])
     check_pretrained(cfg)
 

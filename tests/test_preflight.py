@@ -79,6 +79,12 @@ def test_wrong_noise_is_named(cfg, option, value, message):
         check_model(cfg)
 
 
+def test_wrong_hook_is_named(cfg):
+    cfg.merge_from_dict({'custom_hooks.1.interval': 0})
+    with pytest.raises(InputError, match=r'custom_hooks\[1\] cannot be built: .*interval must be >= 1, but got 0'):
+        check_training(cfg)
+
+
 @pytest.fixture
 def server(tmp_path):
     """A server on this machine that has one file."""

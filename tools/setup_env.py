@@ -4,6 +4,8 @@ Only Python's standard library is used here, because nothing else is there yet.
 Each step is skipped where its result is there already.
 """
 
+from __future__ import annotations  # so that an older Python comes as far as the message about it
+
 import argparse
 import os
 import re
@@ -125,6 +127,8 @@ def check_venv() -> None:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
+    if PYTHON.exists() and Path(sys.prefix).resolve() != VENV.resolve():
+        os.execv(PYTHON, [str(PYTHON), __file__])  # .venv is there already: it is its Python that counts
     check_machine()
     start = time.monotonic()
     make_venv()

@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
+from mmengine.utils import is_seq_of
 from torch import Tensor
 
 from ..noise import FeatureNoise
@@ -46,7 +47,7 @@ class FNoiseNeck(BaseModule):
         (B, C, H_j, W_j) out.
 
     Raises:
-        ValueError: The position is unknown, or a level does not exist.
+        ValueError: The position is unknown, or a level is no index or does not exist.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class FNoiseNeck(BaseModule):
         super().__init__()
         if position not in POSITIONS:
             raise ValueError(f'position must be one of {POSITIONS}, but got {position!r}')
+        if levels is not None and not is_seq_of(levels, int):
+            raise ValueError(f'levels must be a list of integers, but got {levels!r}')
         self.neck = MODELS.build(neck)
         self.noise = MODELS.build(noise or dict(type='FeatureNoise'))
         self.levels = None if levels is None else tuple(levels)

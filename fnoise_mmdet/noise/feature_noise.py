@@ -102,8 +102,8 @@ class FeatureNoise(nn.Module):
             raise ValueError(f'preset must be one of {sorted(PRESETS)}, but got {preset!r}')
         if scale is None:
             scale = PRESETS[preset].scale
-        if not 0 <= scale < float('inf'):
-            raise ValueError(f'scale must be >= 0 and finite, but got {scale}')
+        if not isinstance(scale, int | float) or not 0 <= scale < float('inf'):
+            raise ValueError(f'scale must be >= 0 and finite, but got {scale!r}')
         self.preset = preset
         self.scale = scale
 

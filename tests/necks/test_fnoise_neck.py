@@ -193,6 +193,8 @@ def test_deep_copy_is_independent(features):
         (dict(levels=[2]), r'levels must be in \[-2, 1\] for 2 levels, but got 2'),
         (dict(levels=[-3]), r'levels must be in \[-2, 1\] for 2 levels, but got -3'),
         (dict(levels=[3], position='post'), r'levels must be in \[-3, 2\] for 3 levels, but got 3'),
+        (dict(levels=1), 'levels must be a list of integers, but got 1'),
+        (dict(levels=['C5']), r"levels must be a list of integers, but got \['C5'\]"),
         (dict(position='middle'), r"position must be one of \('pre', 'post'\), but got 'middle'"),
         (dict(noise=dict(type='FeatureNoise', scale=-1)), r'scale must be >= 0 and finite, but got -1'),
     ],

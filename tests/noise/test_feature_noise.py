@@ -136,6 +136,7 @@ def test_mean_of_mean_normal_is_held_constant(x):
         (dict(preset='cctt'), r"preset must be one of \['cct', 'mean_normal'\], but got 'cctt'"),
         (dict(scale=-0.3), r'scale must be >= 0 and finite, but got -0.3'),
         (dict(scale=math.nan), 'scale must be >= 0'),
+        (dict(scale='strong'), "scale must be >= 0 and finite, but got 'strong'"),
         (dict(scale=math.inf), 'scale must be >= 0'),
     ],
 )
