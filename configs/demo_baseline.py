@@ -40,7 +40,8 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 data_root = 'data/shapes/'
-dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
+palette = [(230, 60, 60), (60, 140, 240), (250, 190, 40), (60, 180, 90), (170, 80, 220)]
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes, palette=palette))
 loader = dict(batch_size=8, num_workers=1)
 train_dataloader = dict(**loader, dataset=dict(**dataset, pipeline=train_pipeline))
 val_dataloader = dict(**loader, dataset=dict(**dataset, pipeline=test_pipeline))

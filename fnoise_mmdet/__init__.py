@@ -1,5 +1,16 @@
 """F-Noise (feature noise) for MMDetection."""
 
+import importlib.util
+
+# Without this check the failure comes from deep inside mmdet, and says nothing of the way on.
+if importlib.util.find_spec('mmcv._ext') is None:
+    raise ImportError(
+        'mmcv was installed without its compiled operators (mmcv._ext), which happens where torch was not there when '
+        'it was built: install torch, setuptools, wheel, ninja and psutil, then build it again with '
+        '`pip install --no-cache-dir --force-reinstall --no-deps --no-build-isolation onedl-mmcv` '
+        '(or mmcv==2.1.0, whichever you have)'
+    )
+
 from .evaluation import CompleteCocoMetric
 from .hooks import EpochLossHook, FeatureMapHook
 from .necks import FNoiseNeck
