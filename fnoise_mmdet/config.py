@@ -82,6 +82,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             'tools/make_shapes.py (the embedded data set), or name another one with --data-root'
         )
     cfg.data_root = str(root)
+    wanted = config_classes(next(innermost_datasets(cfg[f'{required[0]}_dataloader'].dataset)))
     classes: tuple[str, ...] | None = None
     for part in ('train', 'val', 'test'):
         if not cfg.get(f'{part}_dataloader'):
@@ -106,8 +107,9 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             if classes is not None and names != classes:
                 raise InputError(f'the {part} annotations of {root} have other categories than those of {required[0]}')
             classes = names
-    if classes is not None:
-        _use_classes(cfg, classes)
+    # mmdet's labels are in the order of the annotation file.
+    if classes is not None and wanted != tuple(name for name in classes if name in wanted):
+        use_classes(cfg, classes)
 
 
 def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
@@ -116,20 +118,19 @@ def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _use_classes(cfg: Config, names: tuple[str, ...]) -> None:
-    """Take over the classes of a data set, unless it has all of the config's, in the same order."""
+def use_classes(cfg: Config, names: Sequence[str]) -> None:
+    """Make data sets and heads those of the given classes, in place."""
     datasets = [
         dataset
         for part in ('train', 'val', 'test')
         if cfg.get(f'{part}_dataloader')
         for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
     ]
-    wanted = config_classes(datasets[0])
-    if wanted == tuple(name for name in names if name in wanted):
+    if all(config_classes(dataset) == tuple(names) for dataset in datasets):
         return
-    print(f'classes: the {len(names)} of the data set ({", ".join(names[:5])}{", ..." if len(names) > 5 else ""})')
+    print(f"classes: {len(names)} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) instead of the config's")
     for dataset in datasets:
-        dataset['metainfo'] = dict(classes=names)
+        dataset['metainfo'] = dict(classes=tuple(names))
     for module in _dicts(cfg.model):
         if 'num_classes' in module:
             module['num_classes'] = len(names)

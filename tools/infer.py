@@ -8,7 +8,7 @@ import mmcv
 from mmdet.apis import DetInferencer
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.config import load_config, use_classes, use_data_root
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import check_checkpoint
 
@@ -62,7 +62,9 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if args.data_root:
         use_data_root(cfg, args.data_root, required=('test',))
-    check_checkpoint(args.checkpoint)
+    trained = check_checkpoint(args.checkpoint).get('dataset_meta') or {}
+    if 'classes' in trained:
+        use_classes(cfg, trained['classes'])
     images = find_images(args.inputs)
     unreadable = [path for path in images if not is_readable(path)]
     for path in unreadable:

@@ -109,12 +109,12 @@ class FeatureNoise(nn.Module):
 
     def forward(self, x: Tensor, key: Sequence[int]) -> Tensor:
         """Perturb ``x`` in training mode, with the random stream named by ``key``."""
-        if not self.training or self.scale == 0:
-            return x
-        return self.perturb(x, key)
+        return self.perturb(x, key) if self.training else x
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
         """Perturb ``x`` whatever the mode, as training would."""
+        if self.scale == 0:
+            return x
         preset = PRESETS[self.preset]
         eps = preset.sample(x, make_generator(key, x.device))
         return preset.apply(x, eps, self.scale)

@@ -81,6 +81,7 @@ def test_mean_normal_draws_once_for_batch_and_channels():
 def test_same_tensor_in_evaluation_and_at_scale_zero(x, preset):
     assert FeatureNoise(preset).eval()(x, KEY) is x
     assert FeatureNoise(preset, scale=0)(x, KEY) is x
+    assert FeatureNoise(preset, scale=0).perturb(x, KEY) is x
 
 
 @pytest.mark.parametrize('preset', PRESETS)

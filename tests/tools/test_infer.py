@@ -24,6 +24,23 @@ def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
     )
 
 
+def test_classes_are_the_checkpoint_s(tool, runs, shapes, tmp_path):
+    """A config of other classes, as the COCO config is for a training on one's own data, gives the same detections."""
+    two = [
+        'model.roi_head.bbox_head.num_classes=2',
+        'model.roi_head.mask_head.num_classes=2',
+        'test_dataloader.dataset.metainfo.classes=("a","b")',
+    ]
+    predictions = []
+    for name, options in (('same', []), ('other', ['--cfg-options', *two])):
+        tool(
+            'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', shapes / 'test',
+            '--out-dir', tmp_path / name, '--device', 'cpu', *options,
+        )  # fmt: skip
+        predictions.append((tmp_path / name / 'preds/000001.json').read_text())
+    assert predictions[0] == predictions[1]
+
+
 def test_unreadable_image_is_named_and_the_others_drawn(tool, runs, shapes, tmp_path):
     folder = shutil.copytree(shapes / 'test', tmp_path / 'images')
     (folder / 'broken.png').write_bytes(b'not an image')
