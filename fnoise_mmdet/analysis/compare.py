@@ -23,17 +23,11 @@ class Comparison(NamedTuple):
         return None if self.a is None or self.b is None else self.b - self.a
 
 
-def mean_loss(run: Run, loss: str, epoch: int | None = None) -> float | None:
-    """Give the mean of a loss over the logged rows of an epoch.
-
-    Args:
-        run: The run.
-        loss: Name of the loss.
-        epoch: The epoch, from 1. Defaults to None, which is the last one.
-    """
-    if epoch is None:
-        epoch = run.train[-1].get('epoch')
-    values = [row[loss] for row in run.train if row.get('epoch') == epoch and loss in row]
+def last_epoch_loss(run: Run, loss: str) -> float | None:
+    """Give the mean of a loss over the last epoch: as logged for whole epochs, else that of the logged rows."""
+    if run.epochs:
+        return run.epochs[-1].get(f'epoch/mean_{loss}')
+    values = [row[loss] for row in run.train if row.get('epoch') == run.train[-1].get('epoch') and loss in row]
     return statistics.fmean(values) if values else None
 
 
@@ -53,7 +47,10 @@ def compare_runs(a: Run, b: Run) -> list[Comparison]:
     if not losses:
         raise InputError(f'{a.name} and {b.name} have no loss in common')
 
-    rows = [Comparison(f'{loss}, mean of the last epoch', mean_loss(a, loss), mean_loss(b, loss)) for loss in losses]
+    rows = [
+        Comparison(f'{loss}, mean of the last epoch', last_epoch_loss(a, loss), last_epoch_loss(b, loss))
+        for loss in losses
+    ]
     last_a, last_b = (run.val[-1] if run.val else {} for run in (a, b))
     rows += [
         Comparison(metric, last_a.get(metric), last_b.get(metric))

@@ -13,12 +13,15 @@ class Run(NamedTuple):
     """What a training has logged.
 
     ``train`` has a row a logged training iteration, in order, ``val`` a row a
-    validation. ``step`` of a row is its iteration, or epoch, from 1.
+    validation, ``epochs`` a row an epoch with the means of its losses, where
+    :class:`~fnoise_mmdet.hooks.EpochLossHook` was on. ``step`` of a row is its
+    iteration, or epoch, from 1.
     """
 
     name: str
     train: list[Row]
     val: list[Row]
+    epochs: list[Row]
 
     def losses(self) -> list[str]:
         """Give the names of the losses, the total first."""
@@ -76,18 +79,21 @@ def read_run(path: Path, name: str | None = None) -> Run:
     """
     train: dict[int, Row] = {}
     val: dict[int, Row] = {}
+    epochs: dict[int, Row] = {}
     for log in _find_logs(path):
         rows = _read_rows(log)
         started = [row['step'] for row in rows if 'loss' in row]
         if started:
             train = {step: row for step, row in train.items() if step < started[0]}
-            # Validations carry their epoch as step, training rows both.
-            epochs = {row['epoch'] for row in train.values() if 'epoch' in row}
-            val = {step: row for step, row in val.items() if step in epochs}
+            # The rows of validations and epochs carry their epoch as step, training rows both.
+            kept = {row['epoch'] for row in train.values() if 'epoch' in row}
+            val = {step: row for step, row in val.items() if step in kept}
+            epochs = {step: row for step, row in epochs.items() if step in kept}
         train |= {row['step']: row for row in rows if 'loss' in row}
         val |= {row['step']: row for row in rows if _is_val(row)}
+        epochs |= {row['step']: row for row in rows if 'epoch/mean_loss' in row}
     if not train:
         raise InputError(f'run {path} has logged no training iteration')
     if name is None:
         name = path.name if path.is_dir() else path.stem
-    return Run(name, [train[step] for step in sorted(train)], [val[step] for step in sorted(val)])
+    return Run(name, *([rows[step] for step in sorted(rows)] for rows in (train, val, epochs)))

@@ -12,7 +12,7 @@ def make_run(name, offset=0.0, epochs=2, val=True, extra=()):
     for row in train:
         row.update(dict.fromkeys(extra, 1.0))
     metrics = [{'coco/bbox_mAP': 0.1 * epoch + offset, 'step': epoch} for epoch in range(1, epochs + 1)]
-    return Run(name, train, metrics if val else [])
+    return Run(name, train, metrics if val else [], [])
 
 
 def test_figures():
@@ -25,6 +25,12 @@ def test_figures():
     assert next(iter(rows)) == 'loss, mean of the last epoch' and 'loss_cls, mean of the last epoch' in rows
 
 
+def test_loss_of_the_last_epoch_is_the_logged_mean_where_there_is_one():
+    run = make_run('a')._replace(epochs=[{'epoch/mean_loss': 6.1, 'step': 1}, {'epoch/mean_loss': 5.1, 'step': 2}])
+    rows = {row.figure: row for row in compare_runs(run, make_run('b'))}
+    assert (rows['loss, mean of the last epoch'].a, rows['loss, mean of the last epoch'].b) == (5.1, 5.0)
+
+
 def test_run_without_validation():
     rows = {row.figure: row for row in compare_runs(make_run('a'), make_run('b', val=False))}
     assert rows['coco/bbox_mAP'].b is None and rows['coco/bbox_mAP'].difference is None
@@ -32,7 +38,7 @@ def test_run_without_validation():
 
 
 def test_runs_without_a_common_loss():
-    other = Run('other', [dict(loss_seg=1.0, epoch=1, step=1)], [])
+    other = Run('other', [dict(loss_seg=1.0, epoch=1, step=1)], [], [])
     with pytest.raises(InputError, match='a and other have no loss in common'):
         compare_runs(make_run('a'), other)
 

@@ -4,7 +4,7 @@ from fnoise_mmdet.analysis import Run, plot_losses
 
 
 def make_run(name, offset):
-    return Run(name, [dict(loss=step + offset, loss_cls=1.0, step=step) for step in range(1, 6)], [])
+    return Run(name, [dict(loss=step + offset, loss_cls=1.0, step=step) for step in range(1, 6)], [], [])
 
 
 def test_a_row_a_loss_and_both_runs_overlaid_on_shared_axes():

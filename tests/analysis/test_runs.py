@@ -43,12 +43,13 @@ def test_resumed_run_is_joined(work_dir):
     assert run.name == 'run'
     assert [(row['step'], row['loss']) for row in run.train] == [(1, 9), (2, 8), (3, 7), (4, 6)]
     assert [(row['step'], row['coco/bbox_mAP']) for row in run.val] == [(1, 0.1), (2, 0.2)]
+    assert [(row['step'], row['epoch/mean_loss']) for row in run.epochs] == [(1, 8.5), (2, 6.5)]
 
 
 def test_run_started_anew_replaces_the_older_one(work_dir):
     write(work_dir / '20260103_000000/vis_data/scalars.json', [train_row(1, 5.0)])
     run = read_run(work_dir)
-    assert [row['loss'] for row in run.train] == [5.0] and run.val == []
+    assert [row['loss'] for row in run.train] == [5.0] and run.val == [] and run.epochs == []
 
 
 def test_losses_start_with_the_total(work_dir):
