@@ -10,8 +10,8 @@ RUN := .venv/bin/python
 
 help:
 	@echo 'make demo       train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 8 minutes)'
-	@echo 'make test       the tests (about 3 minutes)'
-	@echo 'make test-slow  the tests that take minutes, make demo among them (about 20 minutes)'
+	@echo 'make test       the tests (about 5 minutes)'
+	@echo 'make test-slow  the tests that take minutes, make demo among them (about 10 minutes)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format the code'
 	@echo 'make pictures   make the demo, and copy its pictures to docs/pictures, where the README shows them'
