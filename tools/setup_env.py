@@ -22,7 +22,7 @@ PYTHON = VENV / 'bin' / 'python'
 LOG = VENV / 'setup.log'
 OLDEST, NEWEST = (3, 10), (3, 12)
 # mmcv and mmdet are source distributions that import these while they build.
-BUILD_TOOLS = ['pip>=24', 'setuptools>=70,<81', 'wheel', 'ninja', 'psutil']
+BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
 TEST_TOOLS = ['pytest>=8,<10', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5']
 
 
