@@ -9,7 +9,7 @@ RUN := .venv/bin/python
 .PHONY: help setup demo pictures test test-slow lint format
 
 help:
-	@echo 'make demo       train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 8 minutes)'
+	@echo 'make demo       train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
 	@echo 'make test       the tests (about 5 minutes)'
 	@echo 'make test-slow  the tests that take minutes, make demo among them (about 10 minutes)'
 	@echo 'make lint       ruff and mypy'
@@ -42,7 +42,7 @@ $(SHAPES): | $(READY)
 	@$(RUN) tools/make_shapes.py --out $@
 
 $(OUT)/demo_%/finished: | $(READY) $(SHAPES)
-	@echo 'training configs/demo_$*.py: about 3.5 minutes on two cores'
+	@echo 'training configs/demo_$*.py: about 4 minutes on two cores'
 	@$(RUN) tools/train.py configs/demo_$*.py --work-dir $(@D) --resume
 	@touch $@
 

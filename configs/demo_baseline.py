@@ -52,7 +52,7 @@ test_evaluator = dict(ann_file=data_root + 'annotations/instances_test.json')
 # Random weights learn faster with AdamW than with SGD. 640 images, 8 a batch, are 80 iterations an
 # epoch; 6 epochs are where mask AP50 on the val part passes 0.5 with a margin.
 max_epochs = 6
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
+train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=1e-4, fused=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
