@@ -27,7 +27,7 @@ $(READY): requirements.txt pyproject.toml tools/setup_env.py
 
 # The demo: data, two trainings, their comparison, and what both detect on the test images.
 # A training that was interrupted goes on from its last epoch.
-demo: $(OUT)/demo/losses.png $(OUT)/demo/detections_baseline $(OUT)/demo/detections_fnoise
+demo: $(OUT)/demo/losses.png $(OUT)/demo/detections_baseline/finished $(OUT)/demo/detections_fnoise/finished
 	@echo
 	@cat $(OUT)/demo/comparison.md
 	@echo
@@ -49,8 +49,9 @@ $(OUT)/demo_%/finished: | $(READY) $(SHAPES)
 $(OUT)/demo/losses.png: $(OUT)/demo_baseline/finished $(OUT)/demo_fnoise/finished
 	@$(RUN) tools/compare.py $(^D) --out $(@D)
 
-$(OUT)/demo/detections_%: $(OUT)/demo_%/finished
-	@$(RUN) tools/infer.py configs/demo_$*.py $$(cat $(<D)/last_checkpoint) $(SHAPES)/test --out-dir $@
+$(OUT)/demo/detections_%/finished: $(OUT)/demo_%/finished
+	@$(RUN) tools/infer.py configs/demo_$*.py $$(cat $(<D)/last_checkpoint) $(SHAPES)/test --out-dir $(@D)
+	@touch $@
 
 pictures: demo
 	@mkdir -p docs/pictures
