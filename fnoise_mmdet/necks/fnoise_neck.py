@@ -8,12 +8,13 @@ from mmdet.registry import MODELS
 from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
-from mmengine.utils import is_seq_of
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..noise import FeatureNoise
+from ..noise import NOISES, Noise
+from ..noise.base import check_features
 
-MODELS.register_module(module=FeatureNoise)
+for noise in NOISES:
+    MODELS.register_module(module=noise)
 
 POSITIONS = ('pre', 'post')
 
@@ -22,7 +23,7 @@ POSITIONS = ('pre', 'post')
 class FNoiseNeck(BaseModule):
     """Perturb what goes into a neck, or what comes out of it, in training only.
 
-    In evaluation mode, or with a noise of scale 0, the very same tensors go
+    In evaluation mode, or with a noise that is off, the very same tensors go
     through. The wrapper is invisible in checkpoints: the keys of its state
     dict are the inner neck's, so that weights go either way between a plain
     detector and one with noise.
@@ -33,76 +34,117 @@ class FNoiseNeck(BaseModule):
     noise of the pass that it repeats. Outside a runner the seed and iteration
     are 0, and the calls go on counting.
 
+    A teacher, that is a neck whose parameters are all frozen and which runs
+    without gradients, gets no noise: its targets come from clean features.
+
     Args:
-        neck: Config of the inner neck.
+        neck: Config of the inner neck, a list of configs for several in a row,
+            or None for a detector without one.
         noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
             which is CCT's F-Noise.
         levels: Indices of the levels to perturb, negative ones counted from
             the last. Defaults to None, which is every level.
         position: ``'pre'`` perturbs the inner neck's inputs, ``'post'`` its
             outputs. Defaults to ``'pre'``.
+        check_finite: Whether to stop where the features to perturb hold NaN or
+            Inf, rather than to spread them. Defaults to True.
 
     Shape:
         As the inner neck's: a sequence of (B, C_i, H_i, W_i) in, a tuple of
-        (B, C, H_j, W_j) out.
+        (B, C, H_j, W_j) out. A single tensor is taken for a single level.
 
     Raises:
-        ValueError: The position is unknown, or a level is no index or does not exist.
+        TypeError: The noise is none, or the levels are no list of integers.
+        ValueError: The position is unknown, a level does not exist or is given
+            twice, or the inner neck has noise already.
     """
 
     def __init__(
         self,
-        neck: dict[str, Any],
+        neck: dict[str, Any] | Sequence[dict[str, Any]] | None,
         noise: dict[str, Any] | None = None,
         levels: Sequence[int] | None = None,
         position: str = 'pre',
+        check_finite: bool = True,
     ) -> None:
         super().__init__()
         if position not in POSITIONS:
             raise ValueError(f'position must be one of {POSITIONS}, but got {position!r}')
-        if levels is not None and not is_seq_of(levels, int):
-            raise ValueError(f'levels must be a list of integers, but got {levels!r}')
-        self.neck = MODELS.build(neck)
+        self.neck = nn.Identity() if neck is None else MODELS.build(neck)
+        if any(isinstance(module, FNoiseNeck) for module in self.neck.modules()):
+            raise ValueError(f'neck must be one without noise, but got {neck!r}')
         self.noise = MODELS.build(noise or dict(type='FeatureNoise'))
-        self.levels = None if levels is None else tuple(levels)
+        if not isinstance(self.noise, Noise):
+            names = [cls.__name__ for cls in NOISES]
+            raise TypeError(f'noise must be one of {names} or a Noise of your own, but got {noise!r}')
+        self.levels = _check_levels(levels)
         self.position = position
+        self.check_finite = check_finite
         # A wrong level should be told before the first batch, where the neck says how many there are.
-        num_levels = (
-            len(getattr(self.neck, 'in_channels', ())) if position == 'pre' else getattr(self.neck, 'num_outs', 0)
-        )
-        if num_levels:
-            self._perturbed_levels(num_levels)
+        self._num_levels = self._known_num_levels()
+        if self._num_levels is not None:
+            self._perturbed_levels(self._num_levels)
 
-        self._iteration = -1
-        self._fingerprints: list[Tensor] = []  # of this iteration's passes
+        self._iteration = -1  # whose passes are counted
+        self._fingerprints: list[Tensor] = []  # of those passes
         self._register_state_dict_hook(_leave_out_wrapper)
         self._register_load_state_dict_pre_hook(_put_in_wrapper)
 
     def forward(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Run the inner neck, with noise before or after it in training mode."""
-        if not self.training:
+        """Run the inner neck, with noise before or after it in training mode.
+
+        Raises:
+            FloatingPointError: A level holds NaN or Inf.
+            TypeError: A level is no tensor of a floating dtype.
+            ValueError: The number of levels is not the one that the inner
+                neck takes, or a level is empty or not (B, C, H, W).
+        """
+        if not self.training or self.noise.is_off or self._is_teacher():
             return self.neck(inputs)
         if self.position == 'pre':
-            return self.neck(self._perturb(inputs, self._count_call(inputs), self.noise))
-        outputs = self.neck(inputs)
-        return self._perturb(outputs, self._count_call(outputs), self.noise)
+            return self.neck(self._perturb(inputs))
+        return self._perturb(self.neck(inputs))
 
-    def preview(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """Give the features that the first call of this iteration would give in training mode.
 
         Args:
             features: What is perturbed: the inner neck's inputs or its
                 outputs, as ``position`` says.
         """
-        return self._perturb(features, 0, self.noise.perturb)
+        return self._apply_noise(features, 0, self.noise.perturb)
 
-    def _perturb(
+    @torch.compiler.disable  # the noise itself compiles; what names its stream is the runner's
+    def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
+        if isinstance(features, Tensor):
+            return self._perturb([features])[0]
+        if self._num_levels not in (None, len(features)):
+            raise ValueError(
+                f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
+            )
+        levels = sorted(self._perturbed_levels(len(features)))
+        if not levels:
+            return features
+        means = torch.stack([_mean(features[level], level) for level in levels])
+        if self.check_finite and not means.isfinite().all():
+            self._report(features, levels)
+        return self._apply_noise(features, self._count_call(means), self.noise)
+
+    def _apply_noise(
         self, features: Sequence[Tensor], call: int, noise: Callable[[Tensor, Sequence[int]], Tensor]
-    ) -> tuple[Tensor, ...]:
-        hub = MessageHub.get_current_instance()
-        key = (hub.get_info('seed', 0), get_rank(), hub.get_info('iter', 0), call)
+    ) -> Sequence[Tensor]:
+        key = (_runner_info('seed'), get_rank(), _runner_info('iter'), call)
         levels = self._perturbed_levels(len(features))
-        return tuple(noise(x, (*key, level)) if level in levels else x for level, x in enumerate(features))
+        perturbed = [noise(x, (*key, level)) if level in levels else x for level, x in enumerate(features)]
+        return perturbed if isinstance(features, list) else tuple(perturbed)
+
+    def _known_num_levels(self) -> int | None:
+        """Give the number of levels at the position of the noise, where the inner neck says it."""
+        necks = list(self.neck) if isinstance(self.neck, nn.Sequential) else [self.neck]
+        if self.position == 'post':
+            return getattr(necks[-1], 'num_outs', None)
+        in_channels = getattr(necks[0], 'in_channels', None)
+        return len(in_channels) if isinstance(in_channels, list | tuple) else None
 
     def _perturbed_levels(self, num_levels: int) -> set[int]:
         """Resolve ``levels`` to indices from 0."""
@@ -113,26 +155,79 @@ class FNoiseNeck(BaseModule):
                 raise ValueError(
                     f'levels must be in [{-num_levels}, {num_levels - 1}] for {num_levels} levels, but got {level}'
                 )
-        return {level % num_levels for level in self.levels}
+        levels = {level % num_levels for level in self.levels}
+        if len(levels) < len(self.levels):
+            raise ValueError(f'levels must name each of {num_levels} levels once, but got {list(self.levels)}')
+        return levels
 
-    def _count_call(self, features: Sequence[Tensor]) -> int:
+    def _is_teacher(self) -> bool:
+        """Whether this neck makes targets for another one, as in semi-supervised training.
+
+        Gradients alone would not tell: a first pass under reentrant gradient checkpointing has none either.
+        """
+        if torch.is_grad_enabled():
+            return False
+        parameters = list(self.neck.parameters())
+        return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+    def _count_call(self, means: Tensor) -> int:
         """Give the number of this forward pass within its iteration, from 0.
 
         A pass within backward is one that gradient checkpointing repeats. It
-        is known again by a fingerprint of its features, the nearest one taken
+        is known again by the means of its levels, the nearest ones taken
         because convolutions on a GPU may differ in the last bit.
         """
-        iteration = MessageHub.get_current_instance().get_info('iter', 0)
+        iteration = _runner_info('iter')
         if iteration != self._iteration:
             self._iteration, self._fingerprints = iteration, []
-        fingerprint = features[-1].detach().mean(dtype=torch.float32)
         if torch._C._current_graph_task_id() == -1:  # as torch.utils.checkpoint asks
-            self._fingerprints.append(fingerprint)
+            self._fingerprints.append(means)
             return len(self._fingerprints) - 1
-        return int((torch.stack(self._fingerprints) - fingerprint).abs().argmin())
+        return int((torch.stack(self._fingerprints) - means).abs().sum(dim=1).argmin())
+
+    def _report(self, features: Sequence[Tensor], levels: Sequence[int]) -> None:
+        """Name the levels that hold NaN or Inf."""
+        found = []
+        for level in levels:
+            x = features[level]
+            nans, infs = int(x.isnan().sum()), int(x.isinf().sum())
+            if nans or infs:
+                found.append(f'level {level} of shape {tuple(x.shape)} has {nans} NaN and {infs} Inf')
+        if not found:  # finite numbers whose sum is not
+            return
+        what = 'inputs' if self.position == 'pre' else 'outputs'
+        raise FloatingPointError(
+            f'{what} of the neck are not finite in iteration {_runner_info("iter")}: {"; ".join(found)}'
+        )
 
     def extra_repr(self) -> str:
-        return f'levels={self.levels}, position={self.position!r}'
+        return f'levels={self.levels}, position={self.position!r}, check_finite={self.check_finite}'
+
+
+def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
+    """Give the necks with noise in a model, in the order of its modules: a student's comes before its teacher's."""
+    return [module for module in model.modules() if isinstance(module, FNoiseNeck)]
+
+
+def _runner_info(name: str) -> int:
+    """Give the seed or the iteration of the current runner, 0 outside one."""
+    return MessageHub.get_current_instance().get_info(name, 0)
+
+
+def _check_levels(levels: Any) -> tuple[int, ...] | None:
+    if levels is None:
+        return None
+    if not isinstance(levels, Sequence) or not all(isinstance(level, int) for level in levels):
+        raise TypeError(f'levels must be a list of integers, but got {levels!r}')
+    if len(set(levels)) < len(levels):
+        raise ValueError(f'levels must name each level once, but got {levels!r}')
+    return tuple(levels)
+
+
+def _mean(x: Any, level: int) -> Tensor:
+    """Give the mean of a level, which is not finite where one of its elements is not."""
+    check_features(x, f'level {level}')
+    return x.detach().mean(dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def _leave_out_wrapper(module: FNoiseNeck, state_dict: dict[str, Any], prefix: str, local_metadata: dict) -> None:

@@ -1,6 +1,26 @@
-"""The mathematics of feature noise: torch alone, nothing of mmdet."""
+"""The mathematics of feature noise and of its neighbours: torch alone, nothing of mmdet."""
 
-from .feature_noise import PRESETS, FeatureNoise, Preset
+from .base import Noise
+from .dropping import ChannelDropout, FDrop, FeatureDropBlock
+from .feature_noise import PRESETS, FeatureNoise
+from .schedule import SCHEDULES, schedule_factor
+from .statistics import DSU, MixStyle, NormalizationPerturbation
 from .stream import make_generator
 
-__all__ = ['PRESETS', 'FeatureNoise', 'Preset', 'make_generator']
+NOISES = (FeatureNoise, FDrop, FeatureDropBlock, ChannelDropout, NormalizationPerturbation, DSU, MixStyle)
+
+__all__ = [
+    'DSU',
+    'NOISES',
+    'PRESETS',
+    'SCHEDULES',
+    'ChannelDropout',
+    'FDrop',
+    'FeatureDropBlock',
+    'FeatureNoise',
+    'MixStyle',
+    'Noise',
+    'NormalizationPerturbation',
+    'make_generator',
+    'schedule_factor',
+]

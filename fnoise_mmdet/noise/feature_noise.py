@@ -1,90 +1,120 @@
-"""Feature noise: perturb features in proportion to their magnitude.
+"""Feature noise: perturb features in proportion to their magnitude."""
 
-Drawing the random numbers (``sample_*``) is kept apart from applying them
-(``apply_*``), so that a draw can be replayed.
-"""
-
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .stream import make_generator
-
-
-def sample_cct(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw from U(-1, 1) once for the whole batch, shape (C, H, W)."""
-    return torch.empty(x.shape[1:], dtype=x.dtype, device=x.device).uniform_(-1, 1, generator=generator)
+from .base import Noise, at_least_float32, in_range
 
 
-def apply_cct(x: Tensor, eps: Tensor, scale: float) -> Tensor:
-    r"""Give :math:`y = x + x \cdot n` with :math:`n = scale \cdot \epsilon`.
-
-    Source: F-Noise in Ouali, Hudelot, Tami, "Semi-Supervised Semantic
-    Segmentation with Cross-Consistency Training", CVPR 2020,
-    arXiv 2003.09005, section 3.2, where n ~ U(-0.3, 0.3).
-
-    Shape:
-        x: (B, C, H, W). eps: (C, H, W). Output: (B, C, H, W).
-    """
-    return x * (1 + scale * eps)
+def _rms(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return at_least_float32(x).square().mean(dims, keepdim=True).sqrt()
 
 
-def sample_mean_normal(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw from N(0, 1) once for all samples and channels, shape (H, W)."""
-    return torch.empty(x.shape[2:], dtype=x.dtype, device=x.device).normal_(generator=generator)
+# What the noise is proportional to, broadcastable to (B, C, H, W).
+MAGNITUDES = {
+    # x itself for |x|: eps is symmetric, so the noise is the same in law, and this is CCT's x + x n.
+    'element': lambda x: x,
+    'channel': lambda x: _rms(x, (2, 3)),
+    'sample': lambda x: _rms(x, (1, 2, 3)),
+    'batch': lambda x: _rms(x, (0, 1, 2, 3)),
+    # Divided by sqrt(number of elements), which is what the norm of a tensor grows with.
+    'l2': lambda x: torch.linalg.vector_norm(at_least_float32(x)) / x.numel() ** 0.5,
+    'mean': lambda x: at_least_float32(x).mean().abs(),
+    'one': lambda x: torch.ones((), device=x.device),
+}
+DISTRIBUTIONS = {
+    'uniform': lambda eps, generator: eps.uniform_(-1, 1, generator=generator),
+    'normal': lambda eps, generator: eps.normal_(0, 1, generator=generator),
+}
+# The dimensions of (B, C, H, W) in which a shared draw has size 1.
+SHARES = {'batch': (0,), 'channel': (1,), 'space': (2, 3)}
+BIASES = ('none', 'mean')
 
-
-def apply_mean_normal(x: Tensor, eps: Tensor, scale: float) -> Tensor:
-    r"""Give :math:`y = x + n`, n normal with the mean of x and a std of ``scale``.
-
-    The noise is biased by the mean of x and not proportional to x: a negative
-    control for F-Noise. The mean is held constant in the backward pass.
-
-    Shape:
-        x: (B, C, H, W). eps: (H, W). Output: (B, C, H, W).
-    """
-    return x + (x.detach().mean() + scale * eps)
-
-
-class Preset(NamedTuple):
-    """A published noise: how to draw, how to apply, and how strongly."""
-
-    sample: Callable[[Tensor, torch.Generator], Tensor]
-    apply: Callable[[Tensor, Tensor, float], Tensor]
-    scale: float
-
-
-PRESETS = {
-    'cct': Preset(sample_cct, apply_cct, 0.3),
-    # Published for the last level of the backbone alone: ``levels=[-1]`` of the neck.
-    'mean_normal': Preset(sample_mean_normal, apply_mean_normal, 0.1),
+# Published noises as the settings that spell them out.
+PRESETS: dict[str, dict[str, Any]] = {
+    # Ouali, Hudelot, Tami, "Semi-Supervised Semantic Segmentation with Cross-Consistency Training",
+    # CVPR 2020, arXiv 2003.09005, section 3.2: y = x + x n, n ~ U(-0.3, 0.3) of shape (C, H, W).
+    'cct': dict(magnitude='element', distribution='uniform', share='batch', scale=0.3),
+    # y = x + n, n ~ N(mean of x, 0.1^2) of shape (H, W): biased and not proportional, a negative
+    # control. Published for the last level of the backbone alone: ``levels=[-1]`` of the neck.
+    'mean_normal': dict(magnitude='one', distribution='normal', share=('batch', 'channel'), scale=0.1, bias='mean'),
+    # y = x n, n ~ U(0.8, 1.2) for every element. Published for the outputs of the FPN:
+    # ``position='post'`` of the neck.
+    'uniform_20': dict(magnitude='element', distribution='uniform', share='none', scale=0.2),
+    # cct with the tensor's norm in the place of |x|: at the same scale the same noise power, spread evenly.
+    'l2': dict(magnitude='l2', distribution='uniform', share='batch', scale=0.3),
 }
 
 
-class FeatureNoise(nn.Module):
-    r"""Perturb a feature map in training mode; hand it back untouched otherwise.
-
-    It holds no parameter, no buffer and no random state: the same input and
-    key give the same output, and torch's global random stream is not used.
+def feature_noise(
+    x: Tensor,
+    eps: Tensor,
+    scale: float,
+    magnitude: str = 'element',
+    bias: str = 'none',
+    detach_statistics: bool = True,
+) -> Tensor:
+    r"""Give :math:`y = x + scale \cdot magnitude(x) \cdot \epsilon + bias(x)`.
 
     Args:
-        preset: Name of the noise.
+        x: Features.
+        eps: Numbers drawn with mean 0.
+        scale: Strength of the noise.
+        magnitude: What the noise is proportional to, see :class:`FeatureNoise`.
+        bias: ``'mean'`` adds the mean of x over all elements.
+        detach_statistics: Whether statistics of x are constants in the backward pass.
 
-            - ``'cct'``: :math:`y = x + x n`, :math:`n \sim U(-scale, scale)`,
-              one draw of shape (C, H, W) for the whole batch.
+    Shape:
+        x: (B, C, H, W). eps: broadcastable to it. Output: (B, C, H, W).
+    """
+    source = x.detach() if detach_statistics and magnitude != 'element' else x
+    y = torch.addcmul(x, MAGNITUDES[magnitude](source).to(x.dtype), (scale * eps).to(x.dtype))
+    if bias == 'mean':
+        y = y + at_least_float32(x.detach() if detach_statistics else x).mean().to(x.dtype)
+    return y
+
+
+class FeatureNoise(Noise):
+    r"""F-Noise and its relatives: :math:`y = x + scale \cdot magnitude(x) \cdot \epsilon`.
+
+    A preset is a published noise; every other setting given beside it replaces
+    the preset's. RMS is the root of the mean of the squares.
+
+    Args:
+        preset: Defaults to ``'cct'``, which is F-Noise.
+
+            - ``'cct'``: :math:`y = x + x n`, :math:`n \sim U(-0.3, 0.3)`, one
+              draw of shape (C, H, W) for the whole batch.
             - ``'mean_normal'``: :math:`y = x + n`,
-              :math:`n \sim N(\bar x, scale^2)`, one draw of shape (H, W) for
-              all samples and channels.
-        scale: Strength of the noise; 0 turns it off. Defaults to the preset's
-            published value: 0.3 for ``'cct'``, 0.1 for ``'mean_normal'``.
+              :math:`n \sim N(\bar x, 0.1^2)`, one draw of shape (H, W) for all
+              samples and channels; meant for the last level alone.
+            - ``'uniform_20'``: :math:`y = x n`, :math:`n \sim U(0.8, 1.2)` for
+              every element; meant for the neck's outputs.
+            - ``'l2'``: :math:`y = x + 0.3 \lVert x \rVert_2 / \sqrt{N}\,\epsilon`,
+              :math:`\epsilon \sim U(-1, 1)`, shared as ``'cct'``'s.
+        magnitude: What the noise is proportional to: ``'element'`` the element
+            itself; ``'channel'`` RMS over H, W of each (B, C); ``'sample'`` RMS
+            over C, H, W; ``'batch'`` RMS over all; ``'l2'`` the tensor's L2 norm
+            divided by the root of its number of elements, which is the same as
+            ``'batch'``; ``'mean'`` the absolute mean over all; ``'one'`` nothing.
+        distribution: Of :math:`\epsilon`: ``'uniform'`` U(-1, 1) or ``'normal'`` N(0, 1).
+        share: Axes along which one draw serves all: ``'batch'``, ``'channel'``,
+            ``'space'``, a list of several, or ``'none'``.
+        scale: Strength of the noise; 0 turns it off.
+        bias: ``'mean'`` adds the mean of x over all elements, ``'none'`` nothing.
+        detach_statistics: Whether the statistics of x (every magnitude but
+            ``'element'``, and the bias) are constants in the backward pass.
+            Defaults to True.
+        prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
 
     Shape:
         Input and output: (B, C, H, W), any floating dtype and memory format.
 
     Raises:
-        ValueError: The preset is unknown, or the scale negative or not finite.
+        ValueError: A name is unknown, or a number out of range.
 
     Examples:
         >>> noise = FeatureNoise(scale=0.2)
@@ -96,28 +126,57 @@ class FeatureNoise(nn.Module):
         True
     """
 
-    def __init__(self, preset: str = 'cct', scale: float | None = None) -> None:
-        super().__init__()
-        if preset not in PRESETS:
-            raise ValueError(f'preset must be one of {sorted(PRESETS)}, but got {preset!r}')
-        if scale is None:
-            scale = PRESETS[preset].scale
-        if not isinstance(scale, int | float) or not 0 <= scale < float('inf'):
-            raise ValueError(f'scale must be >= 0 and finite, but got {scale!r}')
-        self.preset = preset
-        self.scale = scale
+    strengths = ('prob', 'scale')
 
-    def forward(self, x: Tensor, key: Sequence[int]) -> Tensor:
-        """Perturb ``x`` in training mode, with the random stream named by ``key``."""
-        return self.perturb(x, key) if self.training else x
+    def __init__(
+        self,
+        preset: str = 'cct',
+        *,
+        magnitude: str | None = None,
+        distribution: str | None = None,
+        share: str | Sequence[str] | None = None,
+        scale: float | None = None,
+        bias: str | None = None,
+        detach_statistics: bool = True,
+        prob: float = 1.0,
+    ) -> None:
+        super().__init__(prob)
+        given = dict(magnitude=magnitude, distribution=distribution, share=share, scale=scale, bias=bias)
+        settings = {'bias': 'none'} | PRESETS[_one_of('preset', preset, PRESETS)]
+        settings |= {name: value for name, value in given.items() if value is not None}
+        self.magnitude = _one_of('magnitude', settings['magnitude'], MAGNITUDES)
+        self.distribution = _one_of('distribution', settings['distribution'], DISTRIBUTIONS)
+        self.share = _axes(settings['share'])
+        self.scale = in_range('scale', settings['scale'], 0)
+        self.bias = _one_of('bias', settings['bias'], BIASES)
+        self.detach_statistics = detach_statistics
 
-    def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
-        """Perturb ``x`` whatever the mode, as training would."""
-        if self.scale == 0:
-            return x
-        preset = PRESETS[self.preset]
-        eps = preset.sample(x, make_generator(key, x.device))
-        return preset.apply(x, eps, self.scale)
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw eps, with size 1 along the shared axes."""
+        shape = list(x.shape)
+        for axis in self.share:
+            for dim in SHARES[axis]:
+                shape[dim] = 1
+        return DISTRIBUTIONS[self.distribution](torch.empty(shape, device=x.device), generator)
 
-    def extra_repr(self) -> str:
-        return f'preset={self.preset!r}, scale={self.scale}'
+    def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
+        return feature_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)
+
+
+def _one_of(name: str, value: Any, known: Any) -> str:
+    if value not in list(known):  # a list takes any value, a dict hashable ones only
+        raise ValueError(f'{name} must be one of {list(known)}, but got {value!r}')
+    return value
+
+
+def _axes(share: Any) -> tuple[str, ...]:
+    """Bring ``share`` to a tuple of axes, in the order of the dimensions."""
+    if share == 'none':
+        return ()
+    axes = [share] if isinstance(share, str) else list(share) if isinstance(share, Sequence) else [share]
+    for axis in axes:
+        if axis not in list(SHARES):
+            raise ValueError(f"share must be 'none' or of {list(SHARES)}, but got {axis!r}")
+    if len(set(axes)) < len(axes):
+        raise ValueError(f'share must name every axis once, but got {share!r}')
+    return tuple(axis for axis in SHARES if axis in axes)

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,140 +6,210 @@ import pytest
 import torch
 
 from fnoise_mmdet.noise import PRESETS, FeatureNoise, make_generator
-
-KEY = (3, 0, 17, 0, 1)
-
-
-@pytest.fixture
-def x() -> torch.Tensor:
-    return torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES
 
 
-def naive_cct(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """y = x + x n, one n of shape (C, H, W) for the whole batch."""
+def rms(values) -> float:
+    values = list(values)
+    return math.sqrt(sum(v * v for v in values) / len(values))
+
+
+def naive_magnitude(x: np.ndarray, name: str, b: int, c: int, i: int, j: int) -> float:
+    """What the noise at one element is proportional to, signed for 'element' as in CCT's formula."""
+    if name == 'element':
+        return x[b, c, i, j]
+    if name == 'channel':
+        return rms(x[b, c].flat)
+    if name == 'sample':
+        return rms(x[b].flat)
+    if name == 'batch':
+        return rms(x.flat)
+    if name == 'l2':
+        return math.sqrt(sum(v * v for v in x.flat)) / math.sqrt(x.size)
+    if name == 'mean':
+        return abs(sum(x.flat) / x.size)
+    assert name == 'one'
+    return 1.0
+
+
+def naive(x, eps, scale, magnitude, bias='none'):
+    """y = x + scale * magnitude * eps + bias, element by element."""
+    y = np.empty_like(x)
+    for b, c, i, j in np.ndindex(*x.shape):
+        shift = sum(x.flat) / x.size if bias == 'mean' else 0.0
+        y[b, c, i, j] = x[b, c, i, j] + scale * naive_magnitude(x, magnitude, b, c, i, j) * eps[b, c, i, j] + shift
+    return y
+
+
+def draw(noise: FeatureNoise, x: torch.Tensor, key) -> np.ndarray:
+    return noise.sample(x, make_generator(key)).double().expand_as(x).numpy()
+
+
+@pytest.mark.parametrize('magnitude', MAGNITUDES)
+@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
+@pytest.mark.parametrize('share', ['none', 'batch', ('channel', 'space')])
+def test_is_its_formula(x, key, magnitude, distribution, share):
+    noise = FeatureNoise(magnitude=magnitude, distribution=distribution, share=share, scale=0.7)
+    expected = naive(x.numpy(), draw(noise, x, key), 0.7, magnitude)
+    np.testing.assert_allclose(noise(x, key).numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+def naive_cct(x, n):
+    """y = x + x n, n ~ U(-0.3, 0.3) of shape (C, H, W) for the whole batch."""
     y = np.empty_like(x)
     for b, c, i, j in np.ndindex(*x.shape):
         y[b, c, i, j] = x[b, c, i, j] + x[b, c, i, j] * n[c, i, j]
     return y
 
 
-def naive_mean_normal(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """y = x + n, n of shape (H, W) with the mean of x, for all samples and channels."""
+def naive_mean_normal(x, n):
+    """y = x + n, n ~ N(mean of x, 0.1^2) of shape (H, W) for all samples and channels."""
     y = np.empty_like(x)
-    mean = sum(x.flat) / x.size
     for b, c, i, j in np.ndindex(*x.shape):
-        y[b, c, i, j] = x[b, c, i, j] + (mean + n[i, j])
+        y[b, c, i, j] = x[b, c, i, j] + (sum(x.flat) / x.size + n[i, j])
+    return y
+
+
+def naive_uniform_20(x, n):
+    """y = x n, n ~ U(0.8, 1.2) for every element."""
+    y = np.empty_like(x)
+    for index in np.ndindex(*x.shape):
+        y[index] = x[index] * (1 + n[index])
+    return y
+
+
+def naive_l2(x, n):
+    """y = x + n ||x|| / sqrt(N), n ~ U(-0.3, 0.3) of shape (C, H, W) for the whole batch."""
+    y = np.empty_like(x)
+    norm = math.sqrt(sum(v * v for v in x.flat))
+    for b, c, i, j in np.ndindex(*x.shape):
+        y[b, c, i, j] = x[b, c, i, j] + n[c, i, j] * norm / math.sqrt(x.size)
     return y
 
 
 @pytest.mark.parametrize(
-    ('preset', 'naive', 'scale'),
-    [('cct', naive_cct, 0.3), ('cct', naive_cct, 1.5), ('mean_normal', naive_mean_normal, 0.1)],
+    ('preset', 'reference', 'scale', 'shape'),
+    [
+        ('cct', naive_cct, 0.3, (4, 5, 6)),
+        ('mean_normal', naive_mean_normal, 0.1, (5, 6)),
+        ('uniform_20', naive_uniform_20, 0.2, (3, 4, 5, 6)),
+        ('l2', naive_l2, 0.3, (4, 5, 6)),
+    ],
 )
-def test_preset_is_its_formula(x, preset, naive, scale):
-    eps = PRESETS[preset].sample(x, make_generator(KEY)).numpy()
-    y = FeatureNoise(preset, scale)(x, KEY)
-    np.testing.assert_allclose(y.numpy(), naive(x.numpy(), scale * eps), rtol=1e-12, atol=1e-12)
+def test_preset_is_its_formula(x, key, preset, reference, scale, shape):
+    noise = FeatureNoise(preset)
+    eps = noise.sample(x, make_generator(key))
+    assert eps.numel() == math.prod(shape)
+    expected = reference(x.numpy(), scale * eps.double().reshape(shape).numpy())
+    np.testing.assert_allclose(noise(x, key).numpy(), expected, rtol=1e-6, atol=1e-6)
+    low, high = (-1, 1) if preset != 'mean_normal' else (-10, 10)
+    assert low <= eps.min() < 0 < eps.max() <= high
 
 
-@pytest.mark.parametrize(('preset', 'scale'), [('cct', 0.3), ('mean_normal', 0.1)])
-def test_default_scale_is_the_published_one(preset, scale):
-    assert FeatureNoise(preset).scale == scale
+@pytest.mark.parametrize('preset', PRESETS)
+def test_preset_spelt_out_is_the_same(x, key, preset):
+    assert torch.equal(FeatureNoise(preset)(x, key), FeatureNoise(**PRESETS[preset])(x, key))
+    assert repr(FeatureNoise(preset)) == repr(FeatureNoise(**PRESETS[preset]))
 
 
-def test_cct_has_the_statistics_of_its_paper():
-    x = torch.ones(1, 100, 100, 100)
-    noise = FeatureNoise('cct')(x, KEY) - x
-    # A million uniform draws: the mean's standard error is 0.3 / sqrt(3) / 1000 = 0.00017; 6 of them.
-    assert abs(noise.mean()) < 0.001
-    assert noise.std() == pytest.approx(0.3 / math.sqrt(3), rel=0.005)
-    assert noise.abs().max() <= 0.3 + 1e-6
-    assert noise.abs().max() > 0.2999
+def test_settings_replace_those_of_the_preset():
+    noise = FeatureNoise('mean_normal', scale=0.5, share='channel')
+    assert (noise.magnitude, noise.bias, noise.scale, noise.share) == ('one', 'mean', 0.5, ('channel',))
 
 
-def test_cct_keeps_signs_and_zeros(x):
+@pytest.mark.parametrize('radius', [0.1, 0.2, 0.3])
+def test_cct_has_the_statistics_of_its_paper(key, radius):
+    x = torch.randn(1, 100, 100, 100, generator=torch.Generator().manual_seed(1))
+    noise = FeatureNoise('cct', scale=radius)(x, key) - x
+    factor = noise / x
+    # A million uniform draws: the mean's standard error is r / sqrt(3) / 1000; 6 of them.
+    assert abs(factor.mean()) < 6 * radius / math.sqrt(3) / 1000
+    assert factor.std() == pytest.approx(radius / math.sqrt(3), rel=0.005)
+    assert radius * 0.999 < factor.abs().max() <= radius * 1.001
+    ratio = 10 * math.log10(x.square().sum() / noise.square().sum())
+    # x^2 weighs the million draws unevenly: standard error 0.007 dB; 6 of them.
+    assert ratio == pytest.approx(10 * math.log10(3 / radius**2), abs=0.04)
+
+
+def test_normal_draws(key):
+    eps = FeatureNoise(distribution='normal', share='none').sample(torch.ones(1, 100, 100, 100), make_generator(key))
+    # Standard errors of a million: mean 0.001, deviation 0.0007, kurtosis 0.005; 6 of them.
+    assert abs(eps.mean()) < 0.006
+    assert eps.std() == pytest.approx(1, abs=0.0042)
+    assert (eps**4).mean() == pytest.approx(3, abs=0.06)
+
+
+@pytest.mark.parametrize('magnitude', ['channel', 'sample', 'batch', 'l2'])
+def test_power_of_the_noise_is_that_of_the_magnitude(key, magnitude):
+    x = torch.randn(4, 32, 50, 50, generator=torch.Generator().manual_seed(1)) * torch.arange(1, 33).view(1, 32, 1, 1)
+    noise = FeatureNoise(magnitude=magnitude, share='none')(x, key) - x
+    # 0.3 / sqrt(3) of the RMS; 320,000 draws, standard error 0.1 %, of one channel's 10,000 0.5 %; 6 of them.
+    assert noise.square().mean().sqrt() / x.square().mean().sqrt() == pytest.approx(0.3 / math.sqrt(3), rel=0.012)
+    channels = noise.square().mean((0, 2, 3)).sqrt() / x.square().mean((0, 2, 3)).sqrt() * math.sqrt(3) / 0.3
+    if magnitude == 'channel':
+        assert (channels - 1).abs().max() < 0.03
+    else:
+        assert channels[0] > 10 and channels[-1] < 0.7
+
+
+@pytest.mark.parametrize(
+    'share', [axes for n in range(4) for axes in itertools.combinations(SHARES, n)], ids=lambda axes: '+'.join(axes)
+)
+def test_a_draw_is_shared_along_the_axes_named_and_no_other(key, share):
+    x = torch.ones(4, 8, 6, 6)
+    y = FeatureNoise(share=list(share) or 'none')(x, key)
+    along = {'batch': y[:1], 'channel': y[:, :1], 'space': y[:, :, :1, :1]}
+    for axis, first in along.items():
+        assert torch.equal(y, first.expand_as(y)) == (axis in share)
+    expected = math.prod({'batch': 4, 'channel': 8, 'space': 36}[axis] for axis in SHARES if axis not in share)
+    assert y.unique().numel() == pytest.approx(expected, rel=0.02)
+
+
+def test_cct_keeps_signs_and_zeros(x, key):
     x[0, 0] = 0
-    assert torch.equal(FeatureNoise('cct')(x, KEY).sign(), x.sign())
-
-
-def test_cct_draws_once_for_the_batch_and_apart_for_channels_and_places():
-    x = torch.ones(2, 3, 8, 8)
-    y = FeatureNoise('cct')(x, KEY)
-    assert torch.equal(y[0], y[1])
-    assert y[0].unique().numel() > 0.95 * y[0].numel()
-
-
-def test_mean_normal_draws_once_for_batch_and_channels():
-    x = torch.full((2, 3, 200, 200), 5.0)
-    noise = FeatureNoise('mean_normal')(x, KEY) - x
-    assert torch.allclose(noise, noise[:1, :1].expand_as(noise), atol=1e-5)
-    # 40,000 normal draws: standard error of the mean 0.0005, of the deviation 0.00035; 6 of them.
-    assert noise.mean() == pytest.approx(5.0, abs=0.003)
-    assert noise[0, 0].std() == pytest.approx(0.1, abs=0.002)
+    assert torch.equal(FeatureNoise('cct')(x, key).sign(), x.sign())
 
 
 @pytest.mark.parametrize('preset', PRESETS)
-def test_same_tensor_in_evaluation_and_at_scale_zero(x, preset):
-    assert FeatureNoise(preset).eval()(x, KEY) is x
-    assert FeatureNoise(preset, scale=0)(x, KEY) is x
-    assert FeatureNoise(preset, scale=0).perturb(x, KEY) is x
+def test_off_at_scale_zero(x, key, preset):
+    noise = FeatureNoise(preset, scale=0)
+    assert noise.is_off and noise(x, key) is x and noise.perturb(x, key) is x
 
 
-@pytest.mark.parametrize('preset', PRESETS)
-def test_perturb_is_what_training_does_in_any_mode(x, preset):
-    noise = FeatureNoise(preset)
-    trained = noise(x, KEY)
-    assert torch.equal(noise.eval().perturb(x, KEY), trained)
+@pytest.mark.parametrize('magnitude', MAGNITUDES)
+@pytest.mark.parametrize('bias', ['none', 'mean'])
+def test_gradient_is_that_of_the_formula(x, key, magnitude, bias):
+    noise = FeatureNoise(magnitude=magnitude, bias=bias, detach_statistics=False)
+    assert torch.autograd.gradcheck(lambda z: noise(z, key), x.requires_grad_())
 
 
-@pytest.mark.parametrize('preset', PRESETS)
-def test_repeatable_stateless_and_apart_from_the_global_stream(x, preset):
-    noise = FeatureNoise(preset)
-    before = torch.get_rng_state()
-    first = noise(x, KEY)
-    noise(x, (0, 0))
-    assert torch.equal(noise(x, KEY), first)
-    assert not torch.equal(noise(x, (*KEY[:-1], 2)), first)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert not noise.state_dict() and not list(noise.parameters()) and not list(noise.buffers())
-
-
-@pytest.mark.parametrize('preset', PRESETS)
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
-def test_dtype_and_memory_format_are_kept(preset, dtype):
-    x = torch.ones(2, 4, 6, 6, dtype=dtype).to(memory_format=torch.channels_last)
-    y = FeatureNoise(preset)(x, KEY)
-    assert y.dtype == dtype
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert not torch.equal(y, x)
-
-
-@pytest.mark.parametrize('preset', PRESETS)
-def test_input_is_not_changed(x, preset):
-    copy = x.clone()
-    FeatureNoise(preset)(x, KEY)
-    assert torch.equal(x, copy)
-
-
-def test_gradient_is_that_of_the_formula(x):
-    noise = FeatureNoise('cct')
-    assert torch.autograd.gradcheck(lambda z: noise(z, KEY), x.requires_grad_())
-
-
-def test_mean_of_mean_normal_is_held_constant(x):
+@pytest.mark.parametrize('magnitude', [name for name in MAGNITUDES if name != 'element'])
+def test_statistics_are_held_constant_by_default(x, key, magnitude):
     x.requires_grad_()
-    FeatureNoise('mean_normal')(x, KEY).sum().backward()
+    FeatureNoise(magnitude=magnitude, bias='mean')(x, key).sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))
 
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(preset='cctt'), r"preset must be one of \['cct', 'mean_normal'\], but got 'cctt'"),
+        (dict(preset='cctt'), r"preset must be one of \['cct', 'mean_normal', 'uniform_20', 'l2'\], but got 'cctt'"),
+        (dict(preset=['cct']), r"preset must be one of .*, but got \['cct'\]"),
+        (dict(magnitude='l3'), r"magnitude must be one of \['element', .*'one'\], but got 'l3'"),
+        (dict(distribution='cauchy'), r"distribution must be one of \['uniform', 'normal'\], but got 'cauchy'"),
+        (dict(share='time'), r"share must be 'none' or of \['batch', 'channel', 'space'\], but got 'time'"),
+        (dict(share=['batch', 'height']), "but got 'height'"),
+        (dict(share=['batch', 'batch']), 'share must name every axis once'),
+        (dict(share=1), 'but got 1'),
+        (dict(bias='median'), "bias must be one of .*, but got 'median'"),
         (dict(scale=-0.3), r'scale must be >= 0 and finite, but got -0.3'),
-        (dict(scale=math.nan), 'scale must be >= 0'),
+        (dict(scale=math.nan), 'scale must be >= 0 and finite, but got nan'),
+        (dict(scale=math.inf), 'scale must be >= 0 and finite, but got inf'),
         (dict(scale='strong'), "scale must be >= 0 and finite, but got 'strong'"),
-        (dict(scale=math.inf), 'scale must be >= 0'),
+        (dict(scale=True), 'scale must be >= 0 and finite, but got True'),
+        (dict(prob=1.5), r'prob must be in \[0, 1\], but got 1.5'),
+        (dict(prob=-0.1), r'prob must be in \[0, 1\], but got -0.1'),
+        (dict(prob='often'), r"prob must be in \[0, 1\], but got 'often'"),
     ],
 )
 def test_wrong_settings_are_refused(arguments, message):
@@ -147,4 +218,7 @@ def test_wrong_settings_are_refused(arguments, message):
 
 
 def test_repr_shows_every_setting():
-    assert repr(FeatureNoise('cct', 0.2)) == "FeatureNoise(preset='cct', scale=0.2)"
+    assert repr(FeatureNoise('cct', scale=0.2)) == (
+        "FeatureNoise(magnitude='element', distribution='uniform', share=('batch',), scale=0.2, bias='none', "
+        'detach_statistics=True, prob=1.0)'
+    )

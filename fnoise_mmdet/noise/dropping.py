@@ -1,0 +1,158 @@
+"""Noises that set parts of a feature map to zero: attended places, blocks, channels.
+
+torch, torchvision and mmdet keep DropBlock and channel dropout too, but draw
+from torch's global stream, which would unpair a comparison. What is drawn is
+ours for that reason; the tests hold the rest against mmdet's and torch's.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .base import Noise, in_range
+
+
+def f_drop(x: Tensor, threshold: Tensor) -> Tensor:
+    r"""Drop the places that a feature map attends to most, without rescaling.
+
+    With the mean :math:`a` of x over its channels, a place stays where
+    :math:`a < threshold \cdot \max a`, the maximum being that of the sample.
+
+    Source: F-Drop in Ouali, Hudelot, Tami, "Semi-Supervised Semantic
+    Segmentation with Cross-Consistency Training", CVPR 2020,
+    arXiv 2003.09005, section 3.2.
+
+    Shape:
+        x: (B, C, H, W). threshold: broadcastable to (B, 1, 1, 1). Output: (B, C, H, W).
+    """
+    attention = x.detach().mean(dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return x * (attention < threshold * attention.amax(dim=(2, 3), keepdim=True))
+
+
+class FDrop(Noise):
+    """F-Drop of Cross-Consistency Training, see :func:`f_drop`.
+
+    Args:
+        low: Lower end of the uniform distribution of the threshold, which is
+            drawn once a batch. Defaults to 0.7.
+        high: Upper end. Defaults to 0.9.
+        prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
+
+    Raises:
+        ValueError: A setting is out of range, or ``low`` above ``high``.
+    """
+
+    def __init__(self, low: float = 0.7, high: float = 0.9, prob: float = 1.0) -> None:
+        super().__init__(prob)
+        self.low = in_range('low', low, 0, 1)
+        self.high = in_range('high', high, 0, 1)
+        if low > high:
+            raise ValueError(f'low must be <= high, but got {low} and {high}')
+
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.empty((), device=x.device).uniform_(self.low, self.high, generator=generator)
+
+    def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
+        return f_drop(x, sample)
+
+
+def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
+    r"""Drop square blocks, and scale the rest up by (number of places) / (places left).
+
+    Source: Ghiasi, Lin, Le, "DropBlock: A regularization method for
+    convolutional networks", NeurIPS 2018, arXiv 1810.12890, algorithm 1.
+
+    Args:
+        x: Features.
+        corners: 1 at the first row and column of each block to drop, else 0.
+        block_size: Rows and columns of a block.
+
+    Shape:
+        x: (B, C, H, W). corners: (B, C, H - block_size + 1, W - block_size + 1). Output: (B, C, H, W).
+    """
+    padded = F.pad(corners, [block_size - 1] * 4)
+    left = 1 - F.max_pool2d(padded, kernel_size=block_size, stride=1)
+    return x * (left * (left.numel() / left.sum().clamp(min=1))).to(x.dtype)
+
+
+class FeatureDropBlock(Noise):
+    r"""DropBlock, see :func:`drop_blocks`; every channel drops blocks of its own.
+
+    The name is not DropBlock, because mmdet has registered a layer under it.
+
+    Corners of blocks are drawn with the probability
+    :math:`\gamma = \frac{p}{s^2} \cdot \frac{H W}{(H - s + 1)(W - s + 1)}` for
+    blocks of s rows and columns, at most H and W.
+
+    Args:
+        drop_prob: Share of places to drop, p. Defaults to 0.1, the paper's.
+        block_size: Rows and columns of a block. Defaults to 7, the paper's.
+        prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+
+    strengths = ('prob', 'drop_prob')
+
+    def __init__(self, drop_prob: float = 0.1, block_size: int = 7, prob: float = 1.0) -> None:
+        super().__init__(prob)
+        self.drop_prob = in_range('drop_prob', drop_prob, 0, 1)
+        if not isinstance(block_size, int) or block_size < 1:
+            raise ValueError(f'block_size must be an integer >= 1, but got {block_size!r}')
+        self.block_size = block_size
+
+    def _block_size(self, x: Tensor) -> int:
+        return min(self.block_size, *x.shape[2:])
+
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        size = self._block_size(x)
+        height, width = x.shape[2:]
+        rows, columns = height - size + 1, width - size + 1
+        gamma = min(1.0, self.drop_prob / size**2 * height * width / (rows * columns))
+        corners = torch.empty(*x.shape[:2], rows, columns, device=x.device)
+        return corners.bernoulli_(gamma, generator=generator)
+
+    def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
+        return drop_blocks(x, sample, self._block_size(x))
+
+
+def drop_channels(x: Tensor, kept: Tensor, drop_prob: float) -> Tensor:
+    """Drop whole channels, and scale the others up by 1 / (1 - drop_prob).
+
+    Source: Tompson et al., "Efficient object localization using convolutional
+    networks", CVPR 2015, arXiv 1411.4280 (torch's ``Dropout2d``); on features
+    of a network under perturbation in CCT, arXiv 2003.09005 (drop_prob 0.3),
+    and UniMatch, arXiv 2208.09910 (drop_prob 0.5).
+
+    Shape:
+        x: (B, C, H, W). kept: (B, C, 1, 1), 1 or 0. Output: (B, C, H, W).
+    """
+    return x * (kept / (1 - drop_prob)).to(x.dtype)
+
+
+class ChannelDropout(Noise):
+    """Channel dropout, see :func:`drop_channels`.
+
+    Args:
+        drop_prob: Probability of each channel of each sample to be dropped,
+            below 1. Defaults to 0.3, CCT's.
+        prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+
+    strengths = ('prob', 'drop_prob')
+
+    def __init__(self, drop_prob: float = 0.3, prob: float = 1.0) -> None:
+        super().__init__(prob)
+        self.drop_prob = in_range('drop_prob', drop_prob, 0, 1)
+        if drop_prob == 1:
+            raise ValueError('drop_prob must be below 1: no channel would be left to scale up')
+
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.empty(*x.shape[:2], 1, 1, device=x.device).bernoulli_(1 - self.drop_prob, generator=generator)
+
+    def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
+        return drop_channels(x, sample, self.drop_prob)

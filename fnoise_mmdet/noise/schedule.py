@@ -1,0 +1,40 @@
+"""Schedules of a noise's strength: closed forms of the step, so that a resumed run needs no state."""
+
+import math
+from collections.abc import Sequence
+
+SCHEDULES = ('constant', 'linear', 'cosine', 'step')
+
+
+def schedule_factor(
+    schedule: str,
+    step: int,
+    *,
+    begin: int = 0,
+    end: int = 0,
+    start_factor: float = 0.0,
+    end_factor: float = 1.0,
+    milestones: Sequence[int] = (),
+    gamma: float = 0.1,
+) -> float:
+    r"""Give what a strength is multiplied by at a step, counted from 0.
+
+    Before ``begin`` the factor is ``start_factor``. From then on it is
+
+    - ``'constant'``: ``end_factor``;
+    - ``'linear'``: on the line from ``start_factor`` at ``begin`` to ``end_factor`` at ``end``;
+    - ``'cosine'``: on the half wave :math:`(1 - \cos \pi t) / 2` between the same points;
+    - ``'step'``: ``end_factor`` times ``gamma`` for every milestone that is reached.
+
+    From ``end`` on, ``'linear'`` and ``'cosine'`` stay at ``end_factor``.
+    """
+    if step < begin:
+        return start_factor
+    if schedule == 'constant':
+        return end_factor
+    if schedule == 'step':
+        return end_factor * gamma ** sum(step >= milestone for milestone in milestones)
+    done = 1.0 if step >= end else (step - begin) / (end - begin)
+    if schedule == 'cosine':
+        done = (1 - math.cos(math.pi * done)) / 2
+    return start_factor + (end_factor - start_factor) * done
