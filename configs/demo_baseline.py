@@ -67,4 +67,8 @@ param_scheduler = [
     ),
 ]
 auto_scale_lr = dict(base_batch_size=8)
-custom_hooks = [dict(type='EpochLossHook'), dict(type='FeatureMapHook', interval=160, images=2)]
+custom_hooks = [
+    dict(type='EpochLossHook'),
+    dict(type='FeatureMapHook', interval=160, images=2),
+    dict(type='SNRHook', interval=10),
+]

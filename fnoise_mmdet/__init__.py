@@ -11,10 +11,22 @@ if importlib.util.find_spec('mmcv._ext') is None:
         '(or mmcv==2.1.0, whichever you have)'
     )
 
+from .config import add_fnoise
 from .evaluation import CompleteCocoMetric
-from .hooks import EpochLossHook, FeatureMapHook
+from .hooks import EpochLossHook, FeatureMapHook, NoiseScheduleHook, SNRHook
 from .necks import FNoiseNeck
-from .noise import FeatureNoise
+from .noise import FeatureNoise, Noise
 from .version import __version__
 
-__all__ = ['CompleteCocoMetric', 'EpochLossHook', 'FNoiseNeck', 'FeatureMapHook', 'FeatureNoise', '__version__']
+__all__ = [
+    'CompleteCocoMetric',
+    'EpochLossHook',
+    'FNoiseNeck',
+    'FeatureMapHook',
+    'FeatureNoise',
+    'Noise',
+    'NoiseScheduleHook',
+    'SNRHook',
+    '__version__',
+    'add_fnoise',
+]

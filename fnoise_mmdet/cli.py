@@ -12,7 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from rich.progress import track
 
-from .config import load_config
+from .config import NOISE_CONFIGS, load_config
 from .errors import InputError
 
 T = TypeVar('T')
@@ -20,7 +20,20 @@ T = TypeVar('T')
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the config, and what redirects and overrides it."""
-    parser.add_argument('config', help='config file, e.g. configs/fnoise.py')
+    parser.add_argument(
+        'config',
+        help='config file, e.g. configs/fnoise.py, or one that mmdet ships, e.g. '
+        'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+    )
+    parser.add_argument(
+        '--fnoise',
+        nargs='?',
+        const='cct',
+        choices=list(NOISE_CONFIGS),
+        metavar='NOISE',
+        help='put noise into a config that has none: before the neck, or where the noise was published for; default: '
+        f'cct, which is F-Noise; others: {", ".join(name for name in NOISE_CONFIGS if name != "cct")}',
+    )
     parser.add_argument(
         '--data-root',
         help="folder in COCO layout that every data loader and evaluator reads instead of the config's: "
@@ -55,9 +68,10 @@ def runner_config(args: argparse.Namespace) -> Config:
         InputError: The config or an option is wrong.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, args.fnoise)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    name = '_'.join(filter(None, [Path(args.config).stem, args.fnoise]))
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
     return cfg
 
 
@@ -90,6 +104,6 @@ def at_least(low: int) -> Callable[[str], int]:
     return parse
 
 
-def show_progress(items: Iterable[T], label: str) -> Iterable[T]:
-    """Show a progress bar while going through ``items``."""
-    return track(items, label)
+def show_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
+    """Show a progress bar while going through ``items``, which are ``total`` where they cannot be counted."""
+    return track(items, label, total)

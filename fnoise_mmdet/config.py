@@ -7,28 +7,121 @@ from typing import Any
 
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+from torch import nn
 
 from .data import class_names, find_split, read_coco
 from .errors import InputError
+from .noise import NOISES, PRESETS
+
+# Every noise by the name that ``--fnoise`` takes.
+NOISE_CONFIGS: dict[str, dict[str, Any]] = {
+    **{preset: dict(type='FeatureNoise', preset=preset) for preset in PRESETS},
+    **{noise.__name__: dict(type=noise.__name__) for noise in NOISES if noise.__name__ != 'FeatureNoise'},
+}
+# Where a noise was published for another place than all levels before the neck.
+PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
+    'mean_normal': dict(levels=[-1]),
+    'uniform_20': dict(position='post'),
+}
 
 
-def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config file and merge ``--cfg-options`` into it.
+def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | None = None) -> Config:
+    """Read a config, put a noise into it, and merge ``--cfg-options`` into the whole.
+
+    Args:
+        path: A file, or a config that an installed package ships, such as
+            ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``.
+        options: What to override: dotted keys and their values.
+        fnoise: A key of :data:`NOISE_CONFIGS`, or None for the config as it is.
 
     Raises:
-        InputError: The file is not there, is no config, or an option does not fit it.
+        InputError: The config is not there or cannot be read, has no place for
+            the noise, or an option does not fit it.
     """
-    if not Path(path).is_file():
+    shipped = '::' in path
+    if not shipped and not Path(path).is_file():
         raise InputError(f'config {path} is not a file')
     try:
-        cfg = Config.fromfile(path)
+        cfg = get_config(path) if shipped else Config.fromfile(path)
     except Exception as error:  # a config is a program: it can fail in any way
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    if fnoise is not None:
+        add_fnoise(cfg, NOISE_CONFIGS[fnoise], **PUBLISHED_PLACES.get(fnoise, {}))
     try:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise InputError(f'--cfg-options do not fit {path}: {error}') from error
     return cfg
+
+
+def add_fnoise(
+    cfg: Config,
+    noise: dict[str, Any] | None = None,
+    levels: Sequence[int] | None = None,
+    position: str = 'pre',
+) -> Config:
+    """Put F-Noise into the config of any mmdet detector, in place.
+
+    The neck of the detector, or the list of its necks, goes into an
+    :class:`~fnoise_mmdet.FNoiseNeck`; a detector without a neck gets one that
+    holds nothing but the noise. The detector is ``cfg.model``, or what its
+    ``detector`` holds in semi-supervised training and in tracking. The
+    ``teacher_neck`` of a distillation is left as it is.
+
+    Args:
+        cfg: Config of a training.
+        noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
+            which is CCT's F-Noise.
+        levels: Indices of the levels to perturb. Defaults to None, which is every level.
+        position: ``'pre'`` or ``'post'``: before or after the neck.
+
+    Returns:
+        The same config.
+
+    Raises:
+        InputError: The config has no detector with a backbone, its detector
+            takes no neck, or has F-Noise already.
+    """
+    cannot = f'F-Noise cannot be put into {cfg.filename or "the config"}'
+    place, detector = 'model', cfg.get('model')
+    if not detector:
+        raise InputError(f'{cannot}: it has no model')
+    while 'backbone' not in detector and 'detector' in detector:
+        place, detector = f'{place}.detector', detector['detector']
+    kind = detector.get('type')
+    if not detector.get('backbone'):
+        raise InputError(f'{cannot}: its {place} (type {kind}) has no backbone')
+    neck = detector.get('neck')
+    if any(module.get('type') == 'FNoiseNeck' for module in nested_dicts(neck)):
+        raise InputError(f'{cannot}: its {place}.neck has F-Noise already')
+    init_default_scope('mmdet')
+    detector_class = MODELS.get(kind) if isinstance(kind, str) else kind
+    if (
+        isinstance(detector_class, type)
+        and issubclass(detector_class, nn.Module)
+        and 'neck' not in _parameters(detector_class)
+    ):
+        raise InputError(f'{cannot}: its {place} (type {kind}) takes no neck')
+    wrapper = dict(type='FNoiseNeck', neck=neck, noise=noise or dict(type='FeatureNoise'))
+    if levels is not None:
+        wrapper['levels'] = list(levels)
+    if position != 'pre':
+        wrapper['position'] = position
+    detector['neck'] = wrapper
+    # So that mmdet's own tools can read the config that a run saves.
+    custom = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
+    imports = [custom['imports']] if isinstance(custom['imports'], str) else list(custom['imports'])
+    if 'fnoise_mmdet' not in imports:
+        cfg.custom_imports = {**custom, 'imports': [*imports, 'fnoise_mmdet']}
+    return cfg
+
+
+def _parameters(cls: type) -> set[str]:
+    """Give the names of the constructor's parameters, those that it hands on to its ancestors included."""
+    constructors = (vars(ancestor).get('__init__') for ancestor in cls.__mro__)
+    return {name for constructor in constructors if constructor for name in inspect.signature(constructor).parameters}
 
 
 def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -131,23 +224,23 @@ def use_classes(cfg: Config, names: Sequence[str]) -> None:
     print(f"classes: {len(names)} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) instead of the config's")
     for dataset in datasets:
         dataset['metainfo'] = dict(classes=tuple(names))
-    for module in _dicts(cfg.model):
+    for module in nested_dicts(cfg.model):
         if 'num_classes' in module:
             module['num_classes'] = len(names)
 
 
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
     """Walk through every dict of a nested config."""
     if isinstance(node, dict):
         yield node
     if isinstance(node, dict | list | tuple):
         for child in node.values() if isinstance(node, dict) else node:
-            yield from _dicts(child)
+            yield from nested_dicts(child)
 
 
 def pretrained_checkpoints(cfg: Config) -> list[str]:
     """Give the checkpoints that building the model will load."""
-    return [node['checkpoint'] for node in _dicts(cfg.model) if node.get('type') == 'Pretrained']
+    return [node['checkpoint'] for node in nested_dicts(cfg.model) if node.get('type') == 'Pretrained']
 
 
 def train_from_scratch(cfg: Config) -> None:
@@ -164,11 +257,7 @@ def train_from_scratch(cfg: Config) -> None:
         raise InputError(f'--from-scratch needs a model with a backbone, but {cfg.model.get("type")} has none')
     backbone = cfg.model.backbone
     settings = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)
-    known = {
-        name
-        for ancestor in MODELS.get(backbone.type).__mro__
-        for name in inspect.signature(ancestor.__init__).parameters
-    }
+    known = _parameters(MODELS.get(backbone.type))
     backbone.update({name: value for name, value in settings.items() if name in known})
     if 'norm_cfg' in backbone:
         backbone.norm_cfg.requires_grad = True

@@ -13,10 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
+from torch import nn
 
 from .config import config_classes, evaluators, innermost_datasets, pretrained_checkpoints
 from .data import check_images, class_names, read_coco
 from .errors import InputError
+from .hooks import NoiseScheduleHook
 
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
 
@@ -44,30 +46,35 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
                 raise InputError(f'annotation file {evaluator["ann_file"]} of {part}_evaluator is not there')
 
 
-def check_model(cfg: Config) -> None:
+def check_model(cfg: Config) -> nn.Module:
     """Check the settings of the model, F-Noise's among them, by building it once.
+
+    Returns:
+        The model.
 
     Raises:
         InputError: A setting is unknown or out of range.
     """
     init_default_scope('mmdet')
     try:
-        MODELS.build(cfg.model)
+        return MODELS.build(cfg.model)
     except Exception as error:  # every module checks its settings in its own way
         raise InputError(f'the model cannot be built: {error}') from error
 
 
-def check_hooks(cfg: Config) -> None:
-    """Check the settings of the config's own hooks by building each once.
+def check_hooks(cfg: Config, model: nn.Module) -> None:
+    """Check the settings of the config's own hooks by building each once, and that they fit the model.
 
     Raises:
         InputError: A hook or a setting is unknown or out of range.
     """
     for index, hook in enumerate(cfg.get('custom_hooks') or []):
         try:
-            HOOKS.build(hook)
+            built = HOOKS.build(hook)
+            if isinstance(built, NoiseScheduleHook):
+                built.strengths(model)
         except Exception as error:  # every hook checks its settings in its own way
-            raise InputError(f'custom_hooks[{index}] cannot be built: {error}') from error
+            raise InputError(f'custom_hooks[{index}] cannot be used: {error}') from error
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -145,8 +152,7 @@ def check_training(cfg: Config) -> None:
     """
     check_device(cfg)
     check_work_dir(cfg)
-    check_model(cfg)
-    check_hooks(cfg)
+    check_hooks(cfg, check_model(cfg))
     check_data(cfg, ['train', 'val'])
     check_pretrained(cfg)
 

@@ -2,9 +2,11 @@ import json
 import shutil
 
 import pytest
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from fnoise_mmdet.config import load_config, train_from_scratch, use_data_root
+from fnoise_mmdet import FNoiseNeck
+from fnoise_mmdet.config import NOISE_CONFIGS, add_fnoise, load_config, train_from_scratch, use_data_root
 from fnoise_mmdet.errors import InputError
 
 
@@ -143,3 +145,85 @@ def test_from_scratch_sets_what_a_backbone_knows():
     assert swin.model.backbone == dict(type='SwinTransformer', init_cfg=None, frozen_stages=-1)
     with pytest.raises(InputError, match='needs a model with a backbone, but SoftTeacher has none'):
         train_from_scratch(Config(dict(model=dict(type='SoftTeacher'))))
+
+
+@pytest.mark.parametrize('noise', NOISE_CONFIGS)
+def test_add_fnoise_by_name(noise):
+    cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', fnoise=noise)
+    neck = MODELS.build(cfg.model.neck)
+    assert isinstance(neck, FNoiseNeck) and type(neck.neck).__name__ == 'FPN'
+    assert repr(neck.noise) == repr(MODELS.build(NOISE_CONFIGS[noise]))
+    assert (neck.levels, neck.position) == {
+        'mean_normal': ((-1,), 'pre'),
+        'uniform_20': (None, 'post'),
+    }.get(noise, (None, 'pre'))
+
+
+def test_options_reach_the_noise_that_was_added():
+    options = {'model.neck.noise.scale': 0.1, 'model.neck.levels': [0, 1], 'model.neck.neck.out_channels': 64}
+    cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', options, fnoise='cct')
+    neck = MODELS.build(cfg.model.neck)
+    assert neck.noise.scale == 0.1 and neck.levels == (0, 1) and neck.neck.out_channels == 64
+
+
+@pytest.mark.parametrize(
+    ('name', 'inner'),
+    [
+        ('libra_rcnn/libra-retinanet_r50_fpn_1x_coco.py', 'Sequential'),
+        ('cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py', 'Identity'),
+        ('detr/detr_r50_8xb2-150e_coco.py', 'ChannelMapper'),
+        ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'FPN'),
+        ('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py', 'FPN'),
+    ],
+)
+def test_add_fnoise_to_a_list_of_necks_to_no_neck_and_inside_a_detector(name, inner):
+    plain = load_config(f'mmdet::{name}')
+    cfg = add_fnoise(load_config(f'mmdet::{name}'), dict(type='FeatureNoise', scale=0.2), levels=[0], position='post')
+    before = (plain.model.get('detector') or plain.model).get('neck')
+    after = (cfg.model.get('detector') or cfg.model).pop('neck')
+    assert after == dict(
+        type='FNoiseNeck', neck=before, noise=dict(type='FeatureNoise', scale=0.2), levels=[0], position='post'
+    )
+    neck = MODELS.build(after)
+    assert type(neck.neck).__name__ == inner and neck.noise.scale == 0.2
+    # Nothing but the neck, and what registers it.
+    (plain.model.get('detector') or plain.model).pop('neck', None)
+    assert cfg.pop('custom_imports').imports == ['fnoise_mmdet']
+    assert cfg._cfg_dict == plain._cfg_dict
+
+
+def test_add_fnoise_keeps_what_is_imported_already(baseline):
+    assert add_fnoise(baseline).custom_imports.imports == ['fnoise_mmdet']
+    other = Config(dict(model=dict(type='RetinaNet', backbone=dict(type='ResNet'), neck=None)))
+    other.custom_imports = dict(imports='mmdet.models', allow_failed_imports=True)
+    assert add_fnoise(other).custom_imports == dict(imports=['mmdet.models', 'fnoise_mmdet'], allow_failed_imports=True)
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (dict(data=1), 'it has no model'),
+        (dict(model=dict(type='SORT', detector=dict(type='X'))), r'its model.detector \(type X\) has no backbone'),
+        (
+            dict(model=dict(type='RetinaNet', backbone=dict(), neck=dict(type='FPN'))),
+            r'its model \(type RetinaNet\) has no backbone',
+        ),
+        (
+            dict(model=dict(type='RetinaNet', backbone=dict(type='X'), neck=[dict(type='FNoiseNeck', neck=None)])),
+            'its model.neck has F-Noise already',
+        ),
+        (
+            dict(model=dict(type='ResNet', backbone=dict(type='X'))),
+            r'its model \(type ResNet\) takes no neck',
+        ),
+    ],
+)
+def test_where_fnoise_cannot_be_added_config_and_reason_are_named(tmp_path, content, reason):
+    Config(content).dump(tmp_path / 'some.py')
+    with pytest.raises(InputError, match=f'F-Noise cannot be put into .*some.py: {reason}'):
+        add_fnoise(Config.fromfile(tmp_path / 'some.py'))
+
+
+def test_a_shipped_config_that_is_not_there_is_named():
+    with pytest.raises(InputError, match='config mmdet::retinanet/nothing.py cannot be read'):
+        load_config('mmdet::retinanet/nothing.py')

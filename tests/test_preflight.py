@@ -81,7 +81,7 @@ def test_wrong_noise_is_named(cfg, option, value, message):
 
 def test_wrong_hook_is_named(cfg):
     cfg.merge_from_dict({'custom_hooks.1.interval': 0})
-    with pytest.raises(InputError, match=r'custom_hooks\[1\] cannot be built: .*interval must be >= 1, but got 0'):
+    with pytest.raises(InputError, match=r'custom_hooks\[1\] cannot be used: .*interval must be >= 1, but got 0'):
         check_training(cfg)
 
 

@@ -59,7 +59,7 @@ def is_readable(path: Path) -> bool:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, args.fnoise)
     if args.data_root:
         use_data_root(cfg, args.data_root, required=('test',))
     trained = check_checkpoint(args.checkpoint).get('dataset_meta') or {}

@@ -2,5 +2,7 @@
 
 from .epoch_loss import EpochLossHook
 from .feature_maps import FeatureMapHook
+from .noise_schedule import NoiseScheduleHook
+from .snr import SNRHook
 
-__all__ = ['EpochLossHook', 'FeatureMapHook']
+__all__ = ['EpochLossHook', 'FeatureMapHook', 'NoiseScheduleHook', 'SNRHook']

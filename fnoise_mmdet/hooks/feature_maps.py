@@ -14,57 +14,7 @@ from torch import Tensor, nn
 
 from ..necks import FNoiseNeck
 from ..pictures import REDUCTIONS, FeatureMap, feature_panel
-
-
-class _Tap:
-    """Take what one forward pass feeds to the noise and what the noise makes of it.
-
-    ``padded_shape`` is the height and width of the batch that goes into the
-    backbone; ``clean`` and ``perturbed`` are the levels, each (B, C, H, W);
-    ``perturbed`` stays None where the neck has no noise.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.neck = neck = model.get_submodule('neck')
-        self.padded_shape: Sequence[int] | None = None
-        self.clean: Sequence[Tensor] | None = None
-        self.perturbed: Sequence[Tensor] | None = None
-        self._handles = [model.get_submodule('backbone').register_forward_pre_hook(self._take_shape)]
-        if not isinstance(neck, FNoiseNeck):
-            self._handles += [neck.register_forward_pre_hook(self._take_clean)]
-        elif neck.position == 'pre':
-            self._handles += [
-                neck.register_forward_pre_hook(self._take_clean),
-                neck.neck.register_forward_pre_hook(self._take_perturbed),
-            ]
-        else:
-            self._handles += [
-                neck.neck.register_forward_hook(self._take_clean),
-                neck.register_forward_hook(self._take_perturbed),
-            ]
-
-    # Of several passes the first one counts.
-    def _take_shape(self, backbone: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self.padded_shape is None:
-            self.padded_shape = inputs[0].shape[2:]
-
-    # The last argument is the input of a forward pre-hook and the output of a forward hook.
-    def _take_clean(self, *call: Any) -> None:
-        if self.clean is None:
-            self.clean = _levels(call[-1])
-
-    def _take_perturbed(self, *call: Any) -> None:
-        if self.perturbed is None:
-            self.perturbed = _levels(call[-1])
-
-    def detach(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-
-def _levels(features: Any) -> Sequence[Tensor]:
-    """Unpack the argument tuple around the levels that a forward pre-hook is given."""
-    return features if isinstance(features[0], Tensor) else features[0]
+from .tap import Tap
 
 
 @HOOKS.register_module()
@@ -117,7 +67,7 @@ class FeatureMapHook(Hook):
         self.arrays = arrays
         self._model: nn.Module | None = None
         self._chosen: set[int | str] = set()
-        self._tap: _Tap | None = None
+        self._tap: Tap | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Find the detector."""
@@ -173,7 +123,7 @@ class FeatureMapHook(Hook):
 
     def _attach(self) -> None:
         if self._model is not None and is_main_process():
-            self._tap = _Tap(self._model)
+            self._tap = Tap(self._model.get_submodule('neck'), self._model.get_submodule('backbone'))
 
     def _draw_chosen(self, runner: Runner, part: str, data_batch: dict) -> None:
         names = {place: f'{part}_{img_id}' for place, img_id in self._chosen_in(data_batch).items()}

@@ -26,6 +26,7 @@ class FeatureMap(NamedTuple):
     perturbed: Tensor | None
 
 
+@torch.no_grad()
 def snr_db(clean: Tensor, perturbed: Tensor) -> float:
     r"""Give the signal-to-noise ratio :math:`10 \log_{10} (\sum x^2 / \sum (y - x)^2)` in dB.
 

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from fnoise_mmdet import FNoiseNeck
-from fnoise_mmdet.config import train_from_scratch
+from fnoise_mmdet import FeatureNoise, FNoiseNeck
+from fnoise_mmdet.config import NOISE_CONFIGS, PUBLISHED_PLACES, train_from_scratch
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
@@ -53,12 +53,23 @@ def test_pair_differs_in_the_neck_alone(prefix):
     assert fnoise == baseline
 
 
-@pytest.mark.parametrize('name', ['mean_normal'])
-def test_variants_differ_from_fnoise_in_the_neck_alone(name):
-    variant, fnoise = plain(load(f'variants/{name}.py')), plain(load('fnoise.py'))
-    neck = variant['model'].pop('neck')
-    assert neck['noise']['preset'] == name and neck['neck'] == fnoise['model'].pop('neck')['neck']
+VARIANTS = [name for name in NAMES if name.startswith('variants/')]
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_variants_differ_from_fnoise_in_the_noise_alone(name):
+    variant, fnoise = plain(load(name)), plain(load('fnoise.py'))
+    if name == 'variants/cct_ramp.py':
+        assert variant.pop('custom_hooks')[:-1] == fnoise.pop('custom_hooks')
+    assert variant['model'].pop('neck')['neck'] == fnoise['model'].pop('neck')['neck']
     assert variant == fnoise
+
+
+@pytest.mark.parametrize('noise', NOISE_CONFIGS)
+def test_every_noise_has_a_variant_in_the_place_it_was_published_for(noise):
+    wanted = dict(noise=NOISE_CONFIGS[noise], **PUBLISHED_PLACES.get(noise, {}))
+    necks = [plain(load(name))['model']['neck'] for name in [*VARIANTS, 'fnoise.py']]
+    assert [neck for neck in necks if {key: neck[key] for key in neck if key not in ('type', 'neck')} == wanted]
 
 
 @pytest.mark.parametrize('name', ['baseline.py', 'demo_baseline.py'])
@@ -88,4 +99,4 @@ def test_the_readme_s_shortest_difference(tmp_path):
     init_default_scope('mmdet')
     neck = MODELS.build(cfg.model.neck)
     assert isinstance(neck, FNoiseNeck) and type(neck.neck).__name__ == 'FPN'
-    assert (neck.noise.preset, neck.noise.scale) == ('cct', 0.3)
+    assert repr(neck.noise) == repr(FeatureNoise('cct'))
