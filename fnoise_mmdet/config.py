@@ -66,7 +66,8 @@ def add_fnoise(
 
     The neck of the detector, or the list of its necks, goes into an
     :class:`~fnoise_mmdet.FNoiseNeck`; a detector without a neck gets one that
-    holds nothing but the noise. The detector is ``cfg.model``, or what its
+    holds nothing but the noise, and around the backbone of a detector that
+    takes no neck goes one that perturbs what the backbone gives. The detector is ``cfg.model``, or what its
     ``detector`` holds in semi-supervised training and in tracking. The
     ``teacher_neck`` of a distillation is left as it is.
 
@@ -81,8 +82,7 @@ def add_fnoise(
         The same config.
 
     Raises:
-        InputError: The config has no detector with a backbone, its detector
-            takes no neck, or has F-Noise already.
+        InputError: The config has no detector with a backbone, or has F-Noise already.
     """
     cannot = f'F-Noise cannot be put into {cfg.filename or "the config"}'
     place, detector = 'model', cfg.get('model')
@@ -90,32 +90,32 @@ def add_fnoise(
         raise InputError(f'{cannot}: it has no model')
     while 'backbone' not in detector and 'detector' in detector:
         place, detector = f'{place}.detector', detector['detector']
-    kind = detector.get('type')
     if not detector.get('backbone'):
-        raise InputError(f'{cannot}: its {place} (type {kind}) has no backbone')
-    neck = detector.get('neck')
-    if any(module.get('type') == 'FNoiseNeck' for module in nested_dicts(neck)):
-        raise InputError(f'{cannot}: its {place}.neck has F-Noise already')
-    init_default_scope('mmdet')
-    detector_class = MODELS.get(kind) if isinstance(kind, str) else kind
-    if (
-        isinstance(detector_class, type)
-        and issubclass(detector_class, nn.Module)
-        and 'neck' not in _parameters(detector_class)
-    ):
-        raise InputError(f'{cannot}: its {place} (type {kind}) takes no neck')
-    wrapper = dict(type='FNoiseNeck', neck=neck, noise=noise or dict(type='FeatureNoise'))
+        raise InputError(f'{cannot}: its {place} (type {detector.get("type")}) has no backbone')
+    if any(module.get('type') == 'FNoiseNeck' for module in nested_dicts(detector)):
+        raise InputError(f'{cannot}: its {place} has F-Noise already')
+    # Without a neck in the settings of the detector, the noise goes after the backbone, where a neck would stand.
+    part, position = ('neck', position) if _takes_neck(detector['type']) else ('backbone', 'post')
+    wrapper = dict(type='FNoiseNeck', neck=detector.get(part), noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
         wrapper['levels'] = list(levels)
     if position != 'pre':
         wrapper['position'] = position
-    detector['neck'] = wrapper
+    detector[part] = wrapper
     # So that mmdet's own tools can read the config that a run saves.
     custom = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = [custom['imports']] if isinstance(custom['imports'], str) else list(custom['imports'])
     if 'fnoise_mmdet' not in imports:
         cfg.custom_imports = {**custom, 'imports': [*imports, 'fnoise_mmdet']}
     return cfg
+
+
+def _takes_neck(kind: Any) -> bool:
+    """Tell whether a type of detector, given by name or as a class, has a neck in its settings."""
+    init_default_scope('mmdet')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    # One that is not registered, or stands in for a package that is not installed, is taken to.
+    return not (isinstance(cls, type) and issubclass(cls, nn.Module)) or 'neck' in _parameters(cls)
 
 
 def _parameters(cls: type) -> set[str]:

@@ -23,7 +23,7 @@ LOG = VENV / 'setup.log'
 OLDEST, NEWEST = (3, 10), (3, 12)
 # mmcv and mmdet are source distributions that import these while they build.
 BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
-TEST_TOOLS = ['pytest>=8,<10', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5']
+TEST_TOOLS = ['pytest>=8,<10', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5', 'onnx>=1.17,<2', 'onnxscript>=0.5,<1']
 
 
 def fail(message: str) -> None:

@@ -101,9 +101,15 @@ class FNoiseNeck(BaseModule):
         """
         if not self.training or self.noise.is_off or self._is_teacher():
             return self.neck(inputs)
-        if self.position == 'pre':
-            return self.neck(self._perturb(inputs))
-        return self._perturb(self.neck(inputs))
+        if self.position == 'post':
+            return self._perturb(self.neck(inputs))
+        perturbed = self._perturb(inputs)
+        if self._num_levels in (None, len(inputs)):
+            return self.neck(perturbed)
+        try:
+            return self.neck(perturbed)
+        except AssertionError as error:
+            raise ValueError(self._mismatch(inputs)) from error
 
     def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """Give the features that the first call of this iteration would give in training mode.
@@ -118,25 +124,38 @@ class FNoiseNeck(BaseModule):
     def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
         if isinstance(features, Tensor):
             return self._perturb([features])[0]
-        if self._num_levels not in (None, len(features)):
-            raise ValueError(
-                f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
-            )
-        levels = sorted(self._perturbed_levels(len(features)))
+        levels = self._levels_of(features)
         if not levels:
             return features
-        means = torch.stack([_mean(features[level], level) for level in levels])
+        means = torch.stack([_mean(x, level) for level, x in levels.items()])
         if self.check_finite and not means.isfinite().all():
-            self._report(features, levels)
+            self._report(levels)
         return self._apply_noise(features, self._count_call(means), self.noise)
 
     def _apply_noise(
         self, features: Sequence[Tensor], call: int, noise: Callable[[Tensor, Sequence[int]], Tensor]
     ) -> Sequence[Tensor]:
         key = (_runner_info('seed'), get_rank(), _runner_info('iter'), call)
-        levels = self._perturbed_levels(len(features))
-        perturbed = [noise(x, (*key, level)) if level in levels else x for level, x in enumerate(features)]
+        perturbed = list(features)
+        for level, x in self._levels_of(features).items():
+            perturbed[level - self._num_levels if self._num_levels else level] = noise(x, (*key, level))
         return perturbed if isinstance(features, list) else tuple(perturbed)
+
+    def _levels_of(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Give the features to perturb by their level.
+
+        Where there are more of them than the inner neck has levels, the last
+        ones count: mmdet's RFP takes the image before the levels, and CLRFPN
+        leaves fine levels out.
+        """
+        known = self._num_levels or len(features)
+        if len(features) < known:
+            raise ValueError(self._mismatch(features))
+        levels = features[len(features) - known :]
+        return {level: levels[level] for level in sorted(self._perturbed_levels(known))}
+
+    def _mismatch(self, features: Sequence[Tensor]) -> str:
+        return f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
 
     def _known_num_levels(self) -> int | None:
         """Give the number of levels at the position of the noise, where the inner neck says it."""
@@ -185,11 +204,10 @@ class FNoiseNeck(BaseModule):
             return len(self._fingerprints) - 1
         return int((torch.stack(self._fingerprints) - means).abs().sum(dim=1).argmin())
 
-    def _report(self, features: Sequence[Tensor], levels: Sequence[int]) -> None:
+    def _report(self, levels: dict[int, Tensor]) -> None:
         """Name the levels that hold NaN or Inf."""
         found = []
-        for level in levels:
-            x = features[level]
+        for level, x in levels.items():
             nans, infs = int(x.isnan().sum()), int(x.isinf().sum())
             if nans or infs:
                 found.append(f'level {level} of shape {tuple(x.shape)} has {nans} NaN and {infs} Inf')

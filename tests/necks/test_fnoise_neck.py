@@ -286,6 +286,23 @@ def test_wrong_features_are_refused(features, error, message):
         build()(features)
 
 
+def test_what_stands_before_the_levels_of_a_neck_goes_through_as_it_is(features):
+    """As mmdet's RFP, which takes the image too."""
+
+    class Last(torch.nn.Module):
+        in_channels = (4, 8)
+
+        def forward(self, inputs):
+            return inputs
+
+    neck = build(levels=[0])
+    neck.neck = Last()
+    image = torch.ones(2, 3, 64, 64)
+    outputs = neck((image, *features))
+    assert outputs[0] is image and changed(features, outputs[1:]) == [True, False]
+    assert torch.equal(outputs[1], neck.preview(features)[0]), 'the noise of level 0'
+
+
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_autocast_and_memory_format(features, memory_format):
     features = [x.to(memory_format=memory_format).requires_grad_() for x in features]
