@@ -106,6 +106,7 @@ def check_config(name: str) -> Finding | None:
     """
     MMLogger.get_instance('mmengine').setLevel('ERROR')
     init_default_scope('mmdet')
+    torch.manual_seed(0)
     finding = Finding(name)
     try:
         cfg = read_shipped(name)
@@ -117,7 +118,7 @@ def check_config(name: str) -> Finding | None:
     finding.detector = cfg.model.type if detector is cfg.model else f'{cfg.model.type} of {detector.get("type")}'
     finding.backbone = (detector.get('backbone') or {}).get('type', '')
     neck = detector.get('neck') or []
-    finding.neck = ', '.join(one['type'] for one in (neck if isinstance(neck, list) else [neck]))
+    finding.neck = ', '.join(one.get('type', '?') for one in (neck if isinstance(neck, list) else [neck]))
     noisy_cfg = copy.deepcopy(cfg)
     try:
         add_fnoise(noisy_cfg)

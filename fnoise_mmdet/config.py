@@ -90,8 +90,8 @@ def add_fnoise(
         raise InputError(f'{cannot}: it has no model')
     while 'backbone' not in detector and 'detector' in detector:
         place, detector = f'{place}.detector', detector['detector']
-    if not detector.get('backbone'):
-        raise InputError(f'{cannot}: its {place} (type {detector.get("type")}) has no backbone')
+    if not (detector.get('backbone') or {}).get('type'):
+        raise InputError(f'{cannot}: its {place} (type {detector.get("type")}) has no backbone of mmdet')
     if any(module.get('type') == 'FNoiseNeck' for module in nested_dicts(detector)):
         raise InputError(f'{cannot}: its {place} has F-Noise already')
     # Without a neck in the settings of the detector, the noise goes after the backbone, where a neck would stand.

@@ -213,10 +213,13 @@ def test_add_fnoise_keeps_what_is_imported_already(baseline):
     ('content', 'reason'),
     [
         (dict(data=1), 'it has no model'),
-        (dict(model=dict(type='SORT', detector=dict(type='X'))), r'its model.detector \(type X\) has no backbone'),
+        (
+            dict(model=dict(type='SORT', detector=dict(type='X'))),
+            r'its model.detector \(type X\) has no backbone of mmdet',
+        ),
         (
             dict(model=dict(type='RetinaNet', backbone=dict(), neck=dict(type='FPN'))),
-            r'its model \(type RetinaNet\) has no backbone',
+            r'its model \(type RetinaNet\) has no backbone of mmdet',
         ),
         (
             dict(model=dict(type='RetinaNet', backbone=dict(type='X'), neck=[dict(type='FNoiseNeck', neck=None)])),

@@ -110,6 +110,8 @@ def main() -> None:
     findings = read_findings(path)
     missing = [name for name in names if name not in findings]
     with path.open('a') as file:
+        if file.tell() and not path.read_bytes().endswith(b'\n'):  # interrupted in the middle of a line
+            file.write('\n')
         for name, finding in cli.show_progress(find_out(missing, args.workers), 'checking', len(missing)):
             file.write(json.dumps(dict(config=name, finding=finding and asdict(finding))) + '\n')
             file.flush()

@@ -1,9 +1,13 @@
 import json
 
 import pytest
+import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from fnoise_mmdet.analysis import read_run
+from fnoise_mmdet.config import load_config
 
 
 @pytest.fixture
@@ -101,9 +105,39 @@ def test_resnet_50_from_scratch_trains_and_validates(tool, shapes, tmp_path):
     assert dumped.model.roi_head.bbox_head.num_classes == 5
 
 
+def test_fnoise_in_a_config_that_mmdet_ships(tool, shapes, tmp_path):
+    config = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+    work_dir = tmp_path / 'run'
+    tool(
+        'train', config, '--fnoise', '--data-root', shapes, '--work-dir', work_dir, '--from-scratch',
+        '--cfg-options', 'model.neck.noise.scale=0.2', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1',
+        'train_dataloader.batch_size=8', 'train_dataloader.dataset.pipeline.2.scale=(64,64)',
+        'val_dataloader.dataset.pipeline.1.scale=(64,64)',
+    )  # fmt: skip
+    assert [row['iter'] for row in read_run(work_dir).train] == [1, 2]
+    dumped = Config.fromfile(work_dir / 'retinanet_r18_fpn_1x_coco.py')
+    assert dumped.model.neck.noise == dict(type='FeatureNoise', preset='cct', scale=0.2)
+    assert dumped.custom_imports.imports == ['fnoise_mmdet']
+
+    # The checkpoint is the plain detector's.
+    init_default_scope('mmdet')
+    plain = load_config(config)
+    plain.model.bbox_head.num_classes = 5
+    weights = torch.load(work_dir / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
+    MODELS.build(plain.model).load_state_dict(weights, strict=True)
+
+
 def test_help_teaches(tool):
     text = tool('train', '--help').stdout
-    for word in ('--from-scratch', '--data-root', '--resume', '--amp', '--launcher', 'model.neck.noise.scale=0.1'):
+    for word in (
+        '--from-scratch',
+        '--data-root',
+        '--resume',
+        '--amp',
+        '--launcher',
+        'model.neck.noise.scale=0.1',
+        '--fnoise',
+    ):
         assert word in text
 
 
