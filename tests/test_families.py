@@ -20,7 +20,7 @@ from fnoise_mmdet.config import nested_dicts
 from fnoise_mmdet.hooks.tap import Tap
 from fnoise_mmdet.necks import find_fnoise_necks
 
-# What the plain detector lacks here for a step: the message that it gives without F-Noise too.
+# What the plain detector lacks here for a step: the messages that it gives without F-Noise too.
 LACKING = (
     'transformers is not installed',
     'fairscale',
@@ -31,6 +31,7 @@ LACKING = (
     'Detectron2',
     "No module named 'torchvision'",
     'implementation for device cpu not found',
+    "no attribute 'lines_array'",  # lanes, which CLRNet learns
     'Default process group has not been initialized',  # SyncBN
     "missing 1 required positional argument: 'num_classes'",  # one of the three Cascade RPN configs
 )
@@ -85,17 +86,21 @@ def batch(model: nn.Module, cfg: Config, size: int) -> dict[str, Any]:
     return preprocessor(data, True)
 
 
+def image_size(name: str, cfg: Config) -> int:
+    """Give the smallest size that leaves every level a pixel, and transformers as many places as queries."""
+    for text, size in {'ssd300': 300, 'ssd512': 512, 'ddod': 320}.items():
+        if text in name:
+            return size
+    return 320 if cfg.model.get('num_queries', 0) > 400 else 128
+
+
 def take_step(name: str) -> None:
     cfg = add_fnoise(read_shipped(name))
     model = MODELS.build(cfg.model)
     model.init_weights()
     model.train()
     model = trained_part(model)
-    # SSD has levels for its own size only; DINO and DDQ ask for more queries than a small image has places.
-    size = (
-        512 if 'ssd512' in name else 300 if 'ssd300' in name else 320 if cfg.model.get('num_queries', 0) > 400 else 128
-    )
-    data = batch(model, cfg, size)
+    data = batch(model, cfg, image_size(name, cfg))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
     tap = Tap(find_fnoise_necks(model)[0])
     loss, _ = model.parse_losses(model(**data, mode='loss'))

@@ -138,11 +138,11 @@ class FeatureMapHook(Hook):
         tap.detach()
         if tap.clean is None or tap.padded_shape is None:
             return
-        perturbed, note = tap.perturbed, ''
+        perturbed, note, caption = tap.perturbed, '', ''
         if isinstance(tap.neck, FNoiseNeck) and not tap.neck.training:
             perturbed, note = tap.neck.preview(tap.clean), ' · not applied: what training would do'
         if isinstance(tap.neck, FNoiseNeck):
-            note = f' · {tap.neck.noise.extra_repr()}{note}'
+            caption = repr(tap.neck.noise)
         for place, name in names.items():
             sample = data_batch['data_samples'][place]
             image = data_batch['inputs'][place].cpu().numpy()[::-1].transpose(1, 2, 0)  # BGR to RGB
@@ -156,7 +156,7 @@ class FeatureMapHook(Hook):
                 for level, clean in enumerate(tap.clean)
             ]
             title = f'{name} · {Path(sample.img_path).name} · step {step}{note}'
-            panel = feature_panel(image, maps, title, self.reduction)
+            panel = feature_panel(image, maps, title, self.reduction, caption)
             runner.visualizer.add_image(f'feature_maps_{name}', panel, step)
             if self.arrays:
                 self._save_arrays(Path(runner.log_dir) / 'vis_data' / f'feature_maps_{name}_{step}.npz', image, maps)

@@ -79,7 +79,7 @@ def _cells(level: FeatureMap, reduction: str) -> tuple[str, list[tuple[Tensor, s
 
 
 def feature_panel(
-    image: np.ndarray, maps: Sequence[FeatureMap], title: str, reduction: str = 'strongest'
+    image: np.ndarray, maps: Sequence[FeatureMap], title: str, reduction: str = 'strongest', caption: str = ''
 ) -> np.ndarray:
     """Draw the input image and, a row a level, its features: clean, noise, perturbed, relative change.
 
@@ -93,6 +93,7 @@ def feature_panel(
         title: Heading of the panel.
         reduction: From (C, H, W) to (H, W): ``'strongest'`` takes the channel
             with the largest norm of the clean map, ``'mean'`` the mean of all.
+        caption: A line below the panel, for what is too long for its heading.
 
     Returns:
         The panel, uint8 (H', W', 3) in RGB.
@@ -110,6 +111,8 @@ def feature_panel(
     )
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
+    if caption:
+        figure.supxlabel(caption, fontsize=7)
     grid = figure.add_gridspec(len(maps), len(columns) + 1, width_ratios=[1.5] + [1] * len(columns))
     input_axes = figure.add_subplot(grid[:, 0])
     input_axes.imshow(image)
