@@ -3,15 +3,17 @@ PYTHON ?= python3
 OUT ?= work_dirs
 SHAPES := data/shapes
 READY := .venv/ready
+UPSTREAM := .venv-upstream
 RUN := .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pictures test test-slow lint format
+.PHONY: help setup demo pictures test test-slow test-upstream lint format
 
 help:
 	@echo 'make demo       train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
 	@echo 'make test       the tests (about 5 minutes)'
 	@echo 'make test-slow  the tests that take minutes, make demo among them (about 10 minutes)'
+	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format the code'
 	@echo 'make pictures   make the demo, and copy its pictures to docs/pictures, where the README shows them'
@@ -65,6 +67,14 @@ test: $(READY)
 
 test-slow: $(READY)
 	@$(RUN) -m pytest -m slow
+
+# In an environment of its own, where torch is old enough for the original distributions.
+test-upstream: $(UPSTREAM)/ready
+	@$(UPSTREAM)/bin/python -m pytest
+
+$(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/setup_env.py
+	@$(PYTHON) tools/setup_env.py --upstream
+	@touch $@
 
 lint: $(READY)
 	@$(RUN) -m ruff check .

@@ -28,7 +28,7 @@ LACKING = (
     'lap is not installed',
     'sklearn',
     'scikit-image',
-    'Detectron2',
+    'no backbone of mmdet',  # but one of Detectron2
     "No module named 'torchvision'",
     'implementation for device cpu not found',
     "no attribute 'lines_array'",  # lanes, which CLRNet learns
@@ -68,7 +68,9 @@ def trained_part(model: nn.Module) -> nn.Module:
 
 
 def batch(model: nn.Module, cfg: Config, size: int) -> dict[str, Any]:
-    with_mask = any(step.get('with_mask') for step in nested_dicts(cfg._cfg_dict))
+    with_mask = any(
+        step.get('with_mask') or step.get('type') == 'LoadPanopticAnnotations' for step in nested_dicts(cfg._cfg_dict)
+    )
     if isinstance(model, BaseMOTModel):
         data = demo_track_inputs(
             batch_size=1, num_frames=2, key_frames_inds=[0], image_shapes=(3, size, size), with_mask=True

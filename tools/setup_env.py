@@ -1,4 +1,4 @@
-"""Make .venv with everything that training, evaluation and the tests need.
+"""Make a virtual environment with everything that training, evaluation and the tests need.
 
 Only Python's standard library is used here, because nothing else is there yet.
 Each step is skipped where its result is there already.
@@ -14,12 +14,29 @@ import subprocess
 import sys
 import sysconfig
 import time
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Environment(NamedTuple):
+    """A virtual environment, and what goes into it."""
+
+    folder: Path
+    requirements: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / 'bin' / 'python'
+
+    @property
+    def log(self) -> Path:
+        return self.folder / 'setup.log'
+
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / '.venv'
-PYTHON = VENV / 'bin' / 'python'
-LOG = VENV / 'setup.log'
+MAINTAINED = Environment(ROOT / '.venv', ROOT / 'requirements.txt')
+UPSTREAM = Environment(ROOT / '.venv-upstream', ROOT / 'requirements-upstream.txt')
 OLDEST, NEWEST = (3, 10), (3, 12)
 # mmcv and mmdet are source distributions that import these while they build.
 BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
@@ -53,14 +70,14 @@ def check_machine() -> None:
         )
 
 
-def run(message: str, *command: str | Path, advice: str, env: dict[str, str] | None = None) -> None:
+def run(message: str, *command: str | Path, log: Path, advice: str, env: dict[str, str] | None = None) -> None:
     """Run a step with its output in the log, and say every half minute that it still runs."""
     print(f'{message} ...', flush=True)
     start = time.monotonic()
-    with LOG.open('ab') as log:
-        log.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
-        log.flush()
-        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log, env=env)
+    with log.open('ab') as file:
+        file.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
+        file.flush()
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=file, stderr=file, env=env)
         while True:
             try:
                 status = process.wait(timeout=30)
@@ -71,54 +88,57 @@ def run(message: str, *command: str | Path, advice: str, env: dict[str, str] | N
                 process.kill()
                 raise
     if status:
-        tail = '\n'.join(LOG.read_text(errors='replace').splitlines()[-15:])
-        fail(f'this step failed: {advice}\nThe end of {LOG}:\n{tail}')
+        tail = '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
+        fail(f'this step failed: {advice}\nThe end of {log}:\n{tail}')
     print(f'    done in {time.monotonic() - start:.0f} s', flush=True)
 
 
-def torch_requirement() -> str:
-    requirements = (ROOT / 'requirements.txt').read_text(encoding='utf-8')
-    return re.findall(r'^torch\b.*$', requirements, flags=re.MULTILINE)[0]
+def torch_requirement(requirements: Path) -> str:
+    return re.findall(r'^torch\b.*$', requirements.read_text(encoding='utf-8'), flags=re.MULTILINE)[0]
 
 
-def make_venv() -> None:
-    if not PYTHON.exists():
-        print(f'making {VENV} with {sys.executable}', flush=True)
-        if subprocess.run([sys.executable, '-m', 'venv', VENV]).returncode:
-            shutil.rmtree(VENV, ignore_errors=True)
+def make_venv(venv: Environment) -> None:
+    if not venv.python.exists():
+        print(f'making {venv.folder} with {sys.executable}', flush=True)
+        if subprocess.run([sys.executable, '-m', 'venv', venv.folder]).returncode:
+            shutil.rmtree(venv.folder, ignore_errors=True)
             fail(
                 "the virtual environment could not be made: Python's venv module is not complete "
                 f'(Debian, Ubuntu: apt-get install python{sys.version_info[0]}.{sys.version_info[1]}-venv)'
             )
-    pip: list[str | Path] = [PYTHON, '-m', 'pip', 'install', '--disable-pip-version-check']
+    step = partial(run, log=venv.log)
+    pip: list[str | Path] = [venv.python, '-m', 'pip', 'install', '--disable-pip-version-check']
     network = 'is there a network, and room on the disk?'
-    run('build tools and torch: 1 to 5 minutes, by network', *pip, *BUILD_TOOLS, torch_requirement(), advice=network)
+    step(
+        'build tools and torch: 1 to 5 minutes, by network',
+        *pip, *BUILD_TOOLS, torch_requirement(venv.requirements), advice=network,
+    )  # fmt: skip
     # Without debug symbols the operators build twice as fast, into a wheel a fifteenth as large.
     flags = {name: f'{os.environ.get(name, "")} -g0'.strip() for name in ('CFLAGS', 'CXXFLAGS')}
-    run(
+    step(
         "mmdet and mmcv, whose C++ operators are compiled: 5 to 15 minutes; seconds where pip has them cached",
-        *pip, '--no-build-isolation', '-r', ROOT / 'requirements.txt',
-        advice=f"if mmcv did not build, the compiler's message is in {LOG}",
+        *pip, '--no-build-isolation', '-r', venv.requirements,
+        advice=f"if mmcv did not build, the compiler's message is in {venv.log}",
         env={**os.environ, **flags, 'MAX_JOBS': os.environ.get('MAX_JOBS', str(os.cpu_count() or 1))},
     )  # fmt: skip
-    run('test tools', *pip, *TEST_TOOLS, advice=network)
-    run('fnoise_mmdet itself', *pip, '--no-deps', '--no-build-isolation', '-e', ROOT, advice=f'see {LOG}')
+    step('test tools', *pip, *TEST_TOOLS, advice=network)
+    step('fnoise_mmdet itself', *pip, '--no-deps', '--no-build-isolation', '-e', ROOT, advice=f'see {venv.log}')
 
 
-def check_venv() -> None:
+def check_venv(venv: Environment) -> None:
     """Check that what was installed can be imported; mmcv installs without its operators and does not say so."""
     checks = {
         'cv2': 'OpenCV cannot be loaded: install the library it names (Debian, Ubuntu: apt-get install libgl1 '
         'libglib2.0-0)',
-        'mmcv._ext': "mmcv was installed without its compiled operators: remove it with '.venv/bin/pip uninstall -y "
-        "onedl-mmcv && .venv/bin/pip cache remove onedl_mmcv', and call make again",
+        'mmcv._ext': 'mmcv was installed without its compiled operators: uninstall it with pip, remove it from '
+        f'the cache with `{venv.python} -m pip cache remove "*mmcv*"`, and call make again',
         'mmdet.apis': 'mmdet cannot be imported',
         'fnoise_mmdet': 'fnoise_mmdet cannot be imported',
     }
     for module, advice in checks.items():
         # mmcv._ext links against torch's libraries, which importing torch loads.
         result = subprocess.run(
-            [PYTHON, '-c', f'import torch, importlib; importlib.import_module({module!r})'],
+            [venv.python, '-c', f'import torch, importlib; importlib.import_module({module!r})'],
             capture_output=True, text=True,
         )  # fmt: skip
         if result.returncode:
@@ -126,14 +146,20 @@ def check_venv() -> None:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    if PYTHON.exists() and Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(PYTHON, [str(PYTHON), __file__])  # .venv is there already: it is its Python that counts
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--upstream',
+        action='store_true',
+        help='make .venv-upstream, with the original distributions of mmengine, mmcv and mmdet, instead of .venv',
+    )
+    venv = UPSTREAM if parser.parse_args().upstream else MAINTAINED
+    if venv.python.exists() and Path(sys.prefix).resolve() != venv.folder.resolve():
+        os.execv(venv.python, [str(venv.python), *sys.argv])  # what is there already decides which Python counts
     check_machine()
     start = time.monotonic()
-    make_venv()
-    check_venv()
-    print(f'{VENV} is ready, after {time.monotonic() - start:.0f} s')
+    make_venv(venv)
+    check_venv(venv)
+    print(f'{venv.folder} is ready, after {time.monotonic() - start:.0f} s')
 
 
 if __name__ == '__main__':

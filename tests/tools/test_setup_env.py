@@ -54,12 +54,17 @@ def test_operators_that_did_not_build(setup_env, monkeypatch):
 
     monkeypatch.setattr(setup_env.subprocess, 'run', run)
     with pytest.raises(SystemExit, match=r'(?s)mmcv was installed without its compiled operators: .*no_such_module'):
-        setup_env.check_venv()
+        setup_env.check_venv(setup_env.MAINTAINED)
 
 
-def test_failed_step_shows_the_end_of_the_log(setup_env, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(setup_env, 'LOG', tmp_path / 'log')
+def test_failed_step_shows_the_end_of_the_log(setup_env, tmp_path, capsys):
+    log = tmp_path / 'log'
     with pytest.raises(SystemExit, match='(?s)this step failed: buy a disk.*no room'):
-        setup_env.run('step', sys.executable, '-c', 'raise SystemExit("no room")', advice='buy a disk')
-    setup_env.run('step', sys.executable, '-c', 'pass', advice='')
+        setup_env.run('step', sys.executable, '-c', 'raise SystemExit("no room")', log=log, advice='buy a disk')
+    setup_env.run('step', sys.executable, '-c', 'pass', log=log, advice='')
     assert 'done in' in capsys.readouterr().out
+
+
+def test_both_environments_name_their_torch(setup_env):
+    assert setup_env.torch_requirement(setup_env.MAINTAINED.requirements).startswith('torch>=')
+    assert setup_env.torch_requirement(setup_env.UPSTREAM.requirements).endswith('<2.6')
