@@ -85,7 +85,7 @@ def read_shipped(name: str) -> Config | None:
     if 'model' not in cfg:
         return None
     for module in nested_dicts(cfg.model):
-        if (module.get('init_cfg') or {}).get('type') == 'Pretrained':
+        if 'checkpoint' in (module.get('init_cfg') or {}):
             module['init_cfg'] = None
         module.update({setting: None for setting in ('pretrained', 'teacher_ckpt') if setting in module})
         if isinstance(module.get('teacher_config'), str):  # relative to the root of mmdet's repository
@@ -158,6 +158,7 @@ def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[
     if list(weights) != list(noisy.state_dict()):
         raise AssertionError('the keys of the state dicts differ')
     noisy.load_state_dict(weights, strict=True)
+    plain.load_state_dict(noisy.state_dict(), strict=True)
     noisy.eval()
     found = _features(noisy, images)
     if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(expected, found)):

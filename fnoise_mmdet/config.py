@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
@@ -135,6 +136,16 @@ def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield dataset
 
 
+def is_coco(dataset: dict[str, Any]) -> bool:
+    """Tell whether a data set's annotations are in COCO's instance format."""
+    cls = DATASETS.get(dataset['type'])
+    return (
+        cls is not None
+        and issubclass(cls, CocoDataset)
+        and not issubclass(cls, CocoPanopticDataset | LVISV05Dataset)  # kin of the class, not of its format
+    )
+
+
 def evaluators(cfg: Config, part: str) -> list[dict[str, Any]]:
     """Give the evaluators of a part, val or test, that read an annotation file."""
     evaluator = cfg.get(f'{part}_evaluator') or []
@@ -164,6 +175,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
         if 'data_root' not in cfg or all(
             (Path(dataset.get('data_root', '')) / dataset.get('ann_file', '')).is_file()
             for part in required
+            if cfg.get(f'{part}_dataloader')
             for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
         ):
             return

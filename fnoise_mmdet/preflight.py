@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 from torch import nn
 
-from .config import config_classes, evaluators, innermost_datasets, pretrained_checkpoints
+from .config import config_classes, evaluators, innermost_datasets, is_coco, pretrained_checkpoints
 from .data import check_images, class_names, read_coco
 from .errors import InputError
 from .hooks import NoiseScheduleHook
@@ -24,16 +24,25 @@ DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
 
 
 def check_data(cfg: Config, parts: Sequence[str]) -> None:
-    """Check annotations, images and classes of the given parts.
+    """Check annotations, images and classes of the given parts, where the config has them.
+
+    Of data sets in another format than COCO's it is checked that their
+    annotation file is there.
 
     Raises:
         InputError: An annotation file is not there or not in COCO format, an
             image is not on disk, or no class of the config is in the data.
     """
     for part in parts:
+        if not cfg.get(f'{part}_dataloader'):
+            continue
         for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset):
             root = Path(dataset.get('data_root') or '')
-            ann_file = root / dataset['ann_file']
+            ann_file = root / dataset.get('ann_file', '')
+            if not is_coco(dataset):
+                if not ann_file.exists():
+                    raise InputError(f'annotation file {ann_file} of {part}_dataloader is not there')
+                continue
             coco = read_coco(ann_file)
             check_images(coco, root / dataset.get('data_prefix', {}).get('img', ''))
             wanted, names = config_classes(dataset), class_names(coco)
@@ -113,7 +122,10 @@ def check_device(cfg: Config) -> None:
     if torch.cuda.is_available():
         return
     if cfg.optim_wrapper.type == 'AmpOptimWrapper':
-        raise InputError('mixed precision (--amp) needs a GPU, and torch sees none here: leave it out')
+        raise InputError(
+            'mixed precision needs a GPU, and torch sees none here: leave --amp out, or set '
+            '--cfg-options optim_wrapper.type=OptimWrapper where the config asks for it'
+        )
     if cfg.get('launcher', 'none') != 'none':
         raise InputError(f'--launcher {cfg.launcher} needs a GPU a process, and torch sees none here: leave it out')
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.config import innermost_datasets, is_coco, load_config, use_data_root
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import (
     check_checkpoint,
@@ -146,7 +146,7 @@ def test_what_needs_a_gpu_is_said_without_one(cfg, monkeypatch):
     with pytest.raises(InputError, match='--launcher pytorch needs a GPU'):
         check_device(cfg)
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    with pytest.raises(InputError, match='mixed precision .* needs a GPU'):
+    with pytest.raises(InputError, match='mixed precision needs a GPU'):
         check_device(cfg)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     check_device(cfg)
@@ -189,3 +189,28 @@ def test_checkpoint(tmp_path):
     path.write_text(json.dumps([]))
     with pytest.raises(InputError, match='a.pth cannot be read'):
         check_checkpoint(str(path))
+
+
+def test_data_in_another_format_must_be_there_and_is_not_read(tmp_path):
+    cfg = load_config('mmdet::pascal_voc/retinanet_r50_fpn_1x_voc0712.py')
+    for dataset in innermost_datasets(cfg.train_dataloader.dataset):
+        dataset.data_root = str(tmp_path)
+    with pytest.raises(InputError, match=r'annotation file .*trainval.txt of train_dataloader is not there'):
+        check_data(cfg, ['train'])
+    for dataset in innermost_datasets(cfg.train_dataloader.dataset):
+        (tmp_path / dataset.ann_file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / dataset.ann_file).write_text('000005')
+    check_data(cfg, ['train'])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [('CocoDataset', True), ('CityscapesDataset', True), ('LVISV1Dataset', False), ('CocoPanopticDataset', False)],
+)
+def test_formats_are_told_apart(kind, expected):
+    assert is_coco(dict(type=kind)) == expected
+
+
+def test_a_part_that_the_config_leaves_out_is_not_asked_for(cfg):
+    cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+    check_data(cfg, ['train', 'val'])

@@ -82,6 +82,13 @@ def test_gradient_flows_and_is_finite(build, x, key):
     assert x.grad.isfinite().all() and x.grad.any()
 
 
+@pytest.mark.parametrize('cls', [cls for cls in NOISES if cls.__name__ != 'MixStyle'])  # holds statistics constant
+@pytest.mark.parametrize('prob', [0.5, 1.0])
+def test_gradient_is_that_of_the_formula(x, key, cls, prob):
+    noise = cls(prob=prob)
+    assert torch.autograd.gradcheck(lambda z: noise(z, key), x.requires_grad_())
+
+
 @pytest.mark.parametrize('shape', [(1, 3, 4, 4), (2, 3, 1, 1), (1, 1, 1, 1)])
 def test_a_batch_of_one_and_a_map_of_one_element_give_numbers(build, key, shape):
     x = torch.full(shape, 2.0)
