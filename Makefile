@@ -7,17 +7,18 @@ UPSTREAM := .venv-upstream
 RUN := .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pictures test test-slow test-upstream lint format
+.PHONY: help setup demo pictures check-configs test test-slow test-upstream lint format
 
 help:
-	@echo 'make demo       train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
-	@echo 'make test       the tests (about 5 minutes)'
-	@echo 'make test-slow  the tests that take minutes, make demo among them (about 10 minutes)'
+	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
+	@echo 'make test           the tests (about 5 minutes)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them (about 10 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
-	@echo 'make lint       ruff and mypy'
-	@echo 'make format     let ruff format the code'
-	@echo 'make pictures   make the demo, and copy its pictures to docs/pictures, where the README shows them'
-	@echo 'make setup      make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
+	@echo 'make lint           ruff and mypy'
+	@echo 'make format         let ruff format the code'
+	@echo 'make pictures       make the demo, and copy its pictures to docs/pictures, where the README shows them'
+	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (about 20 minutes)'
+	@echo 'make setup          make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where make demo writes (work_dirs).'
 
@@ -61,6 +62,10 @@ pictures: demo
 	@cp $(OUT)/demo_fnoise/*/vis_data/vis_image/feature_maps_train_480.png docs/pictures/feature_maps.png
 	@for i in 1 2 3; do for run in baseline fnoise; do \
 	    cp $(OUT)/demo/detections_$$run/vis/00000$$i.png docs/pictures/$${run}_$$i.png; done; done
+
+check-configs: $(READY)
+	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs
+	@cp $(OUT)/check_configs/table.md docs/configs.md
 
 test: $(READY)
 	@$(RUN) -m pytest

@@ -217,4 +217,6 @@ def _uniform(size: int) -> Tensor:
 
 
 def _one_line(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())}'[:160]
+    """Bring an error to a line that says the same on every machine."""
+    text = ' '.join(str(error).split()).partition(', the current sys.path is')[0]
+    return f'{type(error).__name__}: {text.replace(f"{CONFIGS}/", "")}'[:160]

@@ -56,5 +56,7 @@ class Tap:
 
 
 def _levels(features: Any) -> Sequence[Tensor]:
-    """Unpack the argument tuple around the levels that a forward pre-hook is given."""
+    """Unpack the argument tuple around the levels that a forward pre-hook is given; a single level may stand alone."""
+    if isinstance(features, Tensor):
+        return [features]
     return features if isinstance(features[0], Tensor) else features[0]

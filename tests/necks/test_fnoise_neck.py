@@ -9,6 +9,7 @@ from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from torch.utils.checkpoint import checkpoint
 
 from fnoise_mmdet import FeatureNoise, FNoiseNeck, Noise
+from fnoise_mmdet.hooks.tap import Tap
 from fnoise_mmdet.necks import find_fnoise_necks
 from fnoise_mmdet.noise import NOISES
 
@@ -364,3 +365,11 @@ def test_wrong_types_are_refused_when_built(settings, message):
 def test_find_fnoise_necks():
     model = torch.nn.ModuleDict(dict(student=build(), teacher=build(), other=MODELS.build(FPN)))
     assert find_fnoise_necks(model) == [model['student'], model['teacher']]
+
+
+def test_taps_take_a_level_that_stands_alone(features):
+    neck = FNoiseNeck(None, position='post')
+    tap = Tap(neck)
+    neck(features[0])
+    tap.detach()
+    assert tap.clean[0] is features[0] and torch.equal(tap.perturbed[0], neck.preview(features[:1])[0])
