@@ -7,6 +7,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.utils import digit_version
 
 
 class BackboneAndNeck(torch.nn.Module):
@@ -21,17 +22,23 @@ class BackboneAndNeck(torch.nn.Module):
 
 def export(model: torch.nn.Module) -> onnx.GraphProto:
     buffer = io.BytesIO()
-    torch.onnx.export(model, (torch.zeros(1, 3, 64, 64),), buffer, dynamo=True, verbose=False)
+    # The exporter that torch has had as its default since 2.9; before 2.6 it could not do batch norm.
+    new = digit_version(torch.__version__) >= digit_version('2.6')
+    torch.onnx.export(model, (torch.zeros(1, 3, 64, 64),), buffer, dynamo=new, verbose=False)
     return onnx.load_from_string(buffer.getvalue()).graph
 
 
 def nodes(graph: onnx.GraphProto) -> list[tuple]:
-    """Give each node's operator, attributes and wiring; a weight's name says which module it is in."""
+    """Give each node's operator, attributes and wiring; names say which module a weight or result is of."""
+
+    def plain(names) -> list[str]:
+        return [name.replace('neck.neck.', 'neck.').replace('/neck/neck/', '/neck/') for name in names]
+
     return [
         (
             node.op_type,
-            [name.replace('neck.neck.', 'neck.') for name in node.input],
-            list(node.output),
+            plain(node.input),
+            plain(node.output),
             [attribute.SerializeToString() for attribute in node.attribute],
         )
         for node in graph.node
