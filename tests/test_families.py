@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from fnoise_mmdet import add_fnoise
-from fnoise_mmdet.compatibility import read_shipped, shipped_configs
+from fnoise_mmdet.compatibility import initialise, read_shipped, shipped_configs
 from fnoise_mmdet.config import nested_dicts
 from fnoise_mmdet.hooks.tap import Tap
 from fnoise_mmdet.necks import find_fnoise_necks
@@ -99,7 +99,7 @@ def image_size(name: str, cfg: Config) -> int:
 def take_step(name: str) -> None:
     cfg = add_fnoise(read_shipped(name))
     model = MODELS.build(cfg.model)
-    model.init_weights()
+    initialise(model)
     model.train()
     model = trained_part(model)
     data = batch(model, cfg, image_size(name, cfg))

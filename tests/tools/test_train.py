@@ -91,6 +91,15 @@ def test_weights_that_cannot_be_had_are_said_before_anything_is_written(tool, sh
 
 
 @pytest.mark.slow
+def test_compiled_training_has_the_losses_of_the_plain_one(losses):
+    plain = losses('plain', 'demo_fnoise', 'train_dataloader.dataset.indices=8')
+    compiled = losses('compiled', 'demo_fnoise', 'train_dataloader.dataset.indices=8', 'compile.backend=aot_eager')
+    assert len(plain) == 2 and [row.keys() for row in plain] == [row.keys() for row in compiled]
+    for row, other in zip(plain, compiled):
+        assert row == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.slow
 def test_resnet_50_from_scratch_trains_and_validates(tool, shapes, tmp_path):
     tool(
         'train', 'configs/fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run', '--from-scratch',
