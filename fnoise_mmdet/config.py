@@ -68,9 +68,10 @@ def add_fnoise(
     The neck of the detector, or the list of its necks, goes into an
     :class:`~fnoise_mmdet.FNoiseNeck`; a detector without a neck gets one that
     holds nothing but the noise, and around the backbone of a detector that
-    takes no neck goes one that perturbs what the backbone gives. The detector is ``cfg.model``, or what its
-    ``detector`` holds in semi-supervised training and in tracking. The
-    ``teacher_neck`` of a distillation is left as it is.
+    takes no neck goes one that perturbs what the backbone gives. The detector
+    is ``cfg.model``, or what its ``detector`` holds in semi-supervised
+    training and in tracking. The ``teacher_neck`` of a distillation is left as
+    it is.
 
     Args:
         cfg: Config of a training.
@@ -99,7 +100,7 @@ def add_fnoise(
     part, position = ('neck', position) if _takes_neck(detector['type']) else ('backbone', 'post')
     wrapper = dict(type='FNoiseNeck', neck=detector.get(part), noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
-        wrapper['levels'] = list(levels)
+        wrapper['levels'] = levels
     if position != 'pre':
         wrapper['position'] = position
     detector[part] = wrapper

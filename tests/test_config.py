@@ -164,6 +164,7 @@ def test_options_reach_the_noise_that_was_added():
     cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', options, fnoise='cct')
     neck = MODELS.build(cfg.model.neck)
     assert neck.noise.scale == 0.1 and neck.levels == (0, 1) and neck.neck.out_channels == 64
+    assert NOISE_CONFIGS['cct'] == dict(type='FeatureNoise', preset='cct'), 'the next config starts afresh'
 
 
 @pytest.mark.parametrize(
