@@ -11,8 +11,8 @@ RUN := .venv/bin/python
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
-	@echo 'make test           the tests (about 5 minutes)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them (about 10 minutes)'
+	@echo 'make test           the tests (about 8 minutes)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them (about 25 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
