@@ -12,12 +12,12 @@ RUN := .venv/bin/python
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
 	@echo 'make test           the tests (about 8 minutes)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them (about 25 minutes)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them (about 20 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo, and copy its pictures to docs/pictures, where the README shows them'
-	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (about 20 minutes)'
+	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make setup          make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where make demo writes (work_dirs).'

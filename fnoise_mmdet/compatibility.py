@@ -18,7 +18,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from .config import add_fnoise, nested_dicts
+from .config import add_fnoise, find_detector, nested_dicts
 from .errors import InputError
 from .hooks.tap import Tap
 from .necks import find_fnoise_necks
@@ -93,6 +93,12 @@ def read_shipped(name: str) -> Config | None:
     return cfg
 
 
+def neck_types(detector: dict[str, Any]) -> str:
+    """Name the type of a detector's neck, or of each in its list, or nothing."""
+    neck = detector.get('neck') or []
+    return ', '.join(one.get('type', '?') for one in (neck if isinstance(neck, list) else [neck]))
+
+
 @torch.no_grad()
 def initialise(model: BaseModule) -> None:
     """Give every weight a value.
@@ -127,11 +133,10 @@ def check_config(name: str) -> Finding | None:
         return replace(finding, outcome=Outcome.UNBUILDABLE, reason=_one_line(error))
     if cfg is None:
         return None
-    detector = cfg.model.get('detector', cfg.model)
-    finding.detector = cfg.model.type if detector is cfg.model else f'{cfg.model.type} of {detector.get("type")}'
+    place, detector = find_detector(cfg)
+    finding.detector = cfg.model.type if place == 'model' else f'{cfg.model.type} of {detector.get("type")}'
     finding.backbone = (detector.get('backbone') or {}).get('type', '')
-    neck = detector.get('neck') or []
-    finding.neck = ', '.join(one.get('type', '?') for one in (neck if isinstance(neck, list) else [neck]))
+    finding.neck = neck_types(detector)
     noisy_cfg = copy.deepcopy(cfg)
     try:
         add_fnoise(noisy_cfg)
@@ -144,7 +149,7 @@ def check_config(name: str) -> Finding | None:
         except Exception as error:  # e.g. a language model that is not installed
             finding.outcome, finding.reason = Outcome.PARTS, _one_line(error)
             plain = _BackboneAndNeck(detector)
-            build_noisy = partial(_BackboneAndNeck, noisy_cfg.model.get('detector', noisy_cfg.model))
+            build_noisy = partial(_BackboneAndNeck, find_detector(noisy_cfg)[1])
         initialise(plain)
         plain.eval()  # not in one line: mmdet's distilling detectors return nothing from it
         images = _images(plain)

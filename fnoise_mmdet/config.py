@@ -87,11 +87,9 @@ def add_fnoise(
         InputError: The config has no detector with a backbone, or has F-Noise already.
     """
     cannot = f'F-Noise cannot be put into {cfg.filename or "the config"}'
-    place, detector = 'model', cfg.get('model')
-    if not detector:
+    if not cfg.get('model'):
         raise InputError(f'{cannot}: it has no model')
-    while 'backbone' not in detector and 'detector' in detector:
-        place, detector = f'{place}.detector', detector['detector']
+    place, detector = find_detector(cfg)
     if not (detector.get('backbone') or {}).get('type'):
         raise InputError(f'{cannot}: its {place} (type {detector.get("type")}) has no backbone of mmdet')
     if any(module.get('type') == 'FNoiseNeck' for module in nested_dicts(detector)):
@@ -110,6 +108,14 @@ def add_fnoise(
     if 'fnoise_mmdet' not in imports:
         cfg.custom_imports = {**custom, 'imports': [*imports, 'fnoise_mmdet']}
     return cfg
+
+
+def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
+    """Give the place of the detector in a config with a model, and its settings: ``model``, or ``model.detector``."""
+    place, detector = 'model', cfg.model
+    while 'backbone' not in detector and 'detector' in detector:
+        place, detector = f'{place}.detector', detector['detector']
+    return place, detector
 
 
 def _takes_neck(kind: Any) -> bool:

@@ -15,8 +15,8 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from fnoise_mmdet import add_fnoise
-from fnoise_mmdet.compatibility import initialise, read_shipped, shipped_configs
-from fnoise_mmdet.config import nested_dicts
+from fnoise_mmdet.compatibility import initialise, neck_types, read_shipped, shipped_configs
+from fnoise_mmdet.config import find_detector, nested_dicts
 from fnoise_mmdet.hooks.tap import Tap
 from fnoise_mmdet.necks import find_fnoise_necks
 
@@ -39,7 +39,7 @@ LACKING = (
 
 def cost(name: str, cfg: Config) -> tuple[Any, ...]:
     """Order configs by how long a step takes, as far as their settings tell."""
-    depth = (cfg.model.get('detector', cfg.model).get('backbone') or {}).get('depth')
+    depth = (find_detector(cfg)[1].get('backbone') or {}).get('depth')
     return depth if isinstance(depth, int) else 50, len(name), name
 
 
@@ -52,9 +52,7 @@ def representatives() -> list[str]:
         except Exception:  # of a package that is not installed; tools/check_configs.py names these
             continue
         if cfg is not None:
-            neck = cfg.model.get('detector', cfg.model).get('neck') or []
-            kinds = ', '.join(one['type'] for one in (neck if isinstance(neck, list) else [neck]))
-            key = name.split('/')[0], kinds
+            key = name.split('/')[0], neck_types(find_detector(cfg)[1])
             cheapest[key] = min(cheapest.get(key, cost(name, cfg)), cost(name, cfg))
     return sorted(order[-1] for order in cheapest.values())
 
