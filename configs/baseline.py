@@ -48,6 +48,8 @@ custom_hooks = [
     dict(type='EpochLossHook'),
     dict(type='FeatureMapHook', interval=50, images=2),
     dict(type='SNRHook', interval=10),
+    dict(type='ValidationLossHook'),
+    dict(type='RunRecordHook'),
 ]
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(vis_backends=vis_backends)

@@ -71,4 +71,6 @@ custom_hooks = [
     dict(type='EpochLossHook'),
     dict(type='FeatureMapHook', interval=160, images=2),
     dict(type='SNRHook', interval=10),
+    dict(type='ValidationLossHook'),
+    dict(type='RunRecordHook'),
 ]

@@ -13,7 +13,7 @@ if importlib.util.find_spec('mmcv._ext') is None:
 
 from .config import add_fnoise
 from .evaluation import CompleteCocoMetric
-from .hooks import EpochLossHook, FeatureMapHook, NoiseScheduleHook, SNRHook
+from .hooks import EpochLossHook, FeatureMapHook, NoiseScheduleHook, RunRecordHook, SNRHook, ValidationLossHook
 from .necks import FNoiseNeck
 from .noise import FeatureNoise, Noise
 from .version import __version__
@@ -26,7 +26,9 @@ __all__ = [
     'FeatureNoise',
     'Noise',
     'NoiseScheduleHook',
+    'RunRecordHook',
     'SNRHook',
+    'ValidationLossHook',
     '__version__',
     'add_fnoise',
 ]

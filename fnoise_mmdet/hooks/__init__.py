@@ -3,6 +3,8 @@
 from .epoch_loss import EpochLossHook
 from .feature_maps import FeatureMapHook
 from .noise_schedule import NoiseScheduleHook
+from .run_record import RunRecordHook
 from .snr import SNRHook
+from .validation_loss import ValidationLossHook
 
-__all__ = ['EpochLossHook', 'FeatureMapHook', 'NoiseScheduleHook', 'SNRHook']
+__all__ = ['EpochLossHook', 'FeatureMapHook', 'NoiseScheduleHook', 'RunRecordHook', 'SNRHook', 'ValidationLossHook']

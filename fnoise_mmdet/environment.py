@@ -1,0 +1,43 @@
+"""What a result was obtained with: machine and versions."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+# Both sets of distributions that give mmengine, mmcv and mmdet.
+DISTRIBUTIONS = (
+    'torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'onedl-mmdetection', 'mmdet', 'fnoise_mmdet', 'numpy',
+    'pycocotools',
+)  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Give processor, threads, GPU, Python and the versions of what is installed, each by its name."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    found = {
+        'processor': _processor(),
+        'cores': str(os.cpu_count()),
+        'torch threads': str(torch.get_num_threads()),
+        'GPU': ', '.join(gpus) or 'none',
+        'system': f'{platform.system()} {platform.release()}',
+        'Python': platform.python_version(),
+    }
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    """Give the name of the processor; `platform` alone does not know it on Linux."""
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.processor() or platform.machine()
