@@ -1,7 +1,32 @@
 """Reading runs and comparing them. Nothing here needs torch."""
 
-from .compare import Comparison, compare_runs, mismatches
-from .plots import plot_losses
-from .runs import Run, read_run
+from .charts import Chart, ChartGroup, Line, chart_groups
+from .compare import Comparison, Difference, Measure, compare
+from .conditions import Condition, differences, find_groups, read_conditions, settings_of
+from .intervals import Interval
+from .plots import colour, plot_charts
+from .runs import Run, is_run, read_run
+from .verdict import verdict
 
-__all__ = ['Comparison', 'Run', 'compare_runs', 'mismatches', 'plot_losses', 'read_run']
+__all__ = [
+    'Chart',
+    'ChartGroup',
+    'Comparison',
+    'Condition',
+    'Difference',
+    'Interval',
+    'Line',
+    'Measure',
+    'Run',
+    'chart_groups',
+    'colour',
+    'compare',
+    'differences',
+    'find_groups',
+    'is_run',
+    'plot_charts',
+    'read_conditions',
+    'read_run',
+    'settings_of',
+    'verdict',
+]

@@ -1,38 +1,40 @@
-"""Curves of two runs."""
+"""Charts as still pictures."""
 
 from matplotlib.figure import Figure
 
-from .runs import Run
+from .charts import ChartGroup
 
-COLOURS = ('tab:blue', 'tab:orange')
+# Okabe and Ito's colours, which the colour-blind can tell apart (https://jfly.uni-koeln.de/color/).
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 
 
-def plot_losses(a: Run, b: Run) -> Figure:
-    """Draw total and component losses: first run, second run, both overlaid; a row a loss.
+def colour(place: int) -> str:
+    """Give the colour of the condition at a place."""
+    return COLOURS[place % len(COLOURS)]
 
-    All pictures of a row share their axes, so that heights can be compared.
-    """
-    losses = [loss for loss in a.losses() if loss in b.losses()]
-    figure = Figure(figsize=(13, 2.6 * len(losses) + 0.4), layout='constrained')
-    grid = figure.subplots(len(losses), 3, sharex='all', sharey='row', squeeze=False)
-    for axes_of_row, loss in zip(grid, losses):
-        for axes, runs in zip(axes_of_row, [(a,), (b,), (a, b)]):
-            for run in runs:
-                rows = [row for row in run.train if loss in row]
-                axes.plot(
-                    [row['step'] for row in rows],
-                    [row[loss] for row in rows],
-                    color=COLOURS[run is b],
-                    alpha=0.8,
-                    linewidth=1.2,
-                    label=run.name,
-                )
+
+def plot_charts(group: ChartGroup) -> Figure:
+    """Draw charts in rows; those of a row share their y axis, so that heights can be compared."""
+    columns = max(map(len, group.rows))
+    figure = Figure(figsize=(4.4 * columns, 2.7 * len(group.rows) + 0.6), layout='constrained')
+    figure.suptitle(group.title)
+    grid = figure.add_gridspec(len(group.rows), columns)
+    for row, charts in enumerate(group.rows):
+        first = None
+        # Charts of one quantity are to be compared; those of different ones have scales of their own.
+        same = len({chart.y_label for chart in charts}) == 1
+        for column, chart in enumerate(charts):
+            axes = figure.add_subplot(grid[row, column], sharey=first if same else None)
+            first = first or axes
+            for line in chart.lines:
+                shade = colour(line.colour)
+                if line.low != line.high:
+                    axes.fill_between(line.x, line.low, line.high, color=shade, alpha=0.18, linewidth=0)
+                marker = 'o' if len(line.x) < 15 else None
+                axes.plot(line.x, line.mean, color=shade, linewidth=1.4, marker=marker, markersize=3, label=line.label)
+            axes.set_title(chart.title, fontsize=9)
+            axes.set_xlabel(chart.x_label, fontsize=8)
+            axes.tick_params(labelsize=8)
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
-            axes.tick_params(labelleft=True)
-        axes_of_row[0].set_ylabel(loss)
-    for axes, title in zip(grid[0], (a.name, b.name, 'overlaid')):
-        axes.set_title(title)
-    for axes in grid[-1]:
-        axes.set_xlabel('iteration')
+            axes.legend(fontsize=7)
     return figure

@@ -2,12 +2,14 @@
 
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import HOOKS
+from mmengine.device import get_max_cuda_memory, is_cuda_available
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -30,6 +32,7 @@ class RunRecordHook(Hook):
 
     def __init__(self) -> None:
         self._is_training = False
+        self._record: dict[str, Any] = {}
         self._metric: CocoMetric | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -37,7 +40,7 @@ class RunRecordHook(Hook):
         self._is_training = True
         if not is_main_process():
             return
-        record = dict(
+        self._record = dict(
             command=sys.argv,
             config=runner.cfg.to_dict(),
             config_file=str(runner.cfg.filename or ''),
@@ -53,9 +56,23 @@ class RunRecordHook(Hook):
             parameters=sum(parameter.numel() for parameter in runner.model.parameters()),
             environment=environment(),
         )
+        self._write(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Add what is known at the end: the peak of the memory in MiB, of the GPU where there is one."""
+        if not is_main_process():
+            return
+        # Linux counts the resident memory in KiB.
+        peak = (
+            get_max_cuda_memory() if is_cuda_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        )
+        self._record['memory_mib'] = round(peak)
+        self._write(runner)
+
+    def _write(self, runner: Runner) -> None:
         path = Path(runner.work_dir) / 'run.json'
         aside = path.with_suffix('.json.part')
-        aside.write_text(json.dumps(record, default=str, indent=1), encoding='utf-8')
+        aside.write_text(json.dumps(self._record, default=str, indent=1), encoding='utf-8')
         aside.replace(path)
 
     def before_val_epoch(self, runner: Runner) -> None:

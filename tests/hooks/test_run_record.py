@@ -19,6 +19,7 @@ def test_record_and_the_predictions_of_the_last_validation(train, shapes, read_r
     assert record['data']['val']['images'] == 4
     assert record['data']['val']['ann_file'] == str(shapes / 'annotations/instances_val.json')
     assert (Path(record['data']['val']['image_folder']) / '000001.png').is_file()
+    assert 100 < record['memory_mib'] < 100_000
     assert record['parameters'] == sum(p.numel() for p in runner.model.parameters())
     assert {'processor', 'torch', 'Python', 'fnoise_mmdet'} <= record['environment'].keys()
 

@@ -1,0 +1,168 @@
+"""What the curves of a comparison show, for whatever draws them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .conditions import Condition
+from .runs import Row, Run
+
+# The eye sees a trend when a twentieth of a training is averaged.
+SMOOTHED_PART = 0.05
+
+
+class Line(NamedTuple):
+    """One condition: at each x the mean over its seeds, the lowest and highest, and the runs themselves.
+
+    ``colour`` is the place of the condition among all; a gap is NaN.
+    """
+
+    label: str
+    colour: int
+    x: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Chart(NamedTuple):
+    """One pair of axes."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: list[Line]
+
+
+class ChartGroup(NamedTuple):
+    """Charts that belong together, in rows that share their y axis; ``key`` names its files."""
+
+    key: str
+    title: str
+    note: str
+    rows: list[list[Chart]]
+
+
+def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
+    """Give the curves of a comparison, those of runs that are set aside left out."""
+    runs = [run for condition in conditions for run in condition.runs]
+    losses = [loss for loss in runs[0].losses() if all(loss in run.losses() for run in runs)] if runs else []
+    longest = max((len(run.train) for run in runs), default=0)
+    window = max(1, round(longest * SMOOTHED_PART))
+
+    def train(key: str) -> Callable[[Run], list[tuple[float, float]]]:
+        return lambda run: _points(run.train, key)
+
+    def epoch(key: str) -> Callable[[Run], list[tuple[float, float]]]:
+        return lambda run: _points(run.epochs, f'epoch/mean_{key}')
+
+    def val(key: str) -> Callable[[Run], list[tuple[float, float]]]:
+        return lambda run: _points(run.val, key)
+
+    def lines(get: Callable[[Run], list[tuple[float, float]]], smooth: int = 1) -> list[Line]:
+        return [
+            line
+            for place, condition in enumerate(conditions)
+            if (line := _line(condition, place, get, smooth)) is not None
+        ]
+
+    def beside(label: str, x_label: str, found: list[Line]) -> list[list[Chart]]:
+        """Each condition alone, then all overlaid."""
+        if not found:
+            return []
+        alone = [Chart(f'{label}: {line.label}', x_label, label, [line]) for line in found] if len(found) > 1 else []
+        return [[*alone, Chart(f'{label}: overlaid' if alone else label, x_label, label, found)]]
+
+    def overlaid(named: Iterable[tuple[str, str, list[Line]]]) -> list[Chart]:
+        return [Chart(title, x_label, title, found) for title, x_label, found in named if found]
+
+    smoothing = f' Averaged over {window} logged lines.' if window > 1 else ''
+    groups = [
+        ChartGroup(
+            'losses',
+            'Training losses, iteration by iteration',
+            f'With the noise on, where there is noise.{smoothing}',
+            [row for loss in losses for row in beside(loss, 'iteration', lines(train(loss), window))],
+        ),
+        ChartGroup(
+            'losses_epochs',
+            'Training losses, mean of each epoch',
+            'With the noise on, where there is noise.',
+            [row for loss in losses for row in beside(f'{loss}, epoch mean', 'epoch', lines(epoch(loss)))],
+        ),
+        ChartGroup(
+            'validation_losses',
+            'Validation losses',
+            'On the validation images, without noise and without augmentation: what tells a worse model from a '
+            'training loss that the noise has raised.',
+            [row for loss in losses for row in beside(f'val_{loss}', 'epoch', lines(val(f'val_{loss}')))],
+        ),
+        ChartGroup(
+            'ap',
+            'Average precision on the validation images',
+            '',
+            _in_rows(
+                overlaid(
+                    (key.split('/')[-1], 'epoch', lines(val(key)))
+                    for key in sorted({key for run in runs for row in run.val for key in row if '/' in key})
+                    if not key.endswith(('_s', '_m', '_l', '_75', 'copypaste'))
+                )
+            ),
+        ),
+        ChartGroup(
+            'training',
+            'Gradient norm, and signal against noise',
+            f'The signal-to-noise ratio of every perturbed level in dB, and the norm of the gradient.{smoothing}',
+            _in_rows(
+                overlaid(
+                    (name, 'iteration', lines(train(key), window))
+                    for key, name in [
+                        ('grad_norm', 'gradient norm'),
+                        ('lr', 'learning rate'),
+                        *((key, f'{key.removeprefix("snr_db_")}: SNR, dB') for key in _keys(runs, 'snr_db_')),
+                        *((key, key) for key in _keys(runs, 'noise_')),
+                    ]
+                )
+            ),
+        ),
+    ]
+    return [group for group in groups if group.rows]
+
+
+def _keys(runs: Sequence[Run], prefix: str) -> list[str]:
+    return sorted({key for run in runs for row in run.train for key in row if key.startswith(prefix)})
+
+
+def _in_rows(charts: list[Chart], size: int = 3) -> list[list[Chart]]:
+    return [charts[start : start + size] for start in range(0, len(charts), size)]
+
+
+def _points(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:
+    return [(row['step'], float(row[key])) for row in rows if key in row]
+
+
+def _line(
+    condition: Condition, place: int, get: Callable[[Run], list[tuple[float, float]]], window: int
+) -> Line | None:
+    """Average the runs of a condition; where a run has NaN, so has the mean, and the curve a gap."""
+    of_runs = [points for run in condition.runs if (points := get(run))]
+    if not of_runs:
+        return None
+    x = sorted({step for points in of_runs for step, _ in points})
+    values = np.array([smooth([dict(points).get(step, np.nan) for step in x], window) for points in of_runs])
+    mean, low, high = values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+    return Line(condition.name, place, list(map(float, x)), mean.tolist(), low.tolist(), high.tolist())
+
+
+def smooth(values: Sequence[float], window: int) -> list[float]:
+    """Give the centred moving average; at the ends, of what is there. NaN stays where it is, and there alone."""
+    finite = np.isfinite(values)
+    ones = np.ones(window)
+    sums = np.convolve(np.where(finite, values, 0.0), ones)
+    counts = np.convolve(finite.astype(float), ones)
+    start = (window - 1) // 2
+    inside = slice(start, start + len(values))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        averaged = sums[inside] / counts[inside]
+    return np.where(finite, averaged, np.nan).tolist()

@@ -1,0 +1,178 @@
+"""Runs grouped by what they were trained with, and which of them are a fair comparison."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from .runs import Run, is_run, read_run
+
+# What every run has of its own, and what differs between machines and starts without being a difference.
+OWN_SETTINGS = ('work_dir', 'randomness.seed', 'resume', 'load_from', 'experiment_name', 'visualizer.name', 'launcher')
+
+
+class Condition(NamedTuple):
+    """Runs that were trained alike but for their seed, in the order of their seeds.
+
+    ``set_aside`` are those that do not match the other runs of the comparison.
+    """
+
+    name: str
+    runs: list[Run]
+    set_aside: list[Run]
+
+    def by_seed(self) -> dict[int, Run]:
+        """Give the runs by their seed, or by their place where no seed is known."""
+        return {place if run.seed is None else run.seed: run for place, run in enumerate(self.runs)}
+
+
+def find_groups(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Find the runs of every condition.
+
+    A path is a run, which is a condition by itself, or a folder: one that
+    holds runs, each a condition, or one that holds conditions, which hold
+    runs, as ``tools/run_pair.py`` makes it.
+
+    Raises:
+        InputError: A path is not there or holds no run, or a name occurs twice.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        if not path.exists():
+            raise InputError(f'{path} is neither a run, that is a work dir or a scalars.json, nor a folder of runs')
+        found = dict(_groups_in(path))
+        if not found:
+            raise InputError(f'no run in {path}: neither it nor what it holds has a */vis_data/scalars.json')
+        for name, runs in found.items():
+            if name in groups:
+                raise InputError(f'two conditions are called {name}: name them with --group NAME=RUN,RUN')
+            groups[name] = runs
+    return groups
+
+
+def _groups_in(path: Path) -> Iterator[tuple[str, list[Path]]]:
+    if is_run(path):
+        yield (path.name if path.is_dir() else path.stem), [path]
+        return
+    if not path.is_dir():
+        return
+    for child in sorted(child for child in path.iterdir() if child.is_dir()):
+        runs = [child] if is_run(child) else sorted(run for run in child.iterdir() if run.is_dir() and is_run(run))
+        if runs:
+            yield child.name, runs
+
+
+def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Condition], list[str]]:
+    """Read the runs of every condition, and set aside those that do not match the others.
+
+    Most runs of a comparison decide what is right: data, batch, schedule,
+    length and losses. What differs from that is named and not averaged.
+
+    Returns:
+        The conditions, and what the reader must know of the runs.
+
+    Raises:
+        InputError: A run cannot be read, or two runs of a condition have one seed.
+    """
+    runs = {
+        name: [read_run(path, name if len(paths) == 1 else f'{name}/{path.name}') for path in paths]
+        for name, paths in groups.items()
+    }
+    everyone = [run for of_group in runs.values() for run in of_group]
+    protocols = [_protocol(run) for run in everyone]
+    usual = {what: _most_common([protocol[what] for protocol in protocols]) for what in protocols[0]}
+    warnings = [f'{run.name}: {note}' for run in everyone for note in run.notes]
+    conditions = []
+    for name, of_group in runs.items():
+        kept: list[Run] = []
+        aside: list[Run] = []
+        for run in sorted(of_group, key=lambda run: (run.seed is None, run.seed or 0)):
+            odd = [
+                f'{what} is {value}, not {usual[what]}'
+                for what, value in _protocol(run).items()
+                if value is not None and usual[what] is not None and value != usual[what]
+            ]
+            (aside if odd else kept).append(run)
+            if odd:
+                warnings.append(f'{run.name} does not match the other runs and is set aside: {"; ".join(odd)}')
+            if run.diverged():
+                warnings.append(f'{run.name} diverged: {run.diverged()}')
+            if not run.val:
+                warnings.append(f'{run.name} was never validated: it has no AP and no validation loss')
+        twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
+        if twice:
+            raise InputError(f'condition {name} has {len(twice)} seeds with more than one run, e.g. {twice[0]}')
+        conditions.append(Condition(name, kept, aside))
+    reference = conditions[0]
+    for condition in conditions[1:]:
+        alone = set(reference.by_seed()) ^ set(condition.by_seed())
+        if alone and len(reference.runs) + len(condition.runs) > 2:
+            warnings.append(
+                f'seeds {", ".join(map(str, sorted(alone)))} are in only one of {reference.name} and '
+                f'{condition.name}, and count in no difference'
+            )
+    warnings += _within(conditions)
+    return conditions, warnings
+
+
+def _protocol(run: Run) -> dict[str, Any]:
+    """Give what must be the same for two runs to be compared; None where it is not recorded."""
+    settings = flatten(run.record.get('config', {}))
+
+    def part(*names: str) -> str | None:
+        found = {key: value for key, value in settings.items() if key.startswith(names)}
+        return ', '.join(f'{key}={value}' for key, value in found.items()) or None
+
+    data = run.record.get('data', {})
+    return {
+        'last iteration': run.train[-1]['step'],
+        'last epoch': run.train[-1].get('epoch'),
+        'losses': ', '.join(sorted(run.losses())),
+        'validated epochs': ', '.join(str(row['step']) for row in run.val) or None,
+        'training data': (data.get('train') or {}).get('ann_file'),
+        'validation data': (data.get('val') or {}).get('ann_file'),
+        'batch size': (data.get('train') or {}).get('batch_size'),
+        'processes': run.record.get('processes'),
+        'schedule': part('param_scheduler', 'train_cfg'),
+        'optimizer': part('optim_wrapper'),
+    }
+
+
+def _most_common(values: Sequence[Any]) -> Any:
+    """Give the value that occurs most, the first of several; None counts only where nothing else is."""
+    known = [value for value in values if value is not None]
+    return Counter(known).most_common(1)[0][0] if known else None
+
+
+def _within(conditions: Sequence[Condition]) -> list[str]:
+    """Name what differs inside a condition besides the seed."""
+    warnings = []
+    for condition in conditions:
+        configs = [settings_of(run) for run in condition.runs if 'config' in run.record]
+        differing = sorted({key for one in configs for key in differences(configs[0], one)})
+        if differing:
+            warnings.append(f'the runs of {condition.name} differ in more than their seed: {", ".join(differing)}')
+    return warnings
+
+
+def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
+    """Give the leaves of a nested config by their dotted keys."""
+    if not isinstance(node, dict | list) or not node:
+        return {prefix: node}
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    return {
+        key: value
+        for name, child in items
+        for key, value in flatten(child, f'{prefix}.{name}' if prefix else str(name)).items()
+    }
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Give the settings of a run by their dotted keys, without those that every run has of its own."""
+    return {key: value for key, value in flatten(run.record.get('config', {})).items() if key not in OWN_SETTINGS}
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Give the settings that differ, as (a's, b's), None where one has no such setting."""
+    return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}

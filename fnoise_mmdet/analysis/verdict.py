@@ -1,0 +1,95 @@
+"""A comparison in words: what the data allow to say, and what they do not."""
+
+from .compare import HIGHER, Comparison, Difference
+from .intervals import Interval
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """Give the sentences that settle the question, the answer first.
+
+    The first measure decides, which is an AP where there is one, and it
+    decides by its interval over seeds. Whoever looks at many measures will find
+    a difference in one of them by chance.
+    """
+    reference, *others = comparison.conditions
+    if not others:
+        return [f'There is only one condition, {reference.name}: nothing to compare it with.']
+    return [sentence for other in others for sentence in _about(comparison, other.name)]
+
+
+def _about(comparison: Comparison, name: str) -> list[str]:
+    reference = comparison.conditions[0].name
+    found = [one for one in comparison.differences if one.condition == name]
+    if not found:
+        return [
+            f'{name} and {reference} cannot be compared: they have no pair of runs with the same seed, '
+            'data, schedule and length. The notes below say what differs.'
+        ]
+    main = found[0]
+    sentences = [_headline(main), *_losses(comparison, name)]
+    if main.images is not None and main.seeds is not None and main.seeds.excludes_zero() != main.images.excludes_zero():
+        which = (
+            'include 0, so other images might show another sign'
+            if main.seeds.excludes_zero()
+            else 'exclude 0, but the interval over seeds decides: a new training is a new model'
+        )
+        sentences.append(
+            f'Other validation images like these would move the difference to between {_range(main.images)}: '
+            f'these bounds {which}.'
+        )
+    pair = [one for one in comparison.conditions if one.name in (name, reference)]
+    broken = [run.name for one in pair for run in one.runs if run.diverged()]
+    if broken:
+        sentences.append(f'{", ".join(broken)} diverged (NaN or Inf), and counts in no difference that has it.')
+    return sentences
+
+
+def _headline(main: Difference) -> str:
+    pairs, label = len(main.by_seed), main.measure.label
+    amount = f'{main.condition} − {main.reference} = {_signed(main.mean)}'
+    if main.seeds is None:
+        return (
+            f'One pair of runs cannot tell a difference in {label} from chance: {amount}. Trainings differ from seed '
+            'to seed as much; run more seeds.'
+        )
+    told = f'{amount}, 95 % interval {_range(main.seeds)} over {pairs} seeds'
+    if not main.seeds.excludes_zero():
+        reach = (main.seeds.high - main.seeds.low) / 2
+        return (
+            f'No difference in {label} can be told with {pairs} seeds: {told}. With this spread, {pairs} seeds show a '
+            f'difference of {_number(reach)} or more.'
+        )
+    better = (main.mean > 0) == (main.measure.better == HIGHER)
+    return f'{main.condition} is {"better" if better else "worse"} than {main.reference} in {label}: {told}.'
+
+
+def _losses(comparison: Comparison, name: str) -> list[str]:
+    """Tell a higher training loss from a worse model."""
+    train, val = comparison.difference('loss', name), comparison.difference('val_loss', name)
+    if train is None:
+        return []
+    direction = 'higher' if train.mean > 0 else 'lower'
+    said = f'The training loss of {name} is {direction} by {_number(abs(train.mean))}'
+    if train.seeds is not None and not train.seeds.excludes_zero():
+        said = f'No difference in the training loss can be told ({_signed(train.mean)})'
+    if val is None:
+        return [f'{said}. There is no validation loss that would tell the effect of the noise from that of the model.']
+    clean = 'On clean validation images, where no noise acts, the loss'
+    if val.seeds is None:
+        return [f'{said}. {clean} differs by {_signed(val.mean)}, which one pair does not tell from chance.']
+    if not val.seeds.excludes_zero():
+        return [f'{said}. {clean} shows no difference: {_signed(val.mean)}, {_range(val.seeds)}.']
+    worse = 'higher: the model fits them less well' if val.mean > 0 else 'lower: the model fits them better'
+    return [f'{said}. {clean} is {worse} ({_signed(val.mean)}, {_range(val.seeds)}).']
+
+
+def _number(value: float) -> str:
+    return f'{value:.3f}'
+
+
+def _signed(value: float) -> str:
+    return f'{value:+.3f}'.replace('-', '−')
+
+
+def _range(interval: Interval) -> str:
+    return f'{_signed(interval.low)} to {_signed(interval.high)}'
