@@ -36,7 +36,7 @@ class Chart(NamedTuple):
 
 
 class ChartGroup(NamedTuple):
-    """Charts that belong together, in rows that share their y axis; ``key`` names its files."""
+    """Charts that belong together, those of a row side by side; ``key`` names its files."""
 
     key: str
     title: str
@@ -102,40 +102,36 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             'ap',
             'Average precision on the validation images',
             '',
-            _in_rows(
+            [
                 overlaid(
                     (key.split('/')[-1], 'epoch', lines(val(key)))
                     for key in sorted({key for run in runs for row in run.val for key in row if '/' in key})
                     if not key.endswith(('_s', '_m', '_l', '_75', 'copypaste'))
                 )
-            ),
+            ],
         ),
         ChartGroup(
             'training',
             'Gradient norm, and signal against noise',
             f'The signal-to-noise ratio of every perturbed level in dB, and the norm of the gradient.{smoothing}',
-            _in_rows(
+            [
                 overlaid(
                     (name, 'iteration', lines(train(key), window))
                     for key, name in [
                         ('grad_norm', 'gradient norm'),
                         ('lr', 'learning rate'),
-                        *((key, f'{key.removeprefix("snr_db_")}: SNR, dB') for key in _keys(runs, 'snr_db_')),
+                        *((key, f'SNR of level {key.removeprefix("snr_db_")}, dB') for key in _keys(runs, 'snr_db_')),
                         *((key, key) for key in _keys(runs, 'noise_')),
                     ]
                 )
-            ),
+            ],
         ),
     ]
-    return [group for group in groups if group.rows]
+    return [group for group in groups if any(group.rows)]
 
 
 def _keys(runs: Sequence[Run], prefix: str) -> list[str]:
     return sorted({key for run in runs for row in run.train for key in row if key.startswith(prefix)})
-
-
-def _in_rows(charts: list[Chart], size: int = 3) -> list[list[Chart]]:
-    return [charts[start : start + size] for start in range(0, len(charts), size)]
 
 
 def _points(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:

@@ -146,8 +146,8 @@ def read_run(path: Path, name: str | None = None) -> Run:
     if name is None:
         name = path.name if path.is_dir() else path.stem
     work_dir = path if path.is_dir() else None
-    parts = ([rows[step] for step in sorted(rows)] for rows in (train, val, epochs))
-    return Run(name, *parts, work_dir=work_dir, record=_read_record(work_dir), notes=tuple(notes))
+    in_order = [[rows[step] for step in sorted(rows)] for rows in (train, val, epochs)]
+    return Run(name, in_order[0], in_order[1], in_order[2], work_dir, _read_record(work_dir), tuple(notes))
 
 
 def _read_record(work_dir: Path | None) -> dict[str, Any]:

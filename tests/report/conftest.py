@@ -1,0 +1,44 @@
+"""A small study that was really trained, and its report."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def study(root: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two conditions of two seeds, each trained for 8 iterations."""
+    folder = tmp_path_factory.mktemp('study')
+    for name in ('baseline', 'fnoise'):
+        for seed in (0, 1):
+            command = [
+                sys.executable, str(root / 'tools/train.py'), f'configs/demo_{name}.py', '--data-root', str(shapes),
+                '--work-dir', str(folder / name / f'seed_{seed}'), '--cfg-options', f'randomness.seed={seed}',
+                'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+                'train_dataloader.persistent_workers=False', 'val_dataloader.persistent_workers=False',
+                'train_cfg.max_epochs=2', 'default_hooks.logger.interval=1', 'log_processor.window_size=1',
+                'custom_hooks.1.interval=4',
+            ]  # fmt: skip
+            env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+            subprocess.run(command, cwd=root, check=True, capture_output=True, env=env)
+    return folder
+
+
+@pytest.fixture
+def broken_study(study: Path, tmp_path: Path) -> Path:
+    """The same with a run whose losses turn NaN, and one that is shorter and has a torn last line."""
+    folder = shutil.copytree(study, tmp_path / 'broken')
+    (log,) = (folder / 'fnoise/seed_1').glob('*/vis_data/scalars.json')
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for row in rows[3:]:
+        if 'loss_mask' in row:
+            row['loss'] = row['loss_mask'] = float('nan')
+    log.write_text('\n'.join(map(json.dumps, rows)))
+    (log,) = (folder / 'baseline/seed_1').glob('*/vis_data/scalars.json')
+    log.write_text('\n'.join(log.read_text().splitlines()[:3]) + '\n{"loss": 1')
+    return folder
