@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fnoise_mmdet.analysis import chart_groups, compare, find_groups, read_conditions
+from fnoise_mmdet.report import detection_pictures, write_report
+
 
 @pytest.fixture(scope='session')
 def study(root: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,10 +32,10 @@ def study(root: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-@pytest.fixture
-def broken_study(study: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope='session')
+def broken_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a run whose losses turn NaN, and one that is shorter and has a torn last line."""
-    folder = shutil.copytree(study, tmp_path / 'broken')
+    folder = shutil.copytree(study, tmp_path_factory.mktemp('broken') / 'study')
     (log,) = (folder / 'fnoise/seed_1').glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     for row in rows[3:]:
@@ -42,3 +45,23 @@ def broken_study(study: Path, tmp_path: Path) -> Path:
     (log,) = (folder / 'baseline/seed_1').glob('*/vis_data/scalars.json')
     log.write_text('\n'.join(log.read_text().splitlines()[:3]) + '\n{"loss": 1')
     return folder
+
+
+def _report(folder: Path, out: Path, title: str) -> Path:
+    conditions, warnings = read_conditions(find_groups([folder]))
+    detections = detection_pictures(conditions, 2, 0.0)
+    comparison, groups = compare(conditions, warnings), chart_groups(conditions)
+    write_report(out, comparison, groups, title, detections=detections, command='python x.py')
+    return out
+
+
+@pytest.fixture(scope='session')
+def report(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the study, whose title tries to be a script."""
+    return _report(study, tmp_path_factory.mktemp('report'), '<script>alert(1)</script>')
+
+
+@pytest.fixture(scope='session')
+def broken_report(broken_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the broken study."""
+    return _report(broken_study, tmp_path_factory.mktemp('report'), 'broken')

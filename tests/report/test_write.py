@@ -9,9 +9,6 @@ from pathlib import Path
 import cv2
 import pytest
 
-from fnoise_mmdet.analysis import chart_groups, compare, find_groups, read_conditions
-from fnoise_mmdet.report import detection_pictures, write_report
-
 SCROLL = """async () => {
     document.querySelectorAll('details').forEach((one) => { one.open = true; });
     for (let y = 0; y < document.body.scrollHeight; y += 400) {
@@ -19,15 +16,6 @@ SCROLL = """async () => {
         await new Promise((resolve) => setTimeout(resolve, 60));
     }
 }"""
-
-
-def report(folder: Path, out: Path, title: str = 'a title') -> Path:
-    conditions, warnings = read_conditions(find_groups([folder]))
-    out.mkdir(parents=True, exist_ok=True)
-    detections = detection_pictures(conditions, 2, 0.0)
-    groups = chart_groups(conditions)
-    write_report(out, compare(conditions, warnings), groups, title, detections=detections, command='python x.py')
-    return out
 
 
 class Text(HTMLParser):
@@ -52,16 +40,15 @@ def read(path: Path) -> Text:
     return parser
 
 
-def test_files_and_numbers(study, tmp_path):
-    out = report(study, tmp_path / 'report')
-    names = {path.name for path in out.iterdir()}
+def test_files_and_numbers(report):
+    names = {path.name for path in report.iterdir()}
     assert names == {'report.html', 'comparison.json', 'comparison.csv', 'comparison.md', 'curves.csv', 'figures'}
-    figures = {path.stem for path in (out / 'figures').glob('*.svg')}
+    figures = {path.stem for path in (report / 'figures').glob('*.svg')}
     assert {'losses', 'losses_epochs', 'validation_losses', 'ap', 'training'} <= figures
     for figure in figures:
-        assert cv2.imread(str(out / f'figures/{figure}.png')).std() > 5, 'something is drawn'
+        assert cv2.imread(str(report / f'figures/{figure}.png')).std() > 5, 'something is drawn'
 
-    content = json.loads((out / 'comparison.json').read_text())
+    content = json.loads((report / 'comparison.json').read_text())
     measures = {one['key']: one for one in content['measures']}
     (difference,) = measures['loss']['differences']
     by_hand = [
@@ -72,12 +59,12 @@ def test_files_and_numbers(study, tmp_path):
     assert len(measures['coco/bbox_mAP']['differences'][0]['interval_images_bootstrap']) == 2
     assert content['warnings'] == [] and 'model.neck.noise.preset' in content['settings']
 
-    with (out / 'comparison.csv').open() as file:
+    with (report / 'comparison.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert {(row['condition'], row['seed']) for row in rows if row['measure'] == 'loss'} == {
         (name, seed) for name in ('baseline', 'fnoise') for seed in '01'
     }
-    with (out / 'curves.csv').open() as file:
+    with (report / 'curves.csv').open() as file:
         curves = list(csv.DictReader(file))
     losses = [
         row for row in curves if (row['figure'], row['quantity'], row['condition']) == ('losses', 'loss', 'fnoise')
@@ -85,8 +72,8 @@ def test_files_and_numbers(study, tmp_path):
     assert [float(row['x']) for row in losses] == list(range(1, 9))
 
 
-def test_the_page_says_it_all_and_needs_no_other_file(study, tmp_path):
-    page = read(report(study, tmp_path / 'report') / 'report.html')
+def test_the_page_says_it_all_and_needs_no_other_file(report):
+    page = read(report / 'report.html')
     text = ' '.join(page.words)
     assert content_in_order(text, 'Verdict', 'Numbers', 'Training losses', 'Differences between the configs', 'repeat')
     assert 'model.neck.noise.preset' in text and 'seed_1' in text and 'torch' in text
@@ -99,20 +86,19 @@ def content_in_order(text: str, *parts: str) -> bool:
     return -1 not in places and places == sorted(places)
 
 
-def test_what_is_odd_is_named(broken_study, tmp_path):
-    out = report(broken_study, tmp_path / 'report')
-    text = ' '.join(read(out / 'report.html').words)
+def test_what_is_odd_is_named(broken_report):
+    text = ' '.join(read(broken_report / 'report.html').words)
     assert 'is cut off and is left out' in text
     assert 'baseline/seed_1 does not match the other runs and is set aside' in text
     assert 'fnoise/seed_1 diverged: loss, loss_mask not finite from iteration 4 on' in text
     assert 'set aside' in text and 'NaN' in text
-    content = json.loads((out / 'comparison.json').read_text())
+    content = json.loads((broken_report / 'comparison.json').read_text())
     assert content['conditions']['baseline']['set_aside'] == ['baseline/seed_1']
 
 
-def test_names_are_escaped(study, tmp_path):
-    out = report(study, tmp_path / 'report', title='<script>alert(1)</script>')
-    assert '<script>alert(1)' not in (out / 'report.html').read_text()
+def test_names_are_escaped(report):
+    text = (report / 'report.html').read_text()
+    assert '<script>alert(1)' not in text and '&lt;script&gt;alert(1)' in text
 
 
 @pytest.fixture(scope='module')
@@ -127,11 +113,11 @@ def browser() -> Iterator:
         chromium.close()
 
 
-@pytest.mark.parametrize('kind', ['study', 'broken_study'])
+@pytest.mark.parametrize('kind', ['report', 'broken_report'])
 @pytest.mark.parametrize(('width', 'scheme'), [(1200, 'light'), (400, 'light'), (400, 'dark')])
-def test_in_a_browser(browser, kind, width, scheme, tmp_path, request):
+def test_in_a_browser(browser, kind, width, scheme, request):
     """No script error, every chart drawn, every image loaded, nothing wider than the screen, no network."""
-    out = report(request.getfixturevalue(kind), tmp_path / 'report')
+    out = request.getfixturevalue(kind)
     page = browser.new_page(viewport=dict(width=width, height=800), color_scheme=scheme)
     errors, addresses = [], []
     page.on('pageerror', lambda error: errors.append(str(error)))
@@ -150,10 +136,9 @@ def test_in_a_browser(browser, kind, width, scheme, tmp_path, request):
     page.close()
 
 
-def test_zoom_and_hover(browser, study, tmp_path):
-    out = report(study, tmp_path / 'report')
+def test_zoom_and_hover(browser, report):
     page = browser.new_page(viewport=dict(width=1200, height=800))
-    page.goto((out / 'report.html').as_uri())
+    page.goto((report / 'report.html').as_uri())
     chart = page.locator('#losses .chart').first
     chart.scroll_into_view_if_needed()
     page.wait_for_selector('#losses .chart .main-svg')
