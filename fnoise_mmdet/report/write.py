@@ -26,7 +26,9 @@ from ..analysis import (
     settings_of,
     verdict,
 )
-from ..analysis.compare import RESAMPLES
+from ..analysis.measures import common_cells
+from ..analysis.resampling import RESAMPLES
+from ..analysis.robustness import Cell
 from ..version import __version__
 from .picture import Picture, data_address
 
@@ -107,7 +109,7 @@ def _render(
         )
         shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'foldable': foldable})
     rows = [_row(comparison, measure) for measure in comparison.measures]
-    is_part = [':' in measure.label for measure in comparison.measures]
+    is_part = [measure.is_part for measure in comparison.measures]
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -120,6 +122,7 @@ def _render(
         main_rows=[row for row, part in zip(rows, is_part) if not part],
         more_rows=[row for row, part in zip(rows, is_part) if part],
         resamples=RESAMPLES,
+        robust=_describe_cells(common_cells(runs)),
         groups=shown_groups,
         charts=charts,
         settings=setting_differences(comparison),
@@ -130,6 +133,12 @@ def _render(
         version=__version__,
         **content,
     )
+
+
+def _describe_cells(cells: Sequence[Cell]) -> str:
+    """Say what a mean is over, empty for nothing."""
+    names, severities = {name for name, _ in cells}, sorted({severity for _, severity in cells})
+    return f'{len(names)} corruptions at severity {", ".join(map(str, severities))}' if cells else ''
 
 
 def _row(comparison: Comparison, measure: Measure) -> dict[str, Any]:
@@ -293,7 +302,7 @@ def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
         heads += [f'{name} − {names[0]}', '95 % over seeds', '95 % over images']
     lines = [heads, ['---', *['---:'] * (len(heads) - 1)]]
     for measure in comparison.measures:
-        if ':' not in measure.label:
+        if not measure.is_part:
             row = _row(comparison, measure)
             cells = [cell for one in row['differences'] for cell in (one['mean'], one['seeds'], one['images'])]
             lines.append([row['label'], *row['values'], *cells])
