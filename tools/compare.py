@@ -1,72 +1,152 @@
-"""Compare two runs: losses side by side and overlaid, and a table."""
+"""Compare runs: losses, AP and validation loss over seeds, with intervals, in one HTML report."""
 
 import argparse
-import json
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis import Comparison, Run, compare_runs, mismatches, plot_losses, read_run
+from fnoise_mmdet.analysis import (
+    Comparison,
+    Condition,
+    chart_groups,
+    compare,
+    find_groups,
+    is_run,
+    read_conditions,
+    verdict,
+)
+from fnoise_mmdet.data.files import staged_folder
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.report import Picture, detection_pictures, write_report
+from fnoise_mmdet.report.write import number
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Compare two runs: total and component losses side by side and overlaid, and a table of final '
-        'losses, AP and time an iteration. Writes losses.png, comparison.md and comparison.json.',
-        epilog='example: python tools/compare.py work_dirs/demo_baseline work_dirs/demo_fnoise --out work_dirs/demo',
+        description='Compare runs, grouped by what they were trained with, to the first group: losses, AP, validation '
+        'loss, gradient norm, signal-to-noise ratio, time and memory, with 95 % intervals over seeds and over images. '
+        'Writes report.html, which opens offline, its figures as PNG and SVG, its numbers as JSON and CSV.',
+        epilog='examples: python tools/compare.py work_dirs/demo_baseline work_dirs/demo_fnoise --out work_dirs/demo ; '
+        'python tools/compare.py --group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report ; '
+        'python tools/compare.py work_dirs/pair --out work_dirs/pair/report',
     )
-    parser.add_argument('run_a', type=Path, help='work dir or scalars.json of the first run, e.g. the baseline')
-    parser.add_argument('run_b', type=Path, help='work dir or scalars.json of the second run')
+    parser.add_argument(
+        'runs',
+        nargs='*',
+        type=Path,
+        help='work dirs or scalars.json of runs, each a group by itself, or folders that hold runs (FOLDER/RUN) or '
+        'groups of runs (FOLDER/GROUP/RUN), as tools/run_pair.py makes them',
+    )
+    parser.add_argument(
+        '--group',
+        action='append',
+        default=[],
+        metavar='NAME=RUN,RUN',
+        help='a group of runs that differ in their seed alone; the others are compared with the first one',
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to write to')
-    parser.add_argument('--names', nargs=2, metavar=('A', 'B'), help='names to show (default: those of the work dirs)')
-    return parser.parse_args()
-
-
-def cells(row: Comparison) -> list[str]:
-    def show(value: float | None, form: str) -> str:
-        return '–' if value is None else format(value, form)
-
-    return [row.figure, show(row.a, '.4f'), show(row.b, '.4f'), show(row.difference, '+.4f')]
-
-
-def to_markdown(heads: list[str], rows: list[Comparison], warnings: list[str]) -> str:
-    lines = [heads, ['---'] + ['---:'] * (len(heads) - 1), *map(cells, rows)]
-    table = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-    return table + ''.join(f'\nThe runs differ in more than the noise: {warning}\n' for warning in warnings)
-
-
-def to_json(a: Run, b: Run, rows: list[Comparison], warnings: list[str]) -> str:
-    content = dict(
-        a=a.name,
-        b=b.name,
-        rows=[dict(figure=row.figure, a=row.a, b=row.b, difference=row.difference) for row in rows],
-        mismatches=warnings,
+    parser.add_argument('--force', action='store_true', help='replace what is in the folder')
+    parser.add_argument('--title', help='heading of the report')
+    parser.add_argument(
+        '--names', nargs='+', metavar='NAME', help='names to show for RUNS (default: those of the folders)'
     )
-    return json.dumps(content, indent=2) + '\n'
+    parser.add_argument(
+        '--images', type=cli.at_least(0), default=3, help='validation images with detections (default: 3)'
+    )
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
+    args = parser.parse_args()
+    if not args.runs and not args.group:
+        parser.error('name runs, a folder that holds them, or groups with --group')
+    return args
+
+
+def named_group(text: str) -> tuple[str, list[Path]]:
+    """Read NAME=RUN,RUN."""
+    name, found, listed = text.partition('=')
+    paths = [Path(path) for path in listed.split(',') if path]
+    if not found or not name or not paths:
+        raise InputError(f'--group {text} is not of the form NAME=RUN,RUN')
+    for path in paths:
+        if not path.exists() or not is_run(path):
+            raise InputError(f'--group {name}: {path} is no run, that is a work dir or a scalars.json')
+    return name, paths
+
+
+def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Put what is called a baseline first, where folders are listed by their names."""
+    return dict(sorted(groups.items(), key=lambda item: 'baseline' not in item[0].lower()))
+
+
+def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
+    groups = find_groups(args.runs)
+    if args.names:
+        if len(args.names) != len(groups):
+            raise InputError(f'--names needs a name for each of {len(groups)} groups: {", ".join(groups)}')
+        groups = dict(zip(args.names, groups.values()))
+    if len(args.runs) == 1:
+        groups = reference_first(groups)
+    for name, paths in map(named_group, args.group):
+        if name in groups:
+            raise InputError(f'two groups are called {name}')
+        groups[name] = paths
+    return groups
+
+
+def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Picture]:
+    """Give the last feature maps that the first run of each condition has drawn in validation."""
+    pictures = []
+    for condition in conditions[1:] or conditions:
+        for run in condition.runs[:1]:
+            files = list(run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png')) if run.work_dir else []
+            latest: dict[str, Path] = {}
+            for file in sorted(files, key=lambda file: int(file.stem.rsplit('_', 1)[-1])):
+                latest[file.stem.rsplit('_', 1)[0]] = file
+            names = sorted(latest, key=lambda name: ('train' not in name, name))[:most]
+            pictures += [Picture.read(latest[name], f'{run.name}: {latest[name].name}') for name in names]
+    return pictures
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    names = [condition.name for condition in comparison.conditions]
+    table = Table('', *names, *(f'{name} − {names[0]}' for name in names[1:]))
+    for measure in comparison.measures:
+        differences = [comparison.difference(measure.key, name) for name in names[1:]]
+        table.add_row(
+            measure.label,
+            *(number(measure.mean(name), measure) for name in names),
+            *(number(one.mean if one else None, measure, sign=True) for one in differences),
+        )
+    console.print(table)
+    for sentence in verdict(comparison):
+        console.print(sentence)
+    for warning in comparison.warnings:
+        console.print(f'Mind this: {warning}')
 
 
 def main() -> None:
     args = parse_args()
-    name_a, name_b = args.names or (None, None)
-    a, b = read_run(args.run_a, name_a), read_run(args.run_b, name_b)
-    rows, warnings = compare_runs(a, b), mismatches(a, b)
-    heads = ['', a.name, b.name, 'difference']
-
-    args.out.mkdir(parents=True, exist_ok=True)
-    plot_losses(a, b).savefig(args.out / 'losses.png', dpi=100)
-    (args.out / 'comparison.md').write_text(to_markdown(heads, rows, warnings), encoding='utf-8')
-    (args.out / 'comparison.json').write_text(to_json(a, b, rows, warnings), encoding='utf-8')
-
-    table = Table(*heads)
-    for row in rows:
-        table.add_row(*cells(row))
-    console = Console()
-    console.print(table)
-    for warning in warnings:
-        console.print(f'The runs differ in more than the noise: {warning}')
-    print(f'wrote {args.out / "losses.png"}, comparison.md and comparison.json')
+    conditions, warnings = read_conditions(read_groups(args))
+    with staged_folder(args.out, args.force) as folder:
+        comparison = compare(conditions, warnings, cli.show_progress)
+        names = [condition.name for condition in conditions]
+        write_report(
+            folder,
+            comparison,
+            chart_groups(conditions),
+            title=args.title or f'{" and ".join(names[1:]) or names[0]} against {names[0]}',
+            panels=feature_panels(conditions),
+            detections=detection_pictures(conditions, args.images, args.score_thr),
+            detections_note=f'The first validation images: ground truth, and what the first run of each condition '
+            f'detects with a score of at least {args.score_thr}.',
+            command=shlex.join(['python', *sys.argv]),
+        )
+    show(comparison, Console())
+    print(f'wrote {args.out / "report.html"}, figures/, comparison.json, comparison.csv, curves.csv and comparison.md')
 
 
 if __name__ == '__main__':

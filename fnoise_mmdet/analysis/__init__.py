@@ -1,9 +1,10 @@
 """Reading runs and comparing them. Nothing here needs torch."""
 
 from .charts import Chart, ChartGroup, Line, chart_groups
-from .compare import Comparison, Difference, Measure, compare
+from .compare import Comparison, Difference, compare
 from .conditions import Condition, differences, find_groups, read_conditions, settings_of
 from .intervals import Interval
+from .measures import Measure
 from .plots import colour, plot_charts
 from .runs import Run, is_run, read_run
 from .verdict import verdict

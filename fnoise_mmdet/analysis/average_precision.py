@@ -8,6 +8,7 @@ resample, from detections that were matched with the objects once.
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,13 +35,14 @@ class Matches(NamedTuple):
     objects: np.ndarray
 
 
-def match_detections(ann_file: Path, results: Path, kind: str) -> list[Matches]:
+def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> list[Matches]:
     """Match detections with objects, as COCO's evaluation does.
 
     Args:
         ann_file: Annotations in COCO format.
         results: Detections in COCO's results format.
         kind: ``'bbox'`` or ``'segm'``.
+        image_ids: Images to look at. Defaults to None, which is all.
 
     Returns:
         One table a category that has objects or detections.
@@ -48,6 +50,8 @@ def match_detections(ann_file: Path, results: Path, kind: str) -> list[Matches]:
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
         truth = COCO(str(ann_file))
         evaluation = COCOeval(truth, truth.loadRes(json.loads(results.read_text(encoding='utf-8'))), kind)
+        if image_ids is not None:
+            evaluation.params.imgIds = sorted(image_ids)
         evaluation.evaluate()
     parameters = evaluation.params
     images, areas = len(parameters.imgIds), len(parameters.areaRng)

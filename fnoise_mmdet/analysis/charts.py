@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .conditions import Condition
+from .measures import ROBUST_METRICS, common_cells
 from .runs import Row, Run
 
 # The eye sees a trend when a twentieth of a training is averaged.
@@ -36,7 +37,7 @@ class Chart(NamedTuple):
 
 
 class ChartGroup(NamedTuple):
-    """Charts that belong together, in rows that share their y axis; ``key`` names its files."""
+    """Charts that belong together, those of a row side by side; ``key`` names its files."""
 
     key: str
     title: str
@@ -59,6 +60,24 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
 
     def val(key: str) -> Callable[[Run], list[tuple[float, float]]]:
         return lambda run: _points(run.val, key)
+
+    cells = common_cells(runs)
+
+    def severities(metric: str) -> Callable[[Run], list[tuple[float, float]]]:
+        def get(run: Run) -> list[tuple[float, float]]:
+            clean = run.robustness.clean(metric) if run.robustness and cells else None
+            if run.robustness is None or clean is None:
+                return []
+            return [(0, clean), *run.robustness.by_severity(metric, cells).items()]
+
+        return get
+
+    def scales(metric: str) -> Callable[[Run], list[tuple[float, float]]]:
+        def get(run: Run) -> list[tuple[float, float]]:
+            points = run.robustness.by_scale(metric) if run.robustness else {}
+            return list(points.items()) if len(points) > 1 else []
+
+        return get
 
     def lines(get: Callable[[Run], list[tuple[float, float]]], smooth: int = 1) -> list[Line]:
         return [
@@ -102,40 +121,52 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             'ap',
             'Average precision on the validation images',
             '',
-            _in_rows(
+            [
                 overlaid(
                     (key.split('/')[-1], 'epoch', lines(val(key)))
                     for key in sorted({key for run in runs for row in run.val for key in row if '/' in key})
                     if not key.endswith(('_s', '_m', '_l', '_75', 'copypaste'))
                 )
-            ),
+            ],
         ),
         ChartGroup(
             'training',
             'Gradient norm, and signal against noise',
             f'The signal-to-noise ratio of every perturbed level in dB, and the norm of the gradient.{smoothing}',
-            _in_rows(
+            [
                 overlaid(
                     (name, 'iteration', lines(train(key), window))
                     for key, name in [
                         ('grad_norm', 'gradient norm'),
                         ('lr', 'learning rate'),
-                        *((key, f'{key.removeprefix("snr_db_")}: SNR, dB') for key in _keys(runs, 'snr_db_')),
+                        *((key, f'SNR of level {key.removeprefix("snr_db_")}, dB') for key in _keys(runs, 'snr_db_')),
                         *((key, key) for key in _keys(runs, 'noise_')),
                     ]
                 )
-            ),
+            ],
+        ),
+        ChartGroup(
+            'robustness',
+            'Under corruption, and under feature noise',
+            f'AP on the validation images: the mean of {len({name for name, _ in cells})} corruptions over their '
+            'severity, 0 being the images as they are; and over the strength of F-Noise that is on in evaluation.',
+            [
+                overlaid(
+                    chart
+                    for metric, label in ROBUST_METRICS.items()
+                    for chart in (
+                        (f'{label} AP', 'severity', lines(severities(metric))),
+                        (f'{label} AP, features perturbed', 'scale of the noise', lines(scales(metric))),
+                    )
+                )
+            ],
         ),
     ]
-    return [group for group in groups if group.rows]
+    return [group for group in groups if any(group.rows)]
 
 
 def _keys(runs: Sequence[Run], prefix: str) -> list[str]:
     return sorted({key for run in runs for row in run.train for key in row if key.startswith(prefix)})
-
-
-def _in_rows(charts: list[Chart], size: int = 3) -> list[list[Chart]]:
-    return [charts[start : start + size] for start in range(0, len(charts), size)]
 
 
 def _points(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:

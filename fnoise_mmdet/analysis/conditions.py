@@ -113,7 +113,25 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
                 f'{condition.name}, and count in no difference'
             )
     warnings += _within(conditions)
-    return conditions, warnings
+    return _with_one_test(conditions, warnings), warnings
+
+
+def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list[Condition]:
+    """Leave out evaluations of robustness that were made on other images or with another seed than the first."""
+    tested = [run.robustness for condition in conditions for run in condition.runs if run.robustness]
+    if not tested:
+        return list(conditions)
+
+    def check(run: Run) -> Run:
+        found, first = run.robustness, tested[0]
+        if found is None:
+            warnings.append(f'{run.name} has no evaluation of its robustness: make it with tools/robustness.py')
+        elif (found.ann_file, found.image_ids, found.seed) != (first.ann_file, first.image_ids, first.seed):
+            warnings.append(f'the robustness of {run.name} was evaluated on other images or with another seed')
+            return run._replace(robustness=None)
+        return run
+
+    return [condition._replace(runs=list(map(check, condition.runs))) for condition in conditions]
 
 
 def _protocol(run: Run) -> dict[str, Any]:

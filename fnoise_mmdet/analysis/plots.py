@@ -7,6 +7,8 @@ from .charts import ChartGroup
 # Okabe and Ito's colours, which the colour-blind can tell apart (https://jfly.uni-koeln.de/color/).
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 
+COLUMNS = 4
+
 
 def colour(place: int) -> str:
     """Give the colour of the condition at a place."""
@@ -14,12 +16,13 @@ def colour(place: int) -> str:
 
 
 def plot_charts(group: ChartGroup) -> Figure:
-    """Draw charts in rows; those of a row share their y axis, so that heights can be compared."""
-    columns = max(map(len, group.rows))
-    figure = Figure(figsize=(4.4 * columns, 2.7 * len(group.rows) + 0.6), layout='constrained')
+    """Draw charts in rows of a page's width; those of one quantity share their y axis."""
+    rows = [row[start : start + COLUMNS] for row in group.rows for start in range(0, len(row), COLUMNS)]
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(4.4 * columns, 2.7 * len(rows) + 0.6), layout='constrained')
     figure.suptitle(group.title)
-    grid = figure.add_gridspec(len(group.rows), columns)
-    for row, charts in enumerate(group.rows):
+    grid = figure.add_gridspec(len(rows), columns)
+    for row, charts in enumerate(rows):
         first = None
         # Charts of one quantity are to be compared; those of different ones have scales of their own.
         same = len({chart.y_label for chart in charts}) == 1

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .robustness import Robustness, read_robustness
 
 Row = dict[str, Any]
 
@@ -22,7 +23,8 @@ class Run(NamedTuple):
     :class:`~fnoise_mmdet.hooks.EpochLossHook` was on. ``step`` of a row is its
     iteration, or epoch, from 1. ``record`` is what
     :class:`~fnoise_mmdet.hooks.RunRecordHook` has left, empty without it;
-    ``notes`` say what was odd in the files.
+    ``notes`` say what was odd in the files; ``robustness`` is what
+    ``tools/robustness.py`` has found of its checkpoint.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Run(NamedTuple):
     work_dir: Path | None = None
     record: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[str, ...] = ()
+    robustness: Robustness | None = None
 
     @property
     def seed(self) -> int | None:
@@ -146,8 +149,15 @@ def read_run(path: Path, name: str | None = None) -> Run:
     if name is None:
         name = path.name if path.is_dir() else path.stem
     work_dir = path if path.is_dir() else None
-    parts = ([rows[step] for step in sorted(rows)] for rows in (train, val, epochs))
-    return Run(name, *parts, work_dir=work_dir, record=_read_record(work_dir), notes=tuple(notes))
+    in_order = [[rows[step] for step in sorted(rows)] for rows in (train, val, epochs)]
+    return Run(
+        name,
+        *(in_order[0], in_order[1], in_order[2]),
+        work_dir=work_dir,
+        record=_read_record(work_dir),
+        notes=tuple(notes),
+        robustness=read_robustness(work_dir) if work_dir else None,
+    )
 
 
 def _read_record(work_dir: Path | None) -> dict[str, Any]:

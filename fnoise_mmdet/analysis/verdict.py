@@ -1,7 +1,8 @@
 """A comparison in words: what the data allow to say, and what they do not."""
 
-from .compare import HIGHER, Comparison, Difference
+from .compare import Comparison, Difference
 from .intervals import Interval
+from .measures import HIGHER
 
 
 def verdict(comparison: Comparison) -> list[str]:

@@ -12,7 +12,7 @@ from ..errors import InputError
 
 
 @contextlib.contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path, force: bool | None = None) -> Iterator[Path]:
     """Give a temporary folder that becomes ``out`` when the block succeeds.
 
     The temporary folder lies beside ``out``, on the same file system, so that
@@ -20,19 +20,30 @@ def staged_folder(out: Path) -> Iterator[Path]:
     nothing is left behind.
 
     Args:
-        out: Folder to appear. It must not exist yet, or be empty.
+        out: Folder to appear. It must not exist yet, or be empty, unless it may be replaced.
+        force: Whether to replace a folder with something in it, which is
+            removed only when the new one is there; None where the caller
+            offers no such option. Defaults to None.
 
     Raises:
-        InputError: ``out`` is a file, or a folder with something in it.
+        InputError: ``out`` is a file, or a folder with something in it that must not be replaced.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise InputError(f'{out} exists already and is left as it is; name another folder, or remove it first')
+    is_taken = out.is_dir() and any(out.iterdir())
+    if out.is_file() or (is_taken and not force):
+        ways_on = 'name another folder, or remove it first' if force is None else 'name another folder, or add --force'
+        raise InputError(f'{out} exists already and is left as it is; {ways_on}')
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
         staging.chmod(0o755)  # mkdtemp's 0o700 would outlive the rename
         yield staging
-        staging.replace(out)
+        if is_taken:
+            old = Path(tempfile.mkdtemp(prefix=f'.{out.name}.old.', dir=out.parent))
+            out.replace(old)
+            staging.replace(out)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            staging.replace(out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

@@ -1,5 +1,6 @@
-"""Metrics."""
+"""Metrics, and what is done to images before they are measured."""
 
 from .coco_metric import CompleteCocoMetric
+from .corruption import SeededCorrupt
 
-__all__ = ['CompleteCocoMetric']
+__all__ = ['CompleteCocoMetric', 'SeededCorrupt']

@@ -1,20 +1,22 @@
 import numpy as np
+from matplotlib.colors import to_hex
 
-from fnoise_mmdet.analysis import Run, plot_losses
-
-
-def make_run(name, offset):
-    return Run(name, [dict(loss=step + offset, loss_cls=1.0, step=step) for step in range(1, 6)], [], [])
+from fnoise_mmdet.analysis import Condition, chart_groups, colour, plot_charts
 
 
-def test_a_row_a_loss_and_both_runs_overlaid_on_shared_axes():
-    figure = plot_losses(make_run('a', 0), make_run('b', 10))
-    axes = np.array(figure.axes).reshape(2, 3)
-    assert [one.get_ylabel() for one in axes[:, 0]] == ['loss', 'loss_cls']
-    assert [one.get_title() for one in axes[0]] == ['a', 'b', 'overlaid']
-    a, b, both = axes[0]
-    np.testing.assert_array_equal(a.lines[0].get_ydata(), [1, 2, 3, 4, 5])
-    np.testing.assert_array_equal(b.lines[0].get_ydata(), [11, 12, 13, 14, 15])
-    assert [line.get_label() for line in both.lines] == ['a', 'b']
-    assert a.get_ylim() == b.get_ylim() == both.get_ylim()
-    assert a.lines[0].get_color() == both.lines[0].get_color() != both.lines[1].get_color()
+def test_curves_bands_and_axes(make_run):
+    pair = [Condition('a', [make_run('a/0'), make_run('a/1', 1.0)], []), Condition('b', [make_run('b')], [])]
+    figure = plot_charts(chart_groups(pair)[0])
+    alone, other, both = figure.axes[:3]
+    assert [axes.get_title() for axes in (alone, other, both)] == ['loss: a', 'loss: b', 'loss: overlaid']
+    assert [to_hex(line.get_color()) for line in both.lines] == [colour(0).lower(), colour(1).lower()]
+    np.testing.assert_allclose(alone.lines[0].get_ydata(), [9.5, 8.5, 7.5, 6.5, 5.5, 4.5])
+    assert len(alone.collections) == 1 and len(other.collections) == 0, 'a band where there are several seeds'
+    assert alone.get_ylim() == other.get_ylim() == both.get_ylim()
+
+
+def test_long_rows_are_wrapped(make_run):
+    extra = tuple(f'snr_db_{level}' for level in range(5))
+    groups = {group.key: group for group in chart_groups([Condition('a', [make_run('a', extra=extra)], [])])}
+    figure = plot_charts(groups['training'])
+    assert len(figure.axes) == 5 and len({round(axes.get_position().y0, 2) for axes in figure.axes}) == 2

@@ -61,10 +61,11 @@ def test_file_instead_of_work_dir(work_dir):
     assert run.name == 'second' and [row['step'] for row in run.train] == [3, 4]
 
 
-def test_half_line_of_a_killed_run_is_left_out(tmp_path, capsys):
+def test_half_line_of_a_killed_run_is_left_out(tmp_path):
     write(tmp_path / 'scalars.json', [train_row(1, 5.0)], tail='\n{"loss": 4.')
-    assert len(read_run(tmp_path / 'scalars.json').train) == 1
-    assert 'the last line is cut off' in capsys.readouterr().out
+    run = read_run(tmp_path / 'scalars.json')
+    assert len(run.train) == 1
+    assert run.notes == (f'the last line of {tmp_path / "scalars.json"} is cut off and is left out',)
 
 
 def test_wrong_input_is_named(tmp_path):
@@ -81,3 +82,30 @@ def test_wrong_input_is_named(tmp_path):
     (tmp_path / 'c.json').write_text('[1, 2]')
     with pytest.raises(InputError, match='line 1 is not a JSON object'):
         read_run(tmp_path / 'c.json')
+
+
+def test_record_seed_and_predictions(work_dir):
+    run = read_run(work_dir)
+    assert run.seed is None and run.predictions('bbox') is None and run.memory_mib() is None
+    (work_dir / 'predictions').mkdir()
+    (work_dir / 'predictions/epoch_2.bbox.json').write_text('[]')
+    (work_dir / 'run.json').write_text(json.dumps(dict(seed=3, memory_mib=700)))
+    run = read_run(work_dir)
+    assert run.seed == 3 and run.memory_mib() == 700
+    assert run.predictions('bbox').name == 'epoch_2.bbox.json' and run.predictions('segm') is None
+    named = work_dir.rename(work_dir.parent / 'seed_7')
+    (named / 'run.json').unlink()
+    assert read_run(named).seed == 7
+
+
+def test_a_record_that_is_torn(work_dir):
+    (work_dir / 'run.json').write_text('{"seed": ')
+    with pytest.raises(InputError, match='run.json is not the record of a run'):
+        read_run(work_dir)
+
+
+def test_where_a_loss_stops_being_finite(work_dir):
+    assert read_run(work_dir).diverged() is None
+    log = work_dir / '20260102_000000/vis_data/scalars.json'
+    log.write_text(log.read_text().replace('"loss": 6', '"loss": NaN'))
+    assert read_run(work_dir).diverged() == 'loss not finite from iteration 4 on'

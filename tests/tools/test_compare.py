@@ -7,16 +7,38 @@ import pytest
 def test_compares_two_work_dirs(tool, runs, tmp_path):
     result = tool('compare', runs.baseline, runs.fnoise, '--out', tmp_path / 'out')
     content = json.loads((tmp_path / 'out/comparison.json').read_text())
-    assert (content['a'], content['b'], content['mismatches']) == ('demo_baseline', 'demo_fnoise', [])
-    rows = {row['figure']: row for row in content['rows']}
-    total = rows['loss, mean of the last epoch']
-    assert total['difference'] == pytest.approx(total['b'] - total['a'])
-    assert rows['coco/segm_mAP']['b'] == 0
+    assert list(content['conditions']) == ['demo_baseline', 'demo_fnoise'] and content['warnings'] == []
+    measures = {measure['key']: measure for measure in content['measures']}
+    total = measures['loss']
+    (difference,) = total['differences']
+    assert difference['mean'] == pytest.approx(total['mean']['demo_fnoise'] - total['mean']['demo_baseline'])
+    assert measures['coco/segm_mAP']['mean']['demo_fnoise'] == 0
+    assert content['verdict'][0].startswith('One pair of runs cannot tell a difference in mask AP from chance')
     markdown = (tmp_path / 'out/comparison.md').read_text()
-    for figure in rows:
-        assert figure in markdown and figure.split(',')[0] in result.stdout
-    image = cv2.imread(str(tmp_path / 'out/losses.png'))
-    assert image.shape[0] > 1000 and image.shape[1] == 1300  # six rows of losses, three pictures wide
+    for measure in measures.values():
+        assert measure['label'] in result.stdout
+    assert content['verdict'][0] in markdown and '| validation loss |' in markdown
+    image = cv2.imread(str(tmp_path / 'out/figures/losses.png'))
+    assert image.shape[0] > 1000 and image.shape[1] == 1320  # six rows of losses, three pictures wide
+    assert (tmp_path / 'out/report.html').stat().st_size > 1_000_000  # with all that it needs
+
+
+def test_groups_and_names(tool, runs, tmp_path):
+    tool('compare', '--group', f'plain={runs.fnoise}', '--group', f'noise={runs.baseline}', '--out', tmp_path / 'out')
+    content = json.loads((tmp_path / 'out/comparison.json').read_text())
+    assert list(content['conditions']) == ['plain', 'noise'], 'in the order in which they are named'
+    tool('compare', runs.baseline.parent, '--names', 'a', 'b', '--out', tmp_path / 'out', '--force')
+    content = json.loads((tmp_path / 'out/comparison.json').read_text())
+    assert list(content['conditions']) == ['a', 'b']
+
+
+def test_nothing_is_overwritten_without_force(tool, runs, tmp_path):
+    kept = tmp_path / 'out' / 'mine.txt'
+    kept.parent.mkdir()
+    kept.write_text('mine')
+    result = tool('compare', runs.baseline, runs.fnoise, '--out', tmp_path / 'out', status=2)
+    assert 'exists already and is left as it is' in result.stderr
+    assert [path.name for path in kept.parent.iterdir()] == ['mine.txt']
 
 
 def test_runs_that_do_not_match_are_named(tool, runs, tmp_path):
@@ -24,11 +46,27 @@ def test_runs_that_do_not_match_are_named(tool, runs, tmp_path):
     shorter = tmp_path / 'shorter.json'
     shorter.write_text('\n'.join(log.read_text().splitlines()[:3]))
     result = tool('compare', runs.fnoise, shorter, '--names', 'noise', 'short', '--out', tmp_path / 'out')
-    assert 'differ in more than the noise: last iteration: 8 in noise, 3 in short' in result.stdout
-    assert 'last iteration: 8 in noise, 3 in short' in (tmp_path / 'out/comparison.md').read_text()
+    said = ' '.join(result.stdout.split())
+    assert 'short does not match the other runs and is set aside: last iteration is 3, not 8' in said
+    assert 'short and noise cannot be compared' in (tmp_path / 'out/comparison.md').read_text()
 
 
-def test_wrong_input(tool, runs, tmp_path):
-    result = tool('compare', runs.baseline, tmp_path / 'nowhere', '--out', tmp_path / 'out', status=2)
-    assert 'nowhere is neither a work dir nor a scalars.json' in result.stderr
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['{baseline}', '{tmp}/nowhere'], 'nowhere is neither a run, that is a work dir or a scalars.json, nor'),
+        (['{tmp}'], 'no run in {tmp}'),
+        (['--group', 'fnoise'], '--group fnoise is not of the form NAME=RUN,RUN'),
+        (['--group', 'a={tmp}'], '--group a: {tmp} is no run'),
+        (['{baseline}', '--names', 'a', 'b'], '--names needs a name for each of 1 groups'),
+        (['{baseline}', '--group', 'demo_baseline={baseline}'], 'two groups are called demo_baseline'),
+        ([], 'name runs, a folder that holds them, or groups'),
+    ],
+)
+def test_wrong_input(tool, runs, tmp_path, arguments, message):
+    def fill(text):
+        return text.format(baseline=runs.baseline, tmp=tmp_path)
+
+    result = tool('compare', *map(fill, arguments), '--out', tmp_path / 'out', status=2)
+    assert fill(message) in result.stderr
     assert not (tmp_path / 'out').exists()

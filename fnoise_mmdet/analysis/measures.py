@@ -1,0 +1,130 @@
+"""The figures of every run: what is compared."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import methodcaller
+from typing import NamedTuple
+
+import numpy as np
+
+from .conditions import Condition
+from .robustness import Cell, Robustness
+from .runs import Run
+
+HIGHER, LOWER = 'higher', 'lower'
+# Metrics of COCO's evaluation: what they are called here, their kind, and their place in what average_precision gives.
+AP_METRICS = {
+    'coco/segm_mAP': ('mask AP', 'segm', 0),
+    'coco/segm_mAP_50': ('mask AP50', 'segm', 1),
+    'coco/bbox_mAP': ('box AP', 'bbox', 0),
+    'coco/bbox_mAP_50': ('box AP50', 'bbox', 1),
+}
+ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
+
+
+class Measure(NamedTuple):
+    """One figure of every run, by condition and seed; ``better`` is higher, lower, or empty where neither is.
+
+    What ``is_part`` of another measure, such as a component of the loss, comes after all that are whole.
+    """
+
+    key: str
+    label: str
+    better: str
+    values: dict[str, dict[int, float]]
+    is_part: bool = False
+
+    def mean(self, condition: str) -> float | None:
+        """Give the mean over the seeds of a condition, None where it has none; NaN where a run has NaN."""
+        values = list(self.values.get(condition, {}).values())
+        return float(np.mean(values)) if values else None
+
+    def deviation(self, condition: str) -> float | None:
+        """Give the standard deviation over the seeds of a condition, None for fewer than two."""
+        values = list(self.values.get(condition, {}).values())
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> Iterator[Measure]:
+    """Give every figure that a run of the conditions has, the most telling first."""
+
+    def collect(
+        key: str, label: str, better: str, get: Callable[[Run], float | None], is_part: bool = False
+    ) -> Iterator[Measure]:
+        found = {one.name: {seed: get(run) for seed, run in one.by_seed().items()} for one in conditions}
+        values = {
+            name: {seed: float(value) for seed, value in of_seeds.items() if value is not None}
+            for name, of_seeds in found.items()
+        }
+        if any(values.values()):
+            yield Measure(key, label, better, values, is_part)
+
+    def last_validation(key: str) -> Callable[[Run], float | None]:
+        return lambda run: run.val[-1].get(key) if run.val else None
+
+    def robust(get: Callable[[Robustness], float | None]) -> Callable[[Run], float | None]:
+        return lambda run: get(run.robustness) if run.robustness else None
+
+    runs = [run for condition in conditions for run in condition.runs]
+    validated = {key for run in runs for row in run.val for key in row}
+    for key, (label, _, _) in AP_METRICS.items():
+        yield from collect(key, label, HIGHER, last_validation(key))
+    if not validated & AP_METRICS.keys():  # of another data set's metric
+        for key in sorted(key for key in validated if '/' in key):
+            yield from collect(key, key, HIGHER, last_validation(key))
+    yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
+    yield from collect('loss', 'training loss', LOWER, methodcaller('last_epoch_loss', 'loss'))
+
+    cells = common_cells(runs)
+    scales = common_scales(runs)
+    for metric, label in ROBUST_METRICS.items():
+        yield from collect(f'{metric}/mPC', f'{label} mPC', HIGHER, robust(methodcaller('mpc', metric, cells)))
+        yield from collect(f'{metric}/rPC', f'{label} rPC', HIGHER, robust(methodcaller('rpc', metric, cells)))
+        yield from collect(
+            f'{metric}/noise',
+            f'{label} AP, features perturbed',
+            HIGHER,
+            robust(partial(mean_over_scales, metric=metric, scales=scales)),
+        )
+    yield from collect('time', 'seconds an iteration', LOWER, Run.seconds_per_iteration)
+    yield from collect('memory', 'peak memory, MiB', LOWER, Run.memory_mib)
+
+    for loss in losses:
+        if loss != 'loss':
+            part, of_last = loss.removeprefix('loss_'), methodcaller('last_epoch_loss', loss)
+            yield from collect(f'val_{loss}', f'validation loss: {part}', LOWER, last_validation(f'val_{loss}'), True)
+            yield from collect(loss, f'training loss: {part}', LOWER, of_last, True)
+    for metric, label in ROBUST_METRICS.items():
+        for name in dict.fromkeys(name for name, _ in cells):
+            of_name = robust(partial(_under, metric=metric, name=name, cells=cells))
+            yield from collect(f'{metric}/{name}', f'{label} AP: {name.replace("_", " ")}', HIGHER, of_name, True)
+
+
+def common_cells(runs: Sequence[Run]) -> list[Cell]:
+    """Give the corruptions and severities that every run with an evaluation of its robustness has."""
+    found = [run.robustness.cells() for run in runs if run.robustness]
+    return [cell for cell in found[0] if all(cell in cells for cells in found)] if found else []
+
+
+def common_scales(runs: Sequence[Run]) -> list[float]:
+    """Give the scales of feature noise, above 0, that every run with an evaluation of its robustness has."""
+    found = [
+        {
+            result['scale']
+            for result in run.robustness.results
+            if result['kind'] == 'feature_noise' and result['scale'] > 0
+        }
+        for run in runs
+        if run.robustness
+    ]
+    return sorted(set.intersection(*found)) if found else []
+
+
+def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) -> float | None:
+    """Give the mean AP over scales of feature noise."""
+    values = found.by_scale(metric)
+    return float(np.mean([values[scale] for scale in scales])) if scales and set(scales) <= values.keys() else None
+
+
+def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:
+    return found.by_corruption(metric, cells).get(name)

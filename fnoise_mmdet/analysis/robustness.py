@@ -1,0 +1,148 @@
+"""Reading how well a detector holds up under corruptions and feature noise."""
+
+import json
+from collections.abc import Callable, Collection, Hashable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import InputError
+
+FOLDER = 'robustness'  # within a work dir
+FILE = 'robustness.json'
+Cell = tuple[str, int]  # a corruption and its severity
+Key = TypeVar('Key', bound=Hashable)
+
+
+class Robustness(NamedTuple):
+    """The evaluations of one checkpoint, as ``tools/robustness.py`` wrote them.
+
+    AP are in [0, 1], by the names that mmdet's metric gives them, such as
+    ``bbox_mAP`` and ``segm_mAP_50``. Figures are of what was evaluated:
+    nothing that was not run counts, and what is not defined is None.
+
+    Attributes:
+        name: Of the work dir.
+        folder: Where the evaluations are.
+        checkpoint: What was evaluated.
+        ann_file: Annotations that it was evaluated on, an absolute path.
+        image_ids: Images that it was evaluated on, all of ``ann_file`` or some.
+        seed: Of the corruptions and the feature noise.
+        results: An evaluation each: ``kind`` is ``'clean'``, ``'corruption'``
+            (with ``name``, ``severity``) or ``'feature_noise'`` (with
+            ``preset``, ``scale``); ``metrics`` its figures; ``predictions``
+            names its detections, see :meth:`predictions`.
+    """
+
+    name: str
+    folder: Path
+    checkpoint: str
+    ann_file: str
+    image_ids: list[int]
+    seed: int
+    results: list[dict[str, Any]]
+
+    def metric_names(self) -> list[str]:
+        """Give the names of the AP over all thresholds, that of masks first: ``segm_mAP``, ``bbox_mAP``."""
+        names = {name for result in self.results for name in result['metrics']}
+        return [name for name in ('segm_mAP', 'bbox_mAP') if name in names]
+
+    def predictions(self, result: dict[str, Any], kind: str) -> Path:
+        """Give the file with the detections of an evaluation in COCO's results format; kind: ``bbox`` or ``segm``."""
+        return self.folder / 'predictions' / f'{result["predictions"]}.{kind}.json'
+
+    def clean(self, metric: str) -> float | None:
+        """Give the AP on the images as they are."""
+        values = self._by(lambda result: 0, 'clean', metric)
+        return values.get(0)
+
+    def cells(self) -> list[Cell]:
+        """Give the corruptions and severities that were run, in that order."""
+        return [(r['name'], r['severity']) for r in self.results if r['kind'] == 'corruption']
+
+    def corrupted(self, metric: str, cells: Collection[Cell] | None = None) -> dict[Cell, float]:
+        """Give the AP under each corruption and severity.
+
+        Args:
+            metric: Such as ``'bbox_mAP'``.
+            cells: Those to give. Defaults to None, which is all that were run.
+        """
+        values = self._by(lambda result: (result['name'], result['severity']), 'corruption', metric)
+        return {cell: value for cell, value in values.items() if cells is None or cell in cells}
+
+    def mpc(self, metric: str, cells: Collection[Cell] | None = None) -> float | None:
+        """Give the mean performance under corruption: the mean of the AP over the corruptions and severities run.
+
+        mPC of Michaelis et al., "Benchmarking Robustness in Object Detection",
+        arXiv 1907.07484, equation 1, where all 15 corruptions were run at all
+        5 severities. Compare two detectors over the same ``cells`` only.
+        """
+        return _mean(self.corrupted(metric, cells).values())
+
+    def rpc(self, metric: str, cells: Collection[Cell] | None = None) -> float | None:
+        """Give the relative performance under corruption, mPC / AP clean (ibid., equation 2); None where that is 0."""
+        mpc, clean = self.mpc(metric, cells), self.clean(metric)
+        return mpc / clean if mpc is not None and clean else None
+
+    def by_corruption(self, metric: str, cells: Collection[Cell] | None = None) -> dict[str, float]:
+        """Give the mean AP of each corruption over its severities."""
+        return _means(self.corrupted(metric, cells), lambda cell: cell[0])
+
+    def by_severity(self, metric: str, cells: Collection[Cell] | None = None) -> dict[int, float]:
+        """Give the mean AP of each severity over its corruptions, in the order of severity."""
+        means = _means(self.corrupted(metric, cells), lambda cell: cell[1])
+        return dict(sorted(means.items()))
+
+    def presets(self) -> list[str]:
+        """Give the names of the feature noises that were run."""
+        return list(dict.fromkeys(r['preset'] for r in self.results if r['kind'] == 'feature_noise'))
+
+    def by_scale(self, metric: str, preset: str = 'cct') -> dict[float, float]:
+        """Give the AP at each scale of a feature noise, in the order of scale; scale 0 is the AP clean."""
+        results = [r for r in self.results if r['kind'] != 'feature_noise' or r['preset'] == preset]
+        values = self._replace(results=results)._by(lambda result: result['scale'], 'feature_noise', metric)
+        clean = self.clean(metric)
+        if clean is not None:
+            values[0.0] = clean
+        return dict(sorted(values.items()))
+
+    def _by(self, key: Callable[[dict[str, Any]], Key], kind: str, metric: str) -> dict[Key, float]:
+        """Give a metric of the results of one kind, without those of no ground truth, which COCO marks by -1."""
+        return {
+            key(result): result['metrics'][metric]
+            for result in self.results
+            if result['kind'] == kind and result['metrics'].get(metric, -1) >= 0
+        }
+
+
+def _mean(values: Collection[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _means(values: dict[Cell, float], key: Callable[[Cell], Key]) -> dict[Key, float]:
+    groups: dict[Key, list[float]] = {}
+    for cell, value in values.items():
+        groups.setdefault(key(cell), []).append(value)
+    return {name: sum(group) / len(group) for name, group in groups.items()}
+
+
+def read_robustness(work_dir: Path) -> Robustness | None:
+    """Read what ``tools/robustness.py`` wrote into a work dir, or give None where it wrote nothing.
+
+    Raises:
+        InputError: The file is there but is not that tool's.
+    """
+    folder = Path(work_dir) / FOLDER
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        fields = {name: content[name] for name in ('checkpoint', 'ann_file', 'image_ids', 'seed', 'results')}
+        for result in fields['results']:
+            _ = result['kind'], result['metrics'], result['predictions']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'{path} is not a file of tools/robustness.py ({type(error).__name__}: {error}): remove it, '
+            'and run the tool again'
+        ) from None
+    return Robustness(Path(work_dir).resolve().name, folder, **fields)

@@ -1,0 +1,34 @@
+"""Pictures inside an HTML file."""
+
+import base64
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+
+class Picture(NamedTuple):
+    """A picture with its caption: uint8 (H, W, 3) in RGB."""
+
+    caption: str
+    image: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path, caption: str) -> 'Picture':
+        """Read a picture from a file."""
+        with Image.open(path) as opened:
+            return cls(caption, np.asarray(opened.convert('RGB')))
+
+    @property
+    def source(self) -> str:
+        """The picture as a data address, so that the HTML file needs no other one."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.image).quantize(256).save(buffer, 'PNG', optimize=True)
+        return data_address(buffer.getvalue(), 'image/png')
+
+
+def data_address(content: bytes, kind: str) -> str:
+    """Give content as an address that holds it."""
+    return f'data:{kind};base64,{base64.b64encode(content).decode()}'

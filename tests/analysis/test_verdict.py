@@ -1,0 +1,55 @@
+import re
+
+import pytest
+
+from fnoise_mmdet.analysis import Condition, compare, verdict
+from fnoise_mmdet.analysis.intervals import Interval
+
+
+def settle(make_run, baseline, fnoise, images=None):
+    def runs(name, offsets):
+        return [make_run(f'{name}/{seed}', offset, record=dict(seed=seed)) for seed, offset in enumerate(offsets)]
+
+    found = compare(
+        [Condition('baseline', runs('baseline', baseline), []), Condition('fnoise', runs('fnoise', fnoise), [])]
+    )
+    if images:
+        differences = [one._replace(images=images) if 'mAP' in one.measure.key else one for one in found.differences]
+        found = found._replace(differences=differences)
+    return verdict(found)
+
+
+def test_one_pair_tells_nothing(make_run):
+    first, second = settle(make_run, [0.0], [0.1])
+    assert first.startswith(
+        'One pair of runs cannot tell a difference in box AP from chance: fnoise − baseline = +0.100'
+    )
+    assert 'which one pair does not tell from chance' in second
+
+
+def test_no_difference(make_run):
+    first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.1, 0.0, 0.2])
+    assert re.match(r'No difference in box AP can be told with 3 seeds: .* 95 % interval −\d.\d+ to \+\d.\d+', first)
+    assert re.search(r'3 seeds show a difference of 0\.\d+ or more', first)
+
+
+@pytest.mark.parametrize(('sign', 'word'), [(1, 'better'), (-1, 'worse')])
+def test_a_difference_has_a_direction(make_run, sign, word):
+    first, second = settle(make_run, [0.0, 0.01, 0.0], [0.1 * sign, 0.1 * sign, 0.1 * sign])
+    assert first.startswith(f'fnoise is {word} than baseline in box AP')
+    # All values of the made-up runs move together, but for the validation loss, which moves against them.
+    assert ('is higher by 0.097' if sign > 0 else 'is lower by 0.103') in second
+    assert ('lower: the model fits them better' if sign > 0 else 'higher: the model fits them less well') in second
+
+
+def test_images_that_say_otherwise_are_named(make_run):
+    sentences = settle(make_run, [0.0, 0.01, 0.0], [0.1, 0.1, 0.1], images=Interval(-0.1, 0.3))
+    assert 'Other validation images like these would move the difference to between −0.100 to +0.300' in sentences[-1]
+    assert 'other images might show another sign' in sentences[-1]
+
+
+def test_nothing_to_compare(make_run):
+    alone = Condition('baseline', [make_run('a')], [])
+    assert verdict(compare([alone])) == ['There is only one condition, baseline: nothing to compare it with.']
+    found = compare([alone, Condition('fnoise', [], [make_run('b')])])
+    assert verdict(found)[0].startswith('fnoise and baseline cannot be compared')

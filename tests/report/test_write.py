@@ -1,0 +1,159 @@
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import pytest
+
+SCROLL = """async () => {
+    document.querySelectorAll('details').forEach((one) => { one.open = true; });
+    for (let y = 0; y < document.body.scrollHeight; y += 400) {
+        window.scrollTo(0, y);
+        await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+}"""
+
+
+class Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.words: list[str] = []
+        self._skip = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._skip = tag in ('script', 'style')
+        self.sources += [value or '' for name, value in attrs if name in ('src', 'href')]
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip:
+            self.words.append(data)
+
+
+def read(path: Path) -> Text:
+    parser = Text()
+    parser.feed(path.read_text(encoding='utf-8'))
+    return parser
+
+
+def test_files_and_numbers(report):
+    names = {path.name for path in report.iterdir()}
+    assert names == {'report.html', 'comparison.json', 'comparison.csv', 'comparison.md', 'curves.csv', 'figures'}
+    figures = {path.stem for path in (report / 'figures').glob('*.svg')}
+    assert {'losses', 'losses_epochs', 'validation_losses', 'ap', 'training'} <= figures
+    for figure in figures:
+        assert cv2.imread(str(report / f'figures/{figure}.png')).std() > 5, 'something is drawn'
+
+    content = json.loads((report / 'comparison.json').read_text())
+    measures = {one['key']: one for one in content['measures']}
+    (difference,) = measures['loss']['differences']
+    by_hand = [
+        measures['loss']['values']['fnoise'][seed] - measures['loss']['values']['baseline'][seed] for seed in '01'
+    ]
+    assert difference['mean'] == pytest.approx(sum(by_hand) / 2)
+    assert difference['interval_seeds_t'][0] < difference['mean'] < difference['interval_seeds_t'][1]
+    assert len(measures['coco/bbox_mAP']['differences'][0]['interval_images_bootstrap']) == 2
+    assert content['warnings'] == [] and 'model.neck.noise.preset' in content['settings']
+
+    with (report / 'comparison.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row['condition'], row['seed']) for row in rows if row['measure'] == 'loss'} == {
+        (name, seed) for name in ('baseline', 'fnoise') for seed in '01'
+    }
+    with (report / 'curves.csv').open() as file:
+        curves = list(csv.DictReader(file))
+    losses = [
+        row for row in curves if (row['figure'], row['quantity'], row['condition']) == ('losses', 'loss', 'fnoise')
+    ]
+    assert [float(row['x']) for row in losses] == list(range(1, 9))
+
+
+def test_the_page_says_it_all_and_needs_no_other_file(report):
+    page = read(report / 'report.html')
+    text = ' '.join(page.words)
+    assert content_in_order(text, 'Verdict', 'Numbers', 'Training losses', 'Differences between the configs', 'repeat')
+    assert 'model.neck.noise.preset' in text and 'seed_1' in text and 'torch' in text
+    assert 'tools/train.py configs/demo_fnoise.py' in text and 'python x.py' in text
+    assert page.sources and all(source.startswith('data:') for source in page.sources)
+
+
+def content_in_order(text: str, *parts: str) -> bool:
+    places = [text.find(part) for part in parts]
+    return -1 not in places and places == sorted(places)
+
+
+def test_what_is_odd_is_named(broken_report):
+    text = ' '.join(read(broken_report / 'report.html').words)
+    assert 'is cut off and is left out' in text
+    assert 'baseline/seed_1 does not match the other runs and is set aside' in text
+    assert 'fnoise/seed_1 diverged: loss, loss_mask not finite from iteration 4 on' in text
+    assert 'set aside' in text and 'NaN' in text
+    content = json.loads((broken_report / 'comparison.json').read_text())
+    assert content['conditions']['baseline']['set_aside'] == ['baseline/seed_1']
+
+
+def test_names_are_escaped(report):
+    text = (report / 'report.html').read_text()
+    assert '<script>alert(1)' not in text and '&lt;script&gt;alert(1)' in text
+
+
+@pytest.fixture(scope='module')
+def browser() -> Iterator:
+    path = os.environ.get('BROWSER') or shutil.which('chromium') or shutil.which('google-chrome')
+    if path is None:
+        pytest.skip('no chromium: install it, or name a browser of its kind with BROWSER=...')
+    playwright = pytest.importorskip('playwright.sync_api')
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu'])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize('kind', ['report', 'broken_report'])
+@pytest.mark.parametrize(('width', 'scheme'), [(1200, 'light'), (400, 'light'), (400, 'dark')])
+def test_in_a_browser(browser, kind, width, scheme, request):
+    """No script error, every chart drawn, every image loaded, nothing wider than the screen, no network."""
+    out = request.getfixturevalue(kind)
+    page = browser.new_page(viewport=dict(width=width, height=800), color_scheme=scheme)
+    errors, addresses = [], []
+    page.on('pageerror', lambda error: errors.append(str(error)))
+    page.on('console', lambda message: errors.append(message.text) if message.type == 'error' else None)
+    page.on('request', lambda asked: addresses.append(asked.url))
+    page.goto((out / 'report.html').as_uri())
+    page.evaluate(SCROLL)
+    count = len(page.query_selector_all('.chart'))
+    assert count > 20
+    page.wait_for_function(f"document.querySelectorAll('.chart .main-svg .xy').length >= {count}")
+    assert errors == []
+    assert [address for address in addresses if not address.startswith(('data:', 'file:', 'blob:'))] == []
+    assert page.evaluate('[...document.images].every((image) => image.complete && image.naturalWidth > 0)')
+    assert page.evaluate('document.images.length') >= 3
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    page.close()
+
+
+def test_zoom_and_hover(browser, report):
+    page = browser.new_page(viewport=dict(width=1200, height=800))
+    page.goto((report / 'report.html').as_uri())
+    chart = page.locator('#losses .chart').first
+    chart.scroll_into_view_if_needed()
+    page.wait_for_selector('#losses .chart .main-svg')
+    box = chart.bounding_box()
+    x, y = box['x'] + box['width'] / 2, box['y'] + box['height'] / 2
+    page.mouse.move(x, y)
+    page.wait_for_selector('#losses .chart .hoverlayer .legend', state='attached')
+    before = chart.evaluate('element => element.layout.xaxis.range')
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 40, steps=4)
+    page.mouse.up()
+    page.wait_for_function(
+        "before => JSON.stringify(document.querySelector('#losses .chart').layout.xaxis.range) !== before",
+        arg=json.dumps(before).replace(' ', ''),
+    )
+    after = chart.evaluate('element => element.layout.xaxis.range')
+    assert after[1] - after[0] < before[1] - before[0]
+    page.close()

@@ -1,0 +1,287 @@
+"""Evaluate checkpoints under corruptions of their images, and under feature noise."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import DictAction
+from mmengine.logging import MMLogger
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fnoise_mmdet import cli
+from fnoise_mmdet.analysis.robustness import Cell, Robustness, read_robustness
+from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.evaluation.corruption import CORRUPTIONS, SEVERITIES, check_corruptions, corruption_names
+from fnoise_mmdet.evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
+from fnoise_mmdet.noise import PRESETS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Evaluate checkpoints on corrupted images, and with feature noise in the forward pass. Prints AP, '
+        'its mean under corruption (mPC) and that relative to the AP on clean images (rPC), over what was run. '
+        'Results land in RUN/robustness/robustness.json after each evaluation, the detections beside it; a call that '
+        'was interrupted goes on where it stopped. An image is corrupted, and its features are perturbed, in the same '
+        'way for every checkpoint.',
+        epilog='example: python tools/robustness.py work_dirs/demo_baseline work_dirs/demo_fnoise --severities 1 3 5',
+    )
+    parser.add_argument(
+        'runs',
+        nargs='*',
+        type=Path,
+        metavar='RUN',
+        help='work dir of a training, or a folder that holds such work dirs at any depth; the last checkpoint counts',
+    )
+    parser.add_argument('--config', help='config of a checkpoint without a work dir, with --checkpoint and --out')
+    parser.add_argument('--checkpoint', type=Path, help='checkpoint file, with --config and --out')
+    parser.add_argument('--out', type=Path, help='folder that takes the place of the work dir')
+    parser.add_argument(
+        '--corruptions',
+        nargs='+',
+        default=list(CORRUPTIONS),
+        metavar='NAME',
+        help='corruptions or groups of them, or none; default: all 15, which are '
+        + '; '.join(f'{group}: {", ".join(names)}' for group, names in CORRUPTIONS.items()),
+    )
+    parser.add_argument(
+        '--severities',
+        nargs='+',
+        type=int,
+        default=list(SEVERITIES),
+        choices=SEVERITIES,
+        metavar='SEVERITY',
+        help='severities of the corruptions, from 1 to 5 (default: all five)',
+    )
+    parser.add_argument(
+        '--noise-scales',
+        nargs='*',
+        type=scale,
+        default=[0.1, 0.2, 0.3, 0.5, 1.0],
+        metavar='SCALE',
+        help='scales of the feature noise (default: 0.1 0.2 0.3 0.5 1.0); without a value: no feature noise',
+    )
+    parser.add_argument(
+        '--noise-preset',
+        default='cct',
+        choices=list(PRESETS),
+        metavar='PRESET',
+        help='feature noise: on every level before the neck, or where it was published for, whatever noise a '
+        f'checkpoint was trained with; default: cct, which is F-Noise; others: {", ".join(list(PRESETS)[1:])}',
+    )
+    parser.add_argument(
+        '--part', choices=['val', 'test'], default='val', help='part of the data set to evaluate on (default: val)'
+    )
+    parser.add_argument('--data-root', help="folder in COCO layout to read instead of the configs'")
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings of every config, as key=value pairs'
+    )
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='of corruptions and feature noise (default: 0)')
+    parser.add_argument('--images', type=cli.at_least(1), help='evaluate on the first images alone, for a quick look')
+    parser.add_argument('--force', action='store_true', help='drop results that are there, and start anew')
+    args = parser.parse_args()
+    single = [args.config, args.checkpoint, args.out]
+    if any(single) == bool(args.runs) or (any(single) and not all(single)):
+        parser.error('give either RUN or --config, --checkpoint and --out, all three')
+    return args
+
+
+def scale(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'must be >= 0 and finite, but got {text}')
+    return value
+
+
+class Run(NamedTuple):
+    """What to evaluate, and where results go."""
+
+    work_dir: Path
+    config: str
+    checkpoint: Path
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """Give the trainings in the work dirs named, and in those that the folders named hold."""
+    work_dirs: dict[Path, Path] = {}  # each once, by what it is behind any link
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f'run {path} is not a folder')
+        found = (
+            [path] if (path / 'last_checkpoint').is_file() else sorted(p.parent for p in path.rglob('last_checkpoint'))
+        )
+        if not found:
+            raise InputError(f'run {path} has no last_checkpoint, and no folder in it has: was anything trained there?')
+        for work_dir in found:
+            work_dirs.setdefault(work_dir.resolve(), work_dir)
+    return [read_work_dir(work_dir) for work_dir in work_dirs.values()]
+
+
+def read_work_dir(work_dir: Path) -> Run:
+    """Find config and checkpoint of a training."""
+    configs = sorted(work_dir.glob('*.py'))
+    if len(configs) != 1:
+        names = ', '.join(path.name for path in configs) or 'none'
+        raise InputError(
+            f'work dir {work_dir} must hold the one config that its training saved, but holds {names}: '
+            'name one with --config, --checkpoint and --out'
+        )
+    named = Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip())
+    checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
+    if not checkpoint.is_file():
+        raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, is not there')
+    return Run(work_dir, str(configs[0]), checkpoint)
+
+
+def prepare(run: Run, args: argparse.Namespace, plan: Sequence[Evaluation]) -> tuple[RobustnessSetup, ResultFile]:
+    """Run every check of a run before anything is evaluated."""
+    cfg = load_config(run.config, args.cfg_options)
+    if cfg.get(f'{args.part}_dataloader'):
+        use_data_root(cfg, args.data_root, required=(args.part,))
+    setup = RobustnessSetup(cfg, run.checkpoint, args.part, args.seed, args.images)
+    if any(one.kind == 'corruption' for one in plan):
+        setup.check_sizes()
+    results = ResultFile(run.work_dir, setup, args.force)
+    if results.missing(plan):
+        setup.load_model(preset(plan))
+    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if epochs and 0 < setup.meta.get('epoch', 0) < epochs:
+        print(f'{run.work_dir}: the checkpoint is of epoch {setup.meta["epoch"]} of {epochs}')
+    if results.note:
+        print(f'{run.work_dir}: {results.note}')
+    return setup, results
+
+
+def preset(plan: Sequence[Evaluation]) -> str | None:
+    return next((one.preset for one in plan if one.preset is not None), None)
+
+
+def show(value: float | None) -> str:
+    return '–' if value is None else f'{value:.3f}'
+
+
+def metric_title(metric: str) -> str:
+    return {'segm_mAP': 'mask AP', 'bbox_mAP': 'box AP'}[metric]
+
+
+def corruption_table(robustness: Robustness, metric: str, cells: Sequence[Cell]) -> Table:
+    """Make a table with a row a corruption and a column a severity."""
+    values = robustness.corrupted(metric, cells)
+    names = list(dict.fromkeys(name for name, _ in cells))
+    severities = sorted({severity for _, severity in cells})
+    by_corruption, by_severity = robustness.by_corruption(metric, cells), robustness.by_severity(metric, cells)
+    table = Table('corruption', title=f'{metric_title(metric)} at severity', title_justify='left')
+    for head in (*severities, 'mean'):
+        table.add_column(str(head), justify='right')
+    for name in names:
+        row = [values.get((name, severity)) for severity in severities]
+        table.add_row(name, *map(show, row), show(by_corruption.get(name)), end_section=name == names[-1])
+    table.add_row('mean', *(show(by_severity.get(s)) for s in severities), show(robustness.mpc(metric, cells)))
+    return table
+
+
+def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) -> Table:
+    """Make a table with a row a metric and a column a scale of the feature noise."""
+    table = Table('', title=f'AP at scale of the feature noise {preset}', title_justify='left')
+    for value in scales:
+        table.add_column(f'{value:g}' if value else 'clean', justify='right')
+    for metric in robustness.metric_names():
+        values = robustness.by_scale(metric, preset)
+        table.add_row(metric_title(metric), *(show(values.get(value)) for value in scales))
+    return table
+
+
+def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell]) -> Table:
+    """Make a table with a row a run."""
+    table = Table('run', title=metric_title(metric), title_justify='left')
+    for head in ('clean', 'mPC', 'rPC'):
+        table.add_column(head, justify='right')
+    for name, robustness in runs:
+        figures = robustness.clean(metric), robustness.mpc(metric, cells), robustness.rpc(metric, cells)
+        table.add_row(name, *map(show, figures))
+    return table
+
+
+def describe(cells: Sequence[Cell]) -> str:
+    """Say in words what mPC is over."""
+    names, severities = {name for name, _ in cells}, sorted({severity for _, severity in cells})
+    missing = [group for group, members in CORRUPTIONS.items() if not names >= {*members}]
+    which = 'all 15 corruptions' if not missing else f'{len(names)} of 15 corruptions ({", ".join(sorted(names))})'
+    return f'over {which} at severit{"y" if len(severities) == 1 else "ies"} {", ".join(map(str, severities))}'
+
+
+def report(console: Console, name: str, robustness: Robustness, plan: Sequence[Evaluation]) -> None:
+    """Print what a run has given."""
+    cells = cells_of(plan)
+    console.print(
+        f'\n[bold]{name}[/] · {robustness.checkpoint} · {len(robustness.image_ids)} images',
+        highlight=False,
+        soft_wrap=True,
+    )
+    names = robustness.metric_names()
+    if cells and names:
+        console.print(corruption_table(robustness, names[0], cells))
+    for metric in names:
+        clean, rpc = robustness.clean(metric), robustness.rpc(metric, cells)
+        text = f'{metric_title(metric)} {show(clean)} on clean images'
+        if cells:
+            relative = 'not defined, as the AP on clean images is 0' if clean == 0 else show(rpc)
+            text += f', mPC {show(robustness.mpc(metric, cells))}, rPC {relative}'
+        console.print(text, highlight=False, soft_wrap=True)
+    if cells:
+        console.print(f'mPC and rPC are {describe(cells)}', highlight=False, soft_wrap=True)
+    used = preset(plan)
+    if used is not None:
+        scales = [0.0, *(one.scale for one in plan if one.scale)]
+        console.print(noise_table(robustness, scales, used))
+
+
+def cells_of(plan: Sequence[Evaluation]) -> list[Cell]:
+    return [(one.name, one.severity) for one in plan if one.name is not None and one.severity is not None]
+
+
+def main() -> None:
+    args = parse_args()
+    MMLogger.get_current_instance().setLevel('ERROR')
+    names = corruption_names(args.corruptions)
+    plan = make_plan(names, args.severities, args.noise_scales, args.noise_preset)
+    runs = find_runs(args.runs) if args.runs else [Run(args.out, args.config, args.checkpoint)]
+    prepared = [prepare(run, args, plan) for run in runs]
+    check_corruptions(names)
+
+    console = Console(file=sys.stdout)  # not what stands for it while a metric prints
+    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), 'images, left', TimeRemainingColumn()
+    # The corruptions differ in cost: an estimate from the last seconds alone would jump.
+    with Progress(*columns, console=console, speed_estimate_period=600) as progress:
+        total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
+        task = progress.add_task('', total=total)
+        for number, (run, (setup, results)) in enumerate(zip(runs, prepared), start=1):
+            missing = results.missing(plan)
+            if missing:
+                results.start()
+                evaluator = setup.build(preset(plan))
+            for evaluation in missing:
+                progress.update(task, description=f'run {number}/{len(runs)} · {evaluation.label()}')
+                metrics = evaluator.evaluate(
+                    evaluation, results.predictions, lambda images: progress.advance(task, images)
+                )
+                results.add(evaluation, metrics)
+            report(console, str(run.work_dir), read_robustness(run.work_dir), plan)
+
+    if len(runs) > 1:
+        figures = [(str(run.work_dir), read_robustness(run.work_dir)) for run in runs]
+        cells = cells_of(plan)
+        for metric in dict.fromkeys(metric for _, robustness in figures for metric in robustness.metric_names()):
+            console.print()
+            console.print(summary_table(figures, metric, cells))
+        if cells:
+            console.print(f'mPC and rPC are {describe(cells)}', highlight=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    cli.run(main)
