@@ -12,7 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from rich.progress import track
 
-from .config import NOISE_CONFIGS, load_config
+from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
 from .errors import InputError
 
 T = TypeVar('T')
@@ -25,6 +25,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help='config file, e.g. configs/fnoise.py, or one that mmdet ships, e.g. '
         'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
     )
+    add_config_options(parser)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add what redirects and overrides a config."""
     parser.add_argument(
         '--fnoise',
         nargs='?',
@@ -47,6 +52,30 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         'train_cfg.max_epochs=2 "train_dataloader.dataset.pipeline.2.scale=(640,400)"; '
         'quote a value with brackets, and leave out white space',
     )
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add how a config is trained."""
+    parser.add_argument(
+        '--from-scratch',
+        action='store_true',
+        help='train from random weights: no checkpoint is fetched, no stage is frozen, batch norm is trained',
+    )
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (needs a GPU)')
+
+
+def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Change a config, in place, as the options of a training ask for, ``--data-root`` among them.
+
+    Raises:
+        InputError: The model has no backbone, or the data are not there.
+    """
+    if args.from_scratch:
+        train_from_scratch(cfg)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    use_data_root(cfg, args.data_root, required=('train', 'val'))
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:

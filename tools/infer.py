@@ -1,37 +1,66 @@
-"""Draw a detector's boxes, masks and labels on images."""
+"""Draw what a detector finds on images, or what two find side by side."""
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mmcv
+import numpy as np
 from mmdet.apis import DetInferencer
+from PIL import Image
+from pycocotools import mask as coco_mask
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
+from fnoise_mmdet.data.files import staged_folder, write_json
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.pictures import Detection, detections_panel
 from fnoise_mmdet.preflight import check_checkpoint
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Draw boxes, masks and labels on images. Pictures land in OUT_DIR/vis, '
-        'detections as JSON in OUT_DIR/preds.',
-        epilog='example: python tools/infer.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ --out-dir drawn',
+        description='Draw boxes, masks and labels on images. Pictures land in OUT_DIR/vis, detections as JSON in '
+        'OUT_DIR/preds. With two checkpoints, what both detect is drawn side by side, and the JSON of each lands in a '
+        'folder by its name. Loading a checkpoint of F-Noise needs no config with it: it has the weights of the plain '
+        'detector.',
+        epilog='examples: python tools/infer.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ '
+        '--out-dir drawn ; python tools/infer.py configs/baseline.py work_dirs/baseline/epoch_10.pth '
+        'work_dirs/fnoise/epoch_10.pth photos/ --out-dir both',
     )
     cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('inputs', nargs='+', type=Path, help='images, or folders of images')
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        help=f'images, or folders of images; before them a second checkpoint ({", ".join(CHECKPOINT_SUFFIXES)})',
+    )
+    parser.add_argument('--second-config', help='config of the second checkpoint (default: the same)')
+    parser.add_argument(
+        '--names', nargs=2, metavar=('A', 'B'), help='what to call the two (default: where their paths differ)'
+    )
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder to write to (default: outputs)')
+    parser.add_argument('--force', action='store_true', help='replace what is in the folder')
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
     parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
     parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='images at a time (default: 1)')
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.checkpoints = [args.checkpoint]
+    if args.inputs[0].endswith(CHECKPOINT_SUFFIXES):
+        args.checkpoints.append(args.inputs.pop(0))
+    if not args.inputs:
+        parser.error('name images, or folders of images, after the checkpoints')
+    if len(args.checkpoints) == 1 and (args.names or args.second_config):
+        parser.error('--names and --second-config are for two checkpoints')
+    return args
 
 
-def find_images(inputs: list[Path]) -> list[Path]:
+def find_images(inputs: Sequence[Path]) -> list[Path]:
     """Give the images named, and those in the folders named."""
     images: list[Path] = []
     for path in inputs:
@@ -44,9 +73,11 @@ def find_images(inputs: list[Path]) -> list[Path]:
             images.append(path)
         else:
             raise InputError(f'input {path} is neither an image nor a folder')
-    twice = [name for name, count in Counter(path.name for path in images).items() if count > 1]
+    # The detections of a.jpg and a.png would both be a.json.
+    twice = [name for name, count in Counter(path.stem for path in images).items() if count > 1]
     if twice:
-        raise InputError(f'{len(twice)} file names occur twice, e.g. {twice[0]}, and would overwrite each other')
+        first = next(path.name for path in images if path.stem == twice[0])
+        raise InputError(f'{len(twice)} file names occur twice, e.g. {first}, and would overwrite each other')
     return images
 
 
@@ -57,15 +88,80 @@ def is_readable(path: Path) -> bool:
         return False
 
 
+def read_models(args: argparse.Namespace) -> list[DetInferencer]:
+    """Build the model of each checkpoint, of the classes that it was trained on."""
+    metas = [check_checkpoint(path).get('dataset_meta') or {} for path in args.checkpoints]
+    trained = [tuple(meta['classes']) for meta in metas if 'classes' in meta]
+    if len(set(trained)) > 1:
+        raise InputError(
+            'the checkpoints were trained on other classes than one another: '
+            + ', but '.join(
+                f'{path} on {len(classes)} ({", ".join(classes[:5])}{", ..." if len(classes) > 5 else ""})'
+                for path, classes in zip(args.checkpoints, trained)
+            )
+        )
+    sources = [(args.config, args.fnoise)] * 2
+    if args.second_config:
+        sources[1] = (args.second_config, None)
+    models = []
+    for (config, fnoise), checkpoint, meta in zip(sources, args.checkpoints, metas):
+        cfg = load_config(config, args.cfg_options, fnoise)
+        if args.data_root:
+            use_data_root(cfg, args.data_root, required=('test',))
+        if 'classes' in meta:
+            use_classes(cfg, meta['classes'])
+        cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
+        models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=len(args.checkpoints) == 1))
+    return models
+
+
+def default_names(checkpoints: Sequence[str]) -> list[str]:
+    """Call each checkpoint by the part of its path in which the two differ."""
+    parts = [list(Path(path).with_suffix('').parts) for path in checkpoints]
+    for end in (0, -1):
+        while all(parts) and parts[0][end] == parts[1][end]:
+            for one in parts:
+                one.pop(end)
+    return ['/'.join(one) for one in parts] if all(parts) else ['first', 'second']
+
+
+def to_detections(prediction: dict[str, Any], classes: Sequence[str], threshold: float) -> list[Detection]:
+    """Read what mmdet's inferencer gives for an image."""
+    masks = prediction.get('masks') or [None] * len(prediction['scores'])
+    return [
+        Detection(box, classes[label], score, None if mask is None else coco_mask.decode(mask).astype(bool))
+        for box, label, score, mask in zip(prediction['bboxes'], prediction['labels'], prediction['scores'], masks)
+        if score >= threshold
+    ]
+
+
+def draw_both(
+    models: Sequence[DetInferencer], names: Sequence[str], images: Sequence[Path], args: argparse.Namespace, out: Path
+) -> None:
+    """Draw what two models detect, side by side, and write their detections."""
+    classes = models[0].model.dataset_meta['classes']
+    batches = [images[start : start + args.batch_size] for start in range(0, len(images), args.batch_size)]
+    (out / 'vis').mkdir()
+    for batch in cli.show_progress(batches, 'images'):
+        paths = [str(path) for path in batch]
+        of_models = [model(paths, batch_size=len(paths))['predictions'] for model in models]
+        for path, *predictions in zip(batch, *of_models):
+            columns = []
+            for name, prediction in zip(names, predictions):
+                write_json(out / 'preds' / name.replace('/', '_') / f'{path.stem}.json', prediction)
+                found = to_detections(prediction, classes, args.score_thr)
+                columns.append((f'{name}: {len(found)} of at least {args.score_thr:g}', found))
+            image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
+            panel = detections_panel(image, columns, path.name, classes)
+            Image.fromarray(panel).save(out / 'vis' / f'{path.stem}.png')
+
+
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options, args.fnoise)
-    if args.data_root:
-        use_data_root(cfg, args.data_root, required=('test',))
-    trained = check_checkpoint(args.checkpoint).get('dataset_meta') or {}
-    if 'classes' in trained:
-        use_classes(cfg, trained['classes'])
-    images = find_images(args.inputs)
+    names = args.names or default_names(args.checkpoints) if len(args.checkpoints) > 1 else []
+    if len({name.replace('/', '_') for name in names}) < len(names):
+        raise InputError(f'--names must differ, but got {names[0]} and {names[1]}')
+    images = find_images([Path(path) for path in args.inputs])
     unreadable = [path for path in images if not is_readable(path)]
     for path in unreadable:
         print(f'skipped {path}: it cannot be read as an image')
@@ -73,15 +169,18 @@ def main() -> None:
     if not images:
         raise InputError('none of the inputs can be read as an image')
 
-    cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
-    inferencer = DetInferencer(cfg, args.checkpoint, args.device)
-    inferencer(
-        [str(path) for path in images],
-        batch_size=args.batch_size,
-        pred_score_thr=args.score_thr,
-        out_dir=str(args.out_dir),
-        no_save_pred=False,
-    )
+    with staged_folder(args.out_dir, args.force) as out:
+        models = read_models(args)
+        if len(models) > 1:
+            draw_both(models, names, images, args, out)
+        else:
+            models[0](
+                [str(path) for path in images],
+                batch_size=args.batch_size,
+                pred_score_thr=args.score_thr,
+                out_dir=str(out),
+                no_save_pred=False,
+            )
     print(f'wrote {len(images)} pictures to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
 
 

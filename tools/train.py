@@ -3,7 +3,7 @@
 import argparse
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import train_from_scratch, use_data_root
+from fnoise_mmdet.hooks import MissedValidationHook
 from fnoise_mmdet.preflight import check_training
 
 
@@ -15,35 +15,28 @@ def parse_args() -> argparse.Namespace:
     )
     cli.add_config_arguments(parser)
     cli.add_runner_arguments(parser)
-    parser.add_argument(
-        '--from-scratch',
-        action='store_true',
-        help='train from random weights: no checkpoint is fetched, no stage is frozen, batch norm is trained',
-    )
+    cli.add_training_options(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         help='go on from a checkpoint, or without a value from the latest one in the work dir',
     )
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (needs a GPU)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     cfg = cli.runner_config(args)
-    if args.from_scratch:
-        train_from_scratch(cfg)
-    if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+    cli.apply_training_options(cfg, args)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    use_data_root(cfg, args.data_root, required=('train', 'val'))
     check_training(cfg)
-    cli.build_runner(cfg).train()
+    runner = cli.build_runner(cfg)
+    if args.resume:
+        runner.register_hook(MissedValidationHook())
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -1,0 +1,168 @@
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mmengine.config import Config
+
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.study import (
+    BROKEN,
+    FINISHED,
+    NEW,
+    StudyRun,
+    TrainingLog,
+    check_study,
+    locked,
+    study_runs,
+    training,
+    training_command,
+    write_study,
+)
+
+
+def configs(lr=0.1):
+    pipeline = [dict(type='Resize', scale=(128, 64))]
+    return {name: Config(dict(model=dict(type=name), optim=dict(lr=lr), pipeline=pipeline)) for name in ('a', 'b')}
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / 'study'
+    with locked(folder):
+        write_study(folder, configs(), ['python', 'tools/run_pair.py', 'my config.py'])
+    return folder
+
+
+def test_conditions_take_turns(tmp_path):
+    runs = study_runs(tmp_path, ['a', 'b'], [3, 1])
+    assert [str(run) for run in runs] == ['a, seed 3', 'b, seed 3', 'a, seed 1', 'b, seed 1']
+    assert runs[1].work_dir == tmp_path / 'b/seed_3'
+    with pytest.raises(InputError, match='seed 1 is given more than once'):
+        study_runs(tmp_path, ['a'], [1, 2, 1])
+
+
+def test_state_of_a_run(tmp_path):
+    run = StudyRun('a', 0, tmp_path / 'a')
+    assert run.state() == NEW
+    run.work_dir.mkdir()
+    (run.work_dir / 'last_checkpoint').write_text('/moved/from/here/epoch_1.pth')
+    assert run.state() == NEW  # killed between the removal of a checkpoint and the saving of the next
+    (run.work_dir / 'epoch_1.pth').touch()
+    assert run.state() == BROKEN and run.last_checkpoint() == run.work_dir / 'epoch_1.pth'
+    assert f'--resume={run.last_checkpoint()}' in training_command(['train'], tmp_path, run)
+    run.marker.touch()
+    assert run.state() == FINISHED
+
+
+def test_study_goes_on_with_its_settings_alone(out, tmp_path):
+    check_study(out, configs())
+    assert json.loads((out / 'study.json').read_text())['command'] == "python tools/run_pair.py 'my config.py'"
+    with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(0.1 there, 0.2 now\)'):
+        check_study(out, configs(lr=0.2))
+    with pytest.raises(InputError, match='is a study of a and b'):
+        check_study(out, dict(configs(), c=Config()))
+    # What was begun is trained, whatever a later call would write.
+    write_study(out, configs(lr=0.2), [])
+    assert Config.fromfile(out / 'a.py').optim.lr == 0.1 and Config.fromfile(out / 'a.py').pipeline[0].scale == (
+        128,
+        64,
+    )
+
+
+def test_folder_of_something_else_is_left_alone(tmp_path):
+    check_study(tmp_path / 'new', configs())
+    check_study(tmp_path, configs())
+    (tmp_path / 'photo.jpg').touch()
+    with pytest.raises(InputError, match='has something in it that is no study'):
+        check_study(tmp_path, configs())
+    with pytest.raises(InputError, match='is a file'):
+        check_study(tmp_path / 'photo.jpg', configs())
+
+
+def test_one_process_at_a_time(out):
+    with locked(out), pytest.raises(InputError, match='another process is at work in'), locked(out):
+        pass
+    with locked(out):
+        pass
+
+
+@pytest.mark.parametrize('obedient', [True, False])
+def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedient):
+    monkeypatch.setattr('fnoise_mmdet.study.PATIENCE', 1)
+    worker = 'import time; time.sleep(60)'
+    ignore = '' if obedient else 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
+    script = (
+        f'{ignore}import subprocess, sys, time; print(subprocess.Popen([sys.executable, "-c", {worker!r}]).pid, '
+        'flush=True); time.sleep(60)'
+    )
+    run = study_runs(out, ['a'], [0])[0]
+    with (
+        locked(out) as lock,
+        pytest.raises(KeyboardInterrupt),
+        training([sys.executable, '-c', script], out, run, lock),
+    ):
+        while not run.log.read_text().endswith('\n'):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+    pid = int(run.log.read_text())
+    deadline = time.monotonic() + 10
+    while running(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with locked(out):
+        pass
+
+
+def running(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+def test_orphan_of_a_killed_parent_keeps_the_lock(out):
+    """Its parent is killed without a chance to end it: nobody may begin the same run beside it."""
+    script = (
+        'import os, sys; from pathlib import Path; from fnoise_mmdet.study import *; out = Path(sys.argv[1])\n'
+        'with locked(out) as lock, training([sys.executable, "-c", "import time; time.sleep(60)"], out, '
+        'study_runs(out, ["a"], [0])[0], lock) as process: print(process.pid, flush=True); os.kill(os.getpid(), 9)'
+    )
+    parent = subprocess.run([sys.executable, '-c', script, out], stdout=subprocess.PIPE, text=True)
+    orphan = int(parent.stdout.splitlines()[-1])
+    assert parent.returncode == -signal.SIGKILL
+    try:
+        with (out / '.lock').open('w') as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def test_log_tells_how_much_is_done(tmp_path):
+    path = tmp_path / 'train.log'
+    path.write_text('INFO - Epoch(train) [4][10/10]  lr: 1\n')  # of an earlier start
+    log = TrainingLog(path, 5)
+
+    def add(text):
+        with path.open('a') as file:
+            file.write(text)
+        return log.read()
+
+    assert add('') == 0
+    assert add('INFO - resumed epoch: 2, iter: 20\n') == log.start == pytest.approx(0.4)
+    assert add('INFO - Epoch(train)  [3][ 5/10]  lr: 1\nINFO - Epoch(va') == pytest.approx(0.5)
+    assert add('l)  [3][ 1/10]  AP: 1\nINFO - Epoch(train) [  4][10/10') == pytest.approx(0.5)
+    assert add(']\n') == pytest.approx(0.8)
+
+
+def test_log_of_a_training_counted_in_iterations(tmp_path):
+    path = tmp_path / 'train.log'
+    log = TrainingLog(path, None)
+    assert log.read() == 0
+    path.write_text('INFO - resumed epoch: 0, iter: 100\nINFO - Iter(train) [ 150/1000]  lr: 1\n')
+    assert (log.read(), log.start) == (0.15, 0.1)

@@ -1,0 +1,145 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PAIR = ('configs/demo_baseline.py', 'configs/demo_fnoise.py')
+SHORT = ('train_cfg.max_epochs=1', 'custom_hooks=[]')
+
+
+def rows(work_dir, key):
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    return {row['step']: row[key] for row in lines if key in row}
+
+
+def times(out):
+    return {path: path.stat().st_mtime_ns for path in out.rglob('*') if path.is_file() and path.name != '.lock'}
+
+
+@pytest.fixture(scope='session')
+def command(shapes, small):
+    """The command line of a small study, but for its folder."""
+    return [*PAIR, '--data-root', shapes, '--no-report', '--cfg-options', *small, *SHORT]
+
+
+@pytest.fixture(scope='session')
+def study(tool, command, tmp_path_factory):
+    """A finished study of one seed."""
+    out = tmp_path_factory.mktemp('pair') / 'study'
+    result = tool('run_pair', *command, '--out', out, '--seeds', 5)
+    assert '2 runs, 0 of them finished' in result.stdout and '2/2  fnoise, seed 5: finished after' in result.stdout
+    return out
+
+
+def test_pair_differs_in_its_noise_alone(study):
+    baseline, fnoise = (study / name / 'seed_5' for name in ('baseline', 'fnoise'))
+    assert (baseline / 'finished').is_file() and (fnoise / 'finished').is_file()
+    assert all('seed=5' in next(run.glob('*.py')).read_text() for run in (baseline, fnoise))
+    losses = [rows(run, 'loss') for run in (baseline, fnoise)]
+    assert losses[0].keys() == losses[1].keys() == {1, 2, 3, 4}
+    # The same weights and images: the first losses differ by what the noise does to the features, little.
+    assert losses[0][1] != losses[1][1] and losses[0][1] == pytest.approx(losses[1][1], rel=0.05)
+
+
+def test_finished_runs_are_kept(tool, command, study):
+    before = times(study)
+    assert '2 runs, 2 of them finished' in tool('run_pair', *command, '--out', study, '--seeds', 5).stdout
+    assert times(study) == before
+
+
+def test_dry_run_lists_and_writes_nothing(tool, command, study):
+    before = times(study)
+    result = tool('run_pair', *command, '--out', study, '--seeds', 5, 6, '--dry-run')
+    assert 'fnoise, seed 5: is finished and kept' in result.stdout and 'baseline, seed 6: will begin' in result.stdout
+    assert times(study) == before and not (study / 'baseline/seed_6').exists()
+
+
+def test_other_settings_are_refused(tool, command, study):
+    before = times(study)
+    result = tool('run_pair', *command, 'model.test_cfg.rcnn.score_thr=0.5', '--out', study, '--seeds', 5, status=2)
+    assert 'is a study of other settings: baseline differs in model.test_cfg.rcnn.score_thr (0.05 there, 0.5 now)' in (
+        result.stderr
+    )
+    assert times(study) == before
+
+
+def test_failed_training_is_named_with_its_log(tool, command, tmp_path):
+    result = tool('run_pair', *command, 'optim_wrapper.optimizer.type=Nope', '--out', tmp_path / 'out', status=1)
+    log = tmp_path / 'out/baseline/seed_0/train.log'
+    assert 'baseline, seed 0 failed with status 1' in result.stderr and str(log) in result.stderr
+    assert 'Nope' in result.stderr and 'Nope' in log.read_text()
+    assert not (log.parent / 'finished').exists() and not (tmp_path / 'out/fnoise').exists()
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
+        ([*PAIR, '--fnoise', 'l2'], '--fnoise l2 makes the second config from the first'),
+        ([PAIR[0], PAIR[0]], 'is the same config as'),
+        ([*PAIR, '--data-root', 'nowhere'], 'baseline: data root nowhere is not a folder'),
+        ([PAIR[0], '--fnoise-options', 'model.neck.noise.scale=-1'], 'fnoise: the model cannot be built'),
+    ],
+)
+def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, message):
+    data = [] if '--data-root' in arguments else ['--data-root', shapes]
+    result = tool('run_pair', *arguments, *data, '--out', tmp_path / 'out', status=2)
+    assert message in result.stderr and not (tmp_path / 'out').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
+    """Stopped in its third run, after an epoch: the finished ones are left alone, that one resumes."""
+    out = tmp_path / 'study'
+    arguments = [*map(str, command), 'train_cfg.max_epochs=3', '--out', str(out), '--seeds', '0', '1']
+    third = out / 'baseline/seed_1'
+    with subprocess.Popen(
+        [sys.executable, 'tools/run_pair.py', *arguments],
+        cwd=root,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (third / 'last_checkpoint').is_file():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(stop)
+        errors = process.stderr.read() if stop != signal.SIGKILL else ''
+    if stop == signal.SIGKILL:
+        # The training has outlived its parent, and keeps others out until it ends.
+        assert 'another process is at work' in tool('run_pair', *arguments, status=2).stderr
+        while tool_is_locked(out):
+            time.sleep(0.5)
+    else:
+        assert process.returncode == 128 + stop and 'the same command goes on from here' in errors
+        assert not tool_is_locked(out)
+    assert not (third / 'finished').exists()
+    finished = [out / name / 'seed_0' for name in ('baseline', 'fnoise')]
+    before = {path: seen for run in finished for path, seen in times(run).items()}
+
+    result = tool('run_pair', *arguments)
+    assert '4 runs, 2 of them finished' in result.stdout
+    assert '1/2  baseline, seed 1: goes on from epoch_' in result.stdout
+    assert {path: seen for run in finished for path, seen in times(run).items()} == before
+    for run in (out / name / f'seed_{seed}' for name in ('baseline', 'fnoise') for seed in (0, 1)):
+        assert (run / 'finished').is_file()
+        assert rows(run, 'loss').keys() == set(range(1, 13)) and rows(run, 'coco/bbox_mAP').keys() == {1, 2, 3}
+
+
+def tool_is_locked(out: Path) -> bool:
+    return subprocess.run(['flock', '--nonblock', str(out / '.lock'), 'true']).returncode != 0
+
+
+@pytest.mark.slow
+def test_report_comes_last(tool, command, study):
+    """After more seeds were added."""
+    result = tool('run_pair', *[one for one in command if one != '--no-report'], '--out', study, '--seeds', 5, 6)
+    assert '4 runs, 2 of them finished' in result.stdout and str(study / 'report/report.html') in result.stdout
+    assert (study / 'report/report.html').is_file()
