@@ -150,7 +150,7 @@ def draw_both(
             for name, prediction in zip(names, predictions):
                 write_json(out / 'preds' / name.replace('/', '_') / f'{path.stem}.json', prediction)
                 found = to_detections(prediction, classes, args.score_thr)
-                columns.append((f'{name}: {len(found)} of at least {args.score_thr:g}', found))
+                columns.append((f'{name}: {len(found)} above {args.score_thr:g}', found))
             image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
             panel = detections_panel(image, columns, path.name, classes)
             Image.fromarray(panel).save(out / 'vis' / f'{path.stem}.png')

@@ -4,6 +4,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 
 def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
@@ -67,4 +68,46 @@ def test_wrong_input(tool, runs, shapes, tmp_path, kind):
         'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', *inputs, '--out-dir', tmp_path / 'out',
         status=2,
     )  # fmt: skip
+    assert message in result.stderr and not (tmp_path / 'out').exists()
+
+
+def test_two_checkpoints_are_drawn_side_by_side(tool, runs, shapes, tmp_path):
+    folder = shutil.copytree(shapes / 'test', tmp_path / 'images')
+    (folder / 'broken.png').write_bytes(b'not an image')
+    checkpoints = [run / 'epoch_2.pth' for run in (runs.baseline, runs.fnoise)]
+    options = ['--out-dir', tmp_path / 'out', '--score-thr', '0.01', '--device', 'cpu']
+    result = tool('infer', 'configs/demo_baseline.py', *checkpoints, folder, *options, '--batch-size', '2')
+    assert 'broken.png: it cannot be read' in result.stdout and 'wrote 2 pictures' in result.stdout
+    both = {path.name: json.loads(path.read_text()) for path in (tmp_path / 'out/preds/demo_baseline').iterdir()}
+    assert len(list((tmp_path / 'out/preds/demo_fnoise').iterdir())) == len(both) == 2
+    for name in ('000001.png', '000002.png'):
+        panel = cv2.imread(str(tmp_path / 'out/vis' / name))
+        assert panel.shape[1] == 1080 and not np.array_equal(panel[:, :540], panel[:, 540:])
+
+    # Each model detects what it does alone. What is there is replaced on demand only.
+    alone = ['infer', 'configs/demo_baseline.py', checkpoints[0], folder, *options]
+    assert 'exists already' in tool(*alone, status=2).stderr
+    assert len(list((tmp_path / 'out/vis').iterdir())) == 2
+    tool(*alone, '--force')
+    for name, prediction in both.items():
+        single = json.loads((tmp_path / 'out/preds' / name).read_text())
+        assert prediction['labels'] == single['labels']
+        assert np.allclose(prediction['bboxes'], single['bboxes'], atol=0.01)
+    assert not (tmp_path / 'out/preds/demo_baseline').exists()
+
+
+@pytest.mark.parametrize('kind', ['classes', 'names', 'images', 'missing'])
+def test_wrong_second_checkpoint(tool, runs, shapes, tmp_path, kind):
+    first, second = runs.baseline / 'epoch_2.pth', tmp_path / 'other.pth'
+    rest, message = {
+        'classes': ([second, shapes / 'test'], 'trained on other classes than one another'),
+        'names': ([first, shapes / 'test', '--names', 'a/b', 'a_b'], '--names must differ, but got a/b and a_b'),
+        'images': ([first], 'name images, or folders of images, after the checkpoints'),
+        'missing': ([second, shapes / 'test'], f'checkpoint {second} is not a file'),
+    }[kind]
+    if kind == 'classes':
+        checkpoint = torch.load(first, weights_only=False)
+        checkpoint['meta']['dataset_meta']['classes'] = ('cat', 'dog')
+        torch.save(checkpoint, second)
+    result = tool('infer', 'configs/demo_baseline.py', first, *rest, '--out-dir', tmp_path / 'out', status=2)
     assert message in result.stderr and not (tmp_path / 'out').exists()
