@@ -10,7 +10,7 @@ from mmdet.models.mot import BaseMOTModel
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
@@ -42,6 +42,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
     for module in nested_dicts(cfg.model):
         if 'checkpoint' in (module.get('init_cfg') or {}):
             module['init_cfg'] = None  # weights come from the checkpoint, or are random
+    MMLogger.get_current_instance().setLevel('WARNING')  # else a line for every weight
     torch.manual_seed(seed)
     MessageHub.get_current_instance().update_info('seed', seed)
     model = check_model(cfg)

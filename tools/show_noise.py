@@ -1,6 +1,7 @@
 """Show what noise does to the features of images, without a training."""
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -99,7 +100,9 @@ def main() -> None:
             title = f'{path.name} · {weights}'
             if args.sweep:
                 levels = shown.sweep(args.sweep, args.levels)
-                strengths = [f'{strength_of(shown.noise.noise)} {value:g}' for value in args.sweep]
+                setting = strength_of(shown.noise.noise)
+                strengths = [f'{setting} {value:g}' for value in args.sweep]
+                caption = re.sub(rf'\b{setting}=[^,)]+', f'{setting}=…', caption)  # not the configured one
                 panel = sweep_panel(
                     shown.image, levels, strengths, title, caption=caption, boxes=shown.boxes, **settings
                 )

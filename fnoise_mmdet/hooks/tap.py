@@ -86,10 +86,11 @@ class Site(NamedTuple):
         """Whose outputs the noise perturbs: ``'backbone'``, ``'neck'``, or None where it is neither's."""
         if self.noise is None:
             return None
+        position = self.noise.position
         if self.noise is self.backbone:
-            return 'backbone' if self.noise.position == 'post' else None
+            return 'backbone' if position == 'post' else None
         if self.noise is self.neck:
-            return 'neck' if self.noise.position == 'post' and self.plain_neck is not None else 'backbone'
+            return 'neck' if position == 'post' and self.plain_neck is not None else 'backbone'
         return None
 
     def tap(self, source: str) -> Tap | None:

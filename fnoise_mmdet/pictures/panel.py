@@ -22,7 +22,7 @@ CELL = 1.8  # longer side of a map
 INPUT = 2.6  # longer side of the input image
 LEGEND = 2.0, 0.5  # width, height
 LABELS = 1.5
-COLOUR_BAR = 0.55  # with its numbers
+COLOUR_BAR = 0.7  # with its numbers
 HEADING = 0.25
 GAP = 0.12
 DPI = 100
@@ -267,9 +267,8 @@ class _Page:
     def add_colour_bar(self, row: int, column: int, picture: AxesImage, **settings: Any) -> None:
         """Put the colour bar of a map at the right of a cell."""
         axes = self._axes(self._x(column) + self.map_width + 0.05, self._y(row), 0.07, self.map_height)
-        self.figure.colorbar(picture, cax=axes, ticks=MaxNLocator(4), **settings)
+        self.figure.colorbar(picture, cax=axes, ticks=MaxNLocator(4), format='%.3g', **settings)
         axes.tick_params(labelsize=TICK_SIZE, length=2, pad=2)
-        axes.yaxis.get_offset_text().set_fontsize(TICK_SIZE)
 
     def pixels(self, max_size: int) -> np.ndarray:
         """Render, with so many dots an inch that the longer side has at most ``max_size``."""
