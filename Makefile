@@ -1,26 +1,29 @@
 # `make help` lists what can be made. Every target makes .venv first, where it is not there.
 PYTHON ?= python3
 OUT ?= work_dirs
+CHROMIUM ?= chromium
 SHAPES := data/shapes
 READY := .venv/ready
 UPSTREAM := .venv-upstream
 RUN := .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo pictures check-configs test test-slow test-upstream lint format
+.PHONY: help setup demo compare pictures check-configs test test-slow test-upstream lint format
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
+	@echo 'make compare        the same over three seeds, and the report with intervals (about 27 minutes)'
 	@echo 'make test           the tests (about 8 minutes)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them (about 20 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
-	@echo 'make pictures       make the demo, and copy its pictures to docs/pictures, where the README shows them'
+	@echo 'make pictures       make the demo and the comparison, and put their pictures in docs/pictures, where the README shows them'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make setup          make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
 	@echo
-	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where make demo writes (work_dirs).'
+	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where runs and reports go (work_dirs),'
+	@echo 'CHROMIUM=... the browser that make pictures opens the report in (chromium).'
 
 setup: $(READY)
 
@@ -30,14 +33,14 @@ $(READY): requirements.txt pyproject.toml tools/setup_env.py
 
 # The demo: data, two trainings, their comparison, and what both detect on the test images.
 # A training that was interrupted goes on from its last epoch.
-demo: $(OUT)/demo/losses.png $(OUT)/demo/detections_baseline/finished $(OUT)/demo/detections_fnoise/finished
+demo: $(OUT)/demo/report/report.html $(OUT)/demo/detections/finished
 	@echo
-	@cat $(OUT)/demo/comparison.md
+	@cat $(OUT)/demo/report/comparison.md
 	@echo
 	@echo 'look at:'
-	@echo '  losses         $(OUT)/demo/losses.png'
+	@echo '  the report     $(OUT)/demo/report/report.html'
 	@echo '  feature maps   $(OUT)/demo_fnoise/*/vis_data/vis_image/'
-	@echo '  detections     $(OUT)/demo/detections_baseline/vis/ and detections_fnoise/vis/'
+	@echo '  detections     $(OUT)/demo/detections/vis/'
 	@echo '  TensorBoard    .venv/bin/tensorboard --logdir $(OUT)'
 
 $(SHAPES): | $(READY)
@@ -49,19 +52,26 @@ $(OUT)/demo_%/finished: | $(READY) $(SHAPES)
 	@$(RUN) tools/train.py configs/demo_$*.py --work-dir $(@D) --resume
 	@touch $@
 
-$(OUT)/demo/losses.png: $(OUT)/demo_baseline/finished $(OUT)/demo_fnoise/finished
-	@$(RUN) tools/compare.py $(^D) --out $(@D)
+$(OUT)/demo/report/report.html: $(OUT)/demo_baseline/finished $(OUT)/demo_fnoise/finished
+	@$(RUN) tools/compare.py $(^D) --names baseline fnoise --out $(@D) --force
 
-$(OUT)/demo/detections_%/finished: $(OUT)/demo_%/finished
-	@$(RUN) tools/infer.py configs/demo_$*.py $$(cat $(<D)/last_checkpoint) $(SHAPES)/test --out-dir $(@D)
+$(OUT)/demo/detections/finished: $(OUT)/demo_baseline/finished $(OUT)/demo_fnoise/finished
+	@$(RUN) tools/infer.py configs/demo_baseline.py $$(cat $(OUT)/demo_baseline/last_checkpoint) \
+	    $$(cat $(OUT)/demo_fnoise/last_checkpoint) $(SHAPES)/test --names baseline fnoise --out-dir $(@D) --force
 	@touch $@
 
-pictures: demo
+# Evidence instead of one pair: the demo over three seeds. What was interrupted goes on.
+compare: | $(READY) $(SHAPES)
+	@$(RUN) tools/run_pair.py configs/demo_baseline.py configs/demo_fnoise.py --seeds 0 1 2 --out $(OUT)/pair
+
+# The README's pictures; the browser takes the picture of the report.
+pictures: demo compare
 	@mkdir -p docs/pictures
-	@cp $(OUT)/demo/losses.png docs/pictures/
+	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
 	@cp $(OUT)/demo_fnoise/*/vis_data/vis_image/feature_maps_train_480.png docs/pictures/feature_maps.png
-	@for i in 1 2 3; do for run in baseline fnoise; do \
-	    cp $(OUT)/demo/detections_$$run/vis/00000$$i.png docs/pictures/$${run}_$$i.png; done; done
+	@for i in 1 2 3; do cp $(OUT)/demo/detections/vis/00000$$i.png docs/pictures/detections_$$i.png; done
+	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
+	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"
 
 check-configs: $(READY)
 	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs

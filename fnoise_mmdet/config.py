@@ -26,6 +26,7 @@ PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
     'mean_normal': dict(levels=[-1]),
     'uniform_20': dict(position='post'),
 }
+COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | None = None) -> Config:
@@ -102,12 +103,28 @@ def add_fnoise(
     if position != 'pre':
         wrapper['position'] = position
     detector[part] = wrapper
-    # So that mmdet's own tools can read the config that a run saves.
+    _import_package(cfg)
+    return cfg
+
+
+def add_comparison_hooks(cfg: Config) -> Config:
+    """Add the hooks whose records a comparison reads, in place, where the config does not have them.
+
+    Our own configs do; a config that mmdet ships has none of them.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    there = {hook.get('type') for hook in hooks}
+    cfg.custom_hooks = hooks + [dict(type=name) for name in COMPARISON_HOOKS if name not in there]
+    _import_package(cfg)
+    return cfg
+
+
+def _import_package(cfg: Config) -> None:
+    """Have the config import this package, so that mmdet's own tools can read it."""
     custom = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = [custom['imports']] if isinstance(custom['imports'], str) else list(custom['imports'])
     if 'fnoise_mmdet' not in imports:
         cfg.custom_imports = {**custom, 'imports': [*imports, 'fnoise_mmdet']}
-    return cfg
 
 
 def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:

@@ -16,10 +16,11 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from mmengine.config import Config
 
+from .analysis.conditions import differences, flatten
 from .errors import InputError
 
 PATIENCE = 10  # seconds that a training is given to end by itself
@@ -91,11 +92,11 @@ def check_study(out: Path, configs: Mapping[str, Config]) -> None:
         raise InputError(f'{out} is a study of {" and ".join(conditions)}: name another folder')
     for name, cfg in configs.items():
         path = _config_file(out, name)
-        there = _flat(Config.fromfile(path).to_dict())
-        here = _flat(Config.fromstring(cfg.pretty_text, '.py').to_dict())
-        differing = [key for key in there | here if there.get(key) != here.get(key)]
+        there = flatten(Config.fromfile(path).to_dict())
+        here = flatten(Config.fromstring(cfg.pretty_text, '.py').to_dict())
+        differing = differences(there, here)
         if differing:
-            shown = ', '.join(f'{key} ({there.get(key)!r} there, {here.get(key)!r} now)' for key in differing[:3])
+            shown = ', '.join(f'{key} ({old!r} there, {new!r} now)' for key, (old, new) in list(differing.items())[:3])
             more = f' and {len(differing) - 3} more' if len(differing) > 3 else ''
             raise InputError(
                 f'{out} is a study of other settings: {name} differs in {shown}{more}. Give the settings that it was '
@@ -105,13 +106,6 @@ def check_study(out: Path, configs: Mapping[str, Config]) -> None:
 
 def _config_file(out: Path, condition: str) -> Path:
     return out / f'{condition}.py'
-
-
-def _flat(node: Any, prefix: str = '') -> dict[str, Any]:
-    """Bring nested settings into one dict with dotted keys."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-    flat = {key: value for name, child in items for key, value in _flat(child, f'{prefix}{name}.').items()}
-    return flat or {prefix[:-1]: node}
 
 
 def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]) -> None:

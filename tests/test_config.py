@@ -6,7 +6,15 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from fnoise_mmdet import FNoiseNeck
-from fnoise_mmdet.config import NOISE_CONFIGS, add_fnoise, load_config, train_from_scratch, use_data_root
+from fnoise_mmdet.config import (
+    COMPARISON_HOOKS,
+    NOISE_CONFIGS,
+    add_comparison_hooks,
+    add_fnoise,
+    load_config,
+    train_from_scratch,
+    use_data_root,
+)
 from fnoise_mmdet.errors import InputError
 
 
@@ -237,3 +245,12 @@ def test_where_fnoise_cannot_be_added_config_and_reason_are_named(tmp_path, cont
 def test_a_shipped_config_that_is_not_there_is_named():
     with pytest.raises(InputError, match='config mmdet::retinanet/nothing.py cannot be read'):
         load_config('mmdet::retinanet/nothing.py')
+
+
+def test_hooks_for_a_comparison_are_added_once(root):
+    cfg = add_comparison_hooks(load_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'))
+    assert [hook['type'] for hook in cfg.custom_hooks] == list(COMPARISON_HOOKS)
+    assert cfg.custom_imports['imports'] == ['fnoise_mmdet']
+    for path in ('configs/demo_fnoise.py', 'configs/baseline.py'):
+        before = load_config(str(root / path)).to_dict()
+        assert add_comparison_hooks(load_config(str(root / path))).to_dict() == before, 'our own configs have them'

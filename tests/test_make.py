@@ -1,11 +1,12 @@
 """The README's commands."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from fnoise_mmdet.analysis import mismatches, read_run
+from fnoise_mmdet.analysis import read_run
 
 
 def make(root: Path, *arguments: str) -> str:
@@ -16,21 +17,21 @@ def make(root: Path, *arguments: str) -> str:
 
 def test_help_lists_the_targets(root):
     text = make(root, 'help')
-    assert all(f'make {target}' in text for target in ('setup', 'demo', 'test', 'test-slow', 'lint'))
+    assert all(f'make {target}' in text for target in ('setup', 'demo', 'compare', 'test', 'test-slow', 'lint'))
 
 
 @pytest.mark.slow
 def test_demo_learns_compares_and_draws(root, tmp_path):
     text = make(root, 'demo', f'OUT={tmp_path}')
     baseline, fnoise = read_run(tmp_path / 'demo_baseline'), read_run(tmp_path / 'demo_fnoise')
-    assert mismatches(baseline, fnoise) == []
+    content = json.loads((tmp_path / 'demo/report/comparison.json').read_text())
+    assert content['warnings'] == [] and content['verdict'][0].startswith('One pair of runs cannot tell')
     assert baseline.val[-1]['coco/segm_mAP_50'] >= 0.5
     assert fnoise.val[-1]['coco/segm_mAP_50'] > 0.3
     for run in (baseline, fnoise):
         assert run.train[-1]['loss'] < 0.6 * run.train[0]['loss']
-    assert (tmp_path / 'demo/losses.png').is_file() and 'coco/segm_mAP_50' in text
-    for name in ('baseline', 'fnoise'):
-        assert len(list((tmp_path / f'demo/detections_{name}/vis').glob('*.png'))) == 20
+    assert (tmp_path / 'demo/report/report.html').is_file() and 'mask AP50' in text
+    assert len(list((tmp_path / 'demo/detections/vis').glob('*.png'))) == 20
     assert list(tmp_path.glob('demo_fnoise/*/vis_data/vis_image/feature_maps_train_*.png'))
 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}

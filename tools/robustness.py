@@ -219,7 +219,7 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
     """Print what a run has given."""
     cells = cells_of(plan)
     console.print(
-        f'\n[bold]{name}[/] · {robustness.checkpoint} · {len(robustness.image_ids)} images',
+        f'\n[bold]{name}[/] · {robustness.checkpoint} · {len(robustness.image_ids)} image{plural}',
         highlight=False,
         soft_wrap=True,
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from fnoise_mmdet import cli, study
-from fnoise_mmdet.config import load_config
+from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import check_training
 
@@ -66,6 +66,7 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     for name, cfg in configs.items():
         try:
             cli.apply_training_options(cfg, args)
+            add_comparison_hooks(cfg)
         except InputError as error:
             raise InputError(f'{name}: {error}') from None
     if configs['baseline'].to_dict() == configs['fnoise'].to_dict():

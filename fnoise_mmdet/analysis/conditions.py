@@ -176,7 +176,7 @@ def _within(conditions: Sequence[Condition]) -> list[str]:
 
 def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
     """Give the leaves of a nested config by their dotted keys."""
-    if not isinstance(node, dict | list) or not node:
+    if not isinstance(node, dict | list | tuple) or not node:
         return {prefix: node}
     items = node.items() if isinstance(node, dict) else enumerate(node)
     return {

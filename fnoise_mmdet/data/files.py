@@ -12,41 +12,54 @@ from ..errors import InputError
 
 
 @contextlib.contextmanager
-def staged_folder(out: Path, force: bool | None = None) -> Iterator[Path]:
+def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
     """Give a temporary folder that becomes ``out`` when the block succeeds.
 
     The temporary folder lies beside ``out``, on the same file system, so that
     the last step is a rename. When the block raises, or is interrupted,
-    nothing is left behind.
+    nothing is left behind, and a folder to replace is as it was.
 
     Args:
-        out: Folder to appear. It must not exist yet, or be empty, unless it may be replaced.
-        force: Whether to replace a folder with something in it, which is
-            removed only when the new one is there; None where the caller
-            offers no such option. Defaults to None.
+        out: Folder to appear. Without ``force`` it must not exist yet, or be empty.
+        force: Whether to replace a folder that has something in it, once the
+            new one is complete. Defaults to False.
 
     Raises:
-        InputError: ``out`` is a file, or a folder with something in it that must not be replaced.
+        InputError: ``out`` is a file, a folder with something in it and not
+            ``force``, or one that the command runs in.
     """
-    is_taken = out.is_dir() and any(out.iterdir())
-    if out.is_file() or (is_taken and not force):
-        ways_on = 'name another folder, or remove it first' if force is None else 'name another folder, or add --force'
-        raise InputError(f'{out} exists already and is left as it is; {ways_on}')
+    out = out.resolve()  # a link stays, and leads to the new folder
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
+        raise InputError(
+            f'{out} exists already and is left as it is; name another folder, remove it first, '
+            'or, where the command has it, replace a folder with --force'
+        )
+    if out in (Path.cwd(), *Path.cwd().parents):
+        raise InputError(f'{out} holds the folder that this command runs in, and cannot be replaced: name another one')
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
         staging.chmod(0o755)  # mkdtemp's 0o700 would outlive the rename
         yield staging
-        if is_taken:
-            old = Path(tempfile.mkdtemp(prefix=f'.{out.name}.old.', dir=out.parent))
-            out.replace(old)
-            staging.replace(out)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            staging.replace(out)
+        _replace(out, staging)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _replace(out: Path, new: Path) -> None:
+    """Put a folder in the place of another, which is removed when the new one is there."""
+    if not (out.is_dir() and any(out.iterdir())):
+        new.replace(out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f'.{out.name}.old.', dir=out.parent))
+    out.replace(old)
+    try:
+        new.replace(out)
+    except BaseException:
+        old.replace(out)
+        raise
+    shutil.rmtree(old)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -30,6 +30,14 @@ from ..preflight import check_checkpoint, check_data, check_model
 from .coco_metric import CompleteCocoMetric
 from .corruption import SeededCorrupt, as_number, check_size
 
+# What results must have in common to stand in one file, in words.
+IDENTITY = {
+    'annotations_sha256': 'annotations',
+    'image_ids': 'images',
+    'seed': 'seed',
+    'config_sha256': 'settings of the config',
+}
+
 
 class Evaluation(NamedTuple):
     """One way to evaluate a checkpoint; ``kind`` is ``clean``, ``corruption`` or ``feature_noise``."""
@@ -383,7 +391,7 @@ class ResultFile:
 
     Args:
         work_dir: Folder in which ``robustness/`` lies, or will lie.
-        test: What is evaluated.
+        setup: What is evaluated.
         force: Whether results that are there are dropped.
 
     Raises:
@@ -391,15 +399,15 @@ class ResultFile:
             settings, and ``force`` is not set.
     """
 
-    def __init__(self, work_dir: Path, test: RobustnessSetup, force: bool = False) -> None:
+    def __init__(self, work_dir: Path, setup: RobustnessSetup, force: bool = False) -> None:
         self.path = work_dir / FOLDER / FILE
         self.predictions = work_dir / FOLDER / 'predictions'
         self.header = {
-            'checkpoint': str(test.checkpoint),
-            'checkpoint_sha256': _sha256(Path(test.checkpoint).read_bytes()),
-            'ann_file': str(test.ann_file),
-            'images': len(test.image_records),
-            **test.identity(),
+            'checkpoint': str(setup.checkpoint),
+            'checkpoint_sha256': _sha256(Path(setup.checkpoint).read_bytes()),
+            'ann_file': str(setup.ann_file),
+            'images': len(setup.image_records),
+            **setup.identity(),
         }
         self.results: list[dict[str, Any]] = []
         self.note = ''
@@ -407,15 +415,12 @@ class ResultFile:
             return
         try:
             content = json.loads(self.path.read_text(encoding='utf-8'))
-            differing = [name for name in test.identity() if content[name] != self.header[name]]
+            differing = [words for name, words in IDENTITY.items() if content[name] != self.header[name]]
             results, trained = content['results'], content['checkpoint_sha256']
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f'{self.path} is not a file of this tool: --force replaces it') from error
         if differing:
-            raise InputError(
-                f'{self.path} has results of other {", ".join(name.split("_")[0] for name in differing)}: '
-                '--force replaces them'
-            )
+            raise InputError(f'{self.path} has results of other {", ".join(differing)}: --force replaces them')
         if trained == self.header['checkpoint_sha256']:
             self.results = results
         else:

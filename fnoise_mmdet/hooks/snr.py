@@ -39,6 +39,9 @@ class SNRHook(Hook):
         self._neck = next(iter(find_fnoise_necks(runner.model)), None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if self._tap is not None:  # of an iteration that was broken off
+            self._tap.detach()
+            self._tap = None
         if self._neck is not None and not self._neck.noise.is_off and self.every_n_train_iters(runner, self.interval):
             self._tap = Tap(self._neck)
 

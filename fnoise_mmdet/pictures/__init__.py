@@ -1,6 +1,26 @@
 """From tensors to pictures: pure functions, no hook, nothing of mmdet."""
 
 from .detections import Detection, detections_panel
-from .panel import REDUCTIONS, FeatureMap, feature_panel, snr_db
+from .maps import FeatureMap, save_arrays, snr_db, without_padding
+from .panel import SCORE_THR, Boxes, Sweep, feature_panel, sweep_panel
+from .reductions import REDUCTIONS, check_reduction, choose_reduction
+from .sequence import find_frames, write_gif
 
-__all__ = ['REDUCTIONS', 'Detection', 'FeatureMap', 'detections_panel', 'feature_panel', 'snr_db']
+__all__ = [
+    'REDUCTIONS',
+    'SCORE_THR',
+    'Boxes',
+    'Detection',
+    'FeatureMap',
+    'Sweep',
+    'check_reduction',
+    'choose_reduction',
+    'detections_panel',
+    'feature_panel',
+    'find_frames',
+    'save_arrays',
+    'snr_db',
+    'sweep_panel',
+    'without_padding',
+    'write_gif',
+]

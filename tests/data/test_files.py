@@ -24,9 +24,8 @@ def test_appears_whole(tmp_path):
     assert names(tmp_path / 'a') == ['out'] and names(tmp_path / 'a/out') == ['x']
 
 
-@pytest.mark.parametrize(('force', 'way'), [(None, 'or remove it first'), (False, 'or add --force')])
-def test_what_is_there_is_left_as_it_is(taken, force, way):
-    with pytest.raises(InputError, match=way), staged_folder(taken, force):
+def test_what_is_there_is_left_as_it_is(taken):
+    with pytest.raises(InputError, match='is left as it is; name another folder'), staged_folder(taken):
         pass
     assert names(taken) == ['old.txt']
 
@@ -51,3 +50,19 @@ def test_a_file_is_never_replaced(tmp_path):
     with pytest.raises(InputError, match='exists already'), staged_folder(tmp_path / 'out', force=True):
         pass
     assert (tmp_path / 'out').read_text() == 'mine'
+
+
+def test_the_folder_that_the_command_runs_in_is_never_replaced(taken, monkeypatch):
+    (taken / 'inside').mkdir()
+    monkeypatch.chdir(taken / 'inside')
+    with pytest.raises(InputError, match='cannot be replaced'), staged_folder(taken, force=True):
+        pass
+    assert names(taken) == ['inside', 'old.txt']
+
+
+def test_a_link_stays_and_leads_to_the_new_folder(taken):
+    link = taken.parent / 'link'
+    link.symlink_to(taken)
+    with staged_folder(link, force=True) as folder:
+        (folder / 'new.txt').touch()
+    assert link.is_symlink() and names(taken) == ['new.txt']

@@ -103,9 +103,9 @@ def test_names_are_escaped(report):
 
 @pytest.fixture(scope='module')
 def browser() -> Iterator:
-    path = os.environ.get('BROWSER') or shutil.which('chromium') or shutil.which('google-chrome')
+    path = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
     if path is None:
-        pytest.skip('no chromium: install it, or name a browser of its kind with BROWSER=...')
+        pytest.skip('no chromium: install it, or name a browser of its kind with CHROMIUM=...')
     playwright = pytest.importorskip('playwright.sync_api')
     with playwright.sync_playwright() as running:
         chromium = running.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu'])

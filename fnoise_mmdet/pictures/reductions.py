@@ -1,0 +1,149 @@
+"""From the channels of a feature map to one picture: each reduction a pure function of (C, H, W)."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Reduction(NamedTuple):
+    """A way from (C, H, W) to one map, settled on the clean features so that clean and perturbed go the same way.
+
+    ``linear`` tells whether the difference of two reduced maps is the reduced
+    difference, that is whether what is shown as noise is the noise itself.
+    """
+
+    label: str
+    apply: Callable[[Tensor], Tensor]
+    linear: bool = True
+
+
+def channel_mean(x: Tensor) -> Tensor:
+    """Give the mean over channels, (C, H, W) to (H, W)."""
+    return x.mean(dim=0)
+
+
+def channel_max(x: Tensor) -> Tensor:
+    """Give the largest channel of each place, (C, H, W) to (H, W)."""
+    return x.amax(dim=0)
+
+
+def channel_norm(x: Tensor) -> Tensor:
+    """Give the L2 norm over channels, (C, H, W) to (H, W)."""
+    return x.norm(dim=0)
+
+
+def strongest_channels(x: Tensor, count: int) -> list[int]:
+    """Give the indices of the ``count`` channels with the largest L2 norm, the strongest first."""
+    norms = x.flatten(1).norm(dim=1)
+    return norms.argsort(descending=True, stable=True)[:count].tolist()
+
+
+def principal_direction(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the mean (C,) of the places of (C, H, W), and the unit direction (C,) of their largest variance.
+
+    A direction is one up to its sign: it is the one whose weights have a sum
+    that is not negative, so that bright means strong channels on the whole.
+    It is computed exactly, from the smaller of the two Gram matrices; random
+    methods would draw from torch's stream, which the training uses.
+    """
+    places = x.flatten(1).double()
+    mean = places.mean(dim=1)
+    centred = places - mean[:, None]
+    if centred.shape[0] <= centred.shape[1]:
+        direction = torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -1]
+    else:
+        direction = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
+        direction = direction / direction.norm().clamp_min(torch.finfo(torch.float64).tiny)
+    if direction.sum() < 0:
+        direction = -direction
+    return mean.to(x.dtype), direction.to(x.dtype)
+
+
+def project(x: Tensor, mean: Tensor, direction: Tensor) -> Tensor:
+    """Give the coordinate of each place of (C, H, W) along a direction (C,) from the mean (C,), shape (H, W)."""
+    return torch.einsum('chw,c->hw', x - mean[:, None, None], direction)
+
+
+def tile(maps: Tensor) -> Tensor:
+    """Lay (K, H, W) out as a grid that is as wide as high in maps, row by row.
+
+    Returns:
+        The grid, NaN in places left over and in the lines between maps, which
+        are wide enough to be seen where a picture has fewer pixels than the grid.
+    """
+    count, height, width = maps.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    line = max(1, round(max(height, width) / 24))
+    grid = maps.new_full((rows * (height + line) - line, columns * (width + line) - line), math.nan)
+    for index, one in enumerate(maps):
+        top, left = index // columns * (height + line), index % columns * (width + line)
+        grid[top : top + height, left : left + width] = one
+    return grid
+
+
+def _strongest(clean: Tensor, top_k: int) -> Reduction:
+    (channel,) = strongest_channels(clean, 1)
+    return Reduction(f'channel {channel}', lambda x: x[channel])
+
+
+def _top_k(clean: Tensor, top_k: int) -> Reduction:
+    channels = strongest_channels(clean, top_k)
+    # Long lists would not fit beside a row.
+    named = ', '.join(map(str, channels[:3])) + (', …' if len(channels) > 3 else '')
+    return Reduction(f'{len(channels)} channels\n{named}', lambda x: tile(x[channels]))
+
+
+def _pca(clean: Tensor, top_k: int) -> Reduction:
+    mean, direction = principal_direction(clean)
+    return Reduction('principal component', lambda x: project(x, mean, direction))
+
+
+_CHOICES: dict[str, Callable[[Tensor, int], Reduction]] = {
+    'strongest': _strongest,
+    'mean': lambda clean, top_k: Reduction('mean of channels', channel_mean),
+    'max': lambda clean, top_k: Reduction('max of channels', channel_max, linear=False),
+    'norm': lambda clean, top_k: Reduction('norm of channels', channel_norm, linear=False),
+    'pca': _pca,
+    'top_k': _top_k,
+}
+REDUCTIONS = tuple(_CHOICES)
+
+
+def choose_reduction(name: str, clean: Tensor, top_k: int = 9) -> Reduction:
+    """Settle a reduction on clean features.
+
+    Args:
+        name: ``'strongest'`` is the channel with the largest L2 norm,
+            ``'top_k'`` a grid of the ``top_k`` strongest, ``'mean'``,
+            ``'max'`` and ``'norm'`` (L2) go over channels place by place, and
+            ``'pca'`` is the first principal component of the places, its sign
+            such that the weights of the channels have a positive sum. Channels
+            and component are chosen on the clean features, and the perturbed
+            ones are reduced by the same. ``'max'`` and ``'norm'`` are not
+            linear: their picture of the noise is the difference of two reduced
+            maps, in which changes that leave the largest or the norm as it is
+            are not seen.
+        clean: Features (C, H, W).
+        top_k: How many channels ``'top_k'`` shows, fewer where there are fewer. Defaults to 9.
+
+    Raises:
+        ValueError: The name is unknown, or ``top_k`` is below 1.
+    """
+    check_reduction(name, top_k)
+    return _CHOICES[name](clean, top_k)
+
+
+def check_reduction(name: str, top_k: int) -> None:
+    """Check the settings of a reduction.
+
+    Raises:
+        ValueError: The name is unknown, or ``top_k`` is below 1.
+    """
+    if name not in REDUCTIONS:
+        raise ValueError(f'reduction must be one of {REDUCTIONS}, but got {name!r}')
+    if top_k < 1:
+        raise ValueError(f'top_k must be >= 1, but got {top_k}')

@@ -1,0 +1,34 @@
+import shutil
+
+import pytest
+
+from fnoise_mmdet.data.images import find_images, readable_images
+from fnoise_mmdet.errors import InputError
+
+
+def test_images_of_files_and_folders_in_order(shapes, tmp_path):
+    single = shutil.copy(shapes / 'val/000001.png', tmp_path / 'any.name')
+    found = find_images([shapes / 'test', tmp_path / 'any.name'])
+    assert [path.name for path in found] == ['000001.png', '000002.png', 'any.name'] and found[-1] == single
+
+
+def test_unreadable_images_are_named_and_left_out(shapes, tmp_path, capsys):
+    folder = shutil.copytree(shapes / 'test', tmp_path / 'images')
+    (folder / 'broken.png').write_bytes(b'not an image')
+    (folder / 'empty.JPG').touch()
+    (folder / 'note.txt').write_text('no image by its name')
+    assert [path.name for path in readable_images([folder])] == ['000001.png', '000002.png']
+    told = capsys.readouterr().out
+    assert told.count('cannot be read as an image') == 2 and 'broken.png' in told and 'empty.JPG' in told
+
+
+def test_wrong_inputs_are_refused(shapes, tmp_path):
+    with pytest.raises(InputError, match='neither an image nor a folder'):
+        find_images([tmp_path / 'nowhere'])
+    with pytest.raises(InputError, match='has no image'):
+        find_images([tmp_path])
+    with pytest.raises(InputError, match='occur twice, e.g. 000001.png'):
+        find_images([shapes / 'val', shapes / 'test'])
+    (tmp_path / 'a.png').touch()
+    with pytest.raises(InputError, match='none of the inputs can be read'):
+        readable_images([tmp_path / 'a.png'])

@@ -1,0 +1,121 @@
+"""Show what noise does to the features of images, without a training."""
+
+import argparse
+import re
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import torch
+
+from fnoise_mmdet import cli
+from fnoise_mmdet.config import load_config, use_classes, use_data_root
+from fnoise_mmdet.data.files import staged_folder
+from fnoise_mmdet.data.images import readable_images
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.hooks.tap import SOURCES
+from fnoise_mmdet.pictures import REDUCTIONS, feature_panel, save_arrays, sweep_panel
+from fnoise_mmdet.preflight import check_checkpoint
+from fnoise_mmdet.preview import ImageFeatures, load_detector, strength_of
+
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        usage='%(prog)s CONFIG [CHECKPOINT] IMAGE [IMAGE ...] --out DIR [options]',
+        description='Show what noise does to the features of images, without a training: a panel an image as '
+        'OUT/IMAGE.png, with clean features, noise, perturbed features and their relative change. A config without '
+        'noise gives its features alone, or takes noise by --fnoise.',
+        epilog='example: python tools/show_noise.py configs/fnoise.py photos/ --out shown --sweep 0.1 0.2 0.3 0.5 1.0',
+    )
+    cli.add_config_arguments(parser)
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='[CHECKPOINT] IMAGE',
+        help=f'checkpoint, told by its suffix ({", ".join(CHECKPOINT_SUFFIXES)}), a file or URL; then images, or '
+        'folders of images. Without a checkpoint the weights are random, and the title says so',
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder to write to; it must not exist, or be empty')
+    parser.add_argument('--force', action='store_true', help='replace the folder OUT where it has something in it')
+    parser.add_argument(
+        '--sweep',
+        nargs='+',
+        type=float,
+        metavar='STRENGTH',
+        help="instead of panels, one picture an image with a column for each strength of the noise: F-Noise's scale, "
+        'or what another noise has in its place, e.g. drop_prob',
+    )
+    parser.add_argument(
+        '--source',
+        choices=SOURCES,
+        default='noise',
+        help='whose features: what the noise perturbs, or the outputs of backbone or neck (default: noise)',
+    )
+    parser.add_argument(
+        '--levels', nargs='+', type=int, metavar='LEVEL', help='levels to draw, -1 is the last (default: all)'
+    )
+    parser.add_argument(
+        '--reduction',
+        choices=REDUCTIONS,
+        default='strongest',
+        help='from channels to one map: the strongest channel, a grid of the strongest, mean, max or norm over '
+        'channels, or the first principal component (default: strongest)',
+    )
+    parser.add_argument('--top-k', type=cli.at_least(1), default=9, help='channels that top_k shows (default: 9)')
+    parser.add_argument('--max-size', type=cli.at_least(200), default=1600, help='longest side, pixels (default: 1600)')
+    parser.add_argument('--arrays', action='store_true', help='save what the panels show as OUT/IMAGE.npz too')
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='of noise and random weights (default: 0)')
+    parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(CHECKPOINT_SUFFIXES) else None
+    if not args.inputs:
+        raise InputError(f'no image is named beside checkpoint {checkpoint}')
+    images = readable_images([Path(path) for path in args.inputs])
+    if args.force and any(args.out.resolve() in path.resolve().parents for path in images):
+        raise InputError(f'--out {args.out} holds images to read, and cannot be replaced: name another folder')
+    cfg = load_config(args.config, args.cfg_options, args.fnoise)
+    if args.data_root:
+        use_data_root(cfg, args.data_root, required=('test',))
+    if checkpoint is not None:
+        trained = check_checkpoint(checkpoint).get('dataset_meta') or {}
+        if 'classes' in trained:
+            use_classes(cfg, trained['classes'])
+    weights = f'random weights, seed {args.seed}' if checkpoint is None else Path(checkpoint).name
+    stems = Counter(path.stem for path in images)
+    settings = dict(reduction=args.reduction, top_k=args.top_k, max_size=args.max_size)
+
+    with staged_folder(args.out, args.force) as folder:
+        device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        model = load_detector(cfg, checkpoint, args.seed, device)
+        for path in cli.show_progress(images, 'images'):
+            shown = ImageFeatures(model, cfg, path, args.source, predict=checkpoint is not None)
+            name = path.stem if stems[path.stem] == 1 else path.name
+            caption = '' if shown.noise is None else repr(shown.noise.noise)
+            title = f'{path.name} · {weights}'
+            if args.sweep:
+                levels = shown.sweep(args.sweep, args.levels)
+                setting = strength_of(shown.noise.noise)
+                strengths = [f'{setting} {value:g}' for value in args.sweep]
+                caption = re.sub(rf'\b{setting}=[^,)]+', f'{setting}=…', caption)  # not the configured one
+                panel = sweep_panel(
+                    shown.image, levels, strengths, title, caption=caption, boxes=shown.boxes, **settings
+                )
+            else:
+                maps = shown.maps(args.levels)
+                if any(one.perturbed is not None for one in maps):
+                    title += ' · what training would do'
+                panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)
+            cv2.imwrite(str(folder / f'{name}.png'), panel[..., ::-1])
+            if args.arrays and not args.sweep:
+                save_arrays(folder / f'{name}.npz', shown.image, maps)
+    print(f'wrote {len(images)} pictures to {args.out}')
+
+
+if __name__ == '__main__':
+    cli.run(main)
