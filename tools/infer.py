@@ -1,7 +1,6 @@
 """Draw what a detector finds on images, or what two find side by side."""
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from pycocotools import mask as coco_mask
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
 from fnoise_mmdet.data.files import staged_folder, write_json
+from fnoise_mmdet.data.images import readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.pictures import Detection, detections_panel
 from fnoise_mmdet.preflight import check_checkpoint
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
 
 
@@ -58,34 +57,6 @@ def parse_args() -> argparse.Namespace:
     if len(args.checkpoints) == 1 and (args.names or args.second_config):
         parser.error('--names and --second-config are for two checkpoints')
     return args
-
-
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Give the images named, and those in the folders named."""
-    images: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            found = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
-            if not found:
-                raise InputError(f'folder {path} has no image ({", ".join(SUFFIXES)})')
-            images += found
-        elif path.is_file():
-            images.append(path)
-        else:
-            raise InputError(f'input {path} is neither an image nor a folder')
-    # The detections of a.jpg and a.png would both be a.json.
-    twice = [name for name, count in Counter(path.stem for path in images).items() if count > 1]
-    if twice:
-        first = next(path.name for path in images if path.stem == twice[0])
-        raise InputError(f'{len(twice)} file names occur twice, e.g. {first}, and would overwrite each other')
-    return images
-
-
-def is_readable(path: Path) -> bool:
-    try:
-        return mmcv.imread(str(path)) is not None
-    except Exception:  # a broken image makes OpenCV raise, or not, by its kind
-        return False
 
 
 def read_models(args: argparse.Namespace) -> list[DetInferencer]:
@@ -161,13 +132,7 @@ def main() -> None:
     names = args.names or default_names(args.checkpoints) if len(args.checkpoints) > 1 else []
     if len({name.replace('/', '_') for name in names}) < len(names):
         raise InputError(f'--names must differ, but got {names[0]} and {names[1]}')
-    images = find_images([Path(path) for path in args.inputs])
-    unreadable = [path for path in images if not is_readable(path)]
-    for path in unreadable:
-        print(f'skipped {path}: it cannot be read as an image')
-    images = [path for path in images if path not in unreadable]
-    if not images:
-        raise InputError('none of the inputs can be read as an image')
+    images = readable_images([Path(path) for path in args.inputs])
 
     with staged_folder(args.out_dir, args.force) as out:
         models = read_models(args)

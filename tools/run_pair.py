@@ -103,15 +103,15 @@ def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse
     )
     began, spent = time.monotonic(), 0.0  # spent: runs' worth of training that this call has done
 
-    def time_left(share: float, still: float) -> str:
-        return f'{duration((time.monotonic() - began) / share * still)} left' if share > 0 else ''
+    def time_left(since: float, share: float, still: float) -> str:
+        return f'{duration((time.monotonic() - since) / share * still)} left' if share > 0 else ''
 
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         whole = progress.add_task('all', total=len(todo), left='')
         for number, run in enumerate(todo, start=1):
             goes_on = run.state() == study.BROKEN
             verb = f'goes on from {run.last_checkpoint().name}' if goes_on else 'begins'
-            left = time_left(spent, len(todo) - number + 1)
+            left = time_left(began, spent, len(todo) - number + 1)
             print(f'{number}/{len(todo)}  {run}: {verb}{f"; {left}" if left else ""}', flush=True)
             began_run = time.monotonic()
             log = study.TrainingLog(run.log, configs[run.condition].train_cfg.get('max_epochs'))
@@ -121,8 +121,10 @@ def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse
                     time.sleep(POLL)
                     done = log.read()
                     still = len(todo) - number + 1 - done
-                    progress.update(bar, completed=done)
-                    progress.update(whole, completed=number - 1 + done, left=time_left(spent + done - log.start, still))
+                    progress.update(bar, completed=done, left=time_left(began_run, done - log.start, 1 - done))
+                    progress.update(
+                        whole, completed=number - 1 + done, left=time_left(began, spent + done - log.start, still)
+                    )
             if process.returncode:
                 report_failure(run, process.returncode)
             run.marker.touch()

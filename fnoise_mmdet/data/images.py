@@ -16,7 +16,7 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
 
     Raises:
         InputError: A path is neither a file nor a folder, a folder has no
-            image, or two images have the same file name.
+            image, or two images have the same file name but for its suffix.
     """
     images: list[Path] = []
     for path in inputs:
@@ -29,9 +29,11 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
             images.append(path)
         else:
             raise InputError(f'input {path} is neither an image nor a folder')
-    twice = [name for name, count in Counter(path.name for path in images).items() if count > 1]
+    stems = Counter(path.stem for path in images)  # what is made of a.jpg and a.png has one name, such as a.json
+    twice = [path.name for path in images if stems[path.stem] > 1]
     if twice:
-        raise InputError(f'{len(twice)} file names occur twice, e.g. {twice[0]}, and would overwrite each other')
+        count = len({Path(name).stem for name in twice})
+        raise InputError(f'{count} file names occur twice, e.g. {twice[0]}, and would overwrite each other')
     return images
 
 

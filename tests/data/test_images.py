@@ -29,6 +29,10 @@ def test_wrong_inputs_are_refused(shapes, tmp_path):
         find_images([tmp_path])
     with pytest.raises(InputError, match='occur twice, e.g. 000001.png'):
         find_images([shapes / 'val', shapes / 'test'])
+    for name in ('b.jpg', 'b.png'):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match='1 file names occur twice, e.g. b.jpg'):
+        find_images([tmp_path])
     (tmp_path / 'a.png').touch()
     with pytest.raises(InputError, match='none of the inputs can be read'):
         readable_images([tmp_path / 'a.png'])

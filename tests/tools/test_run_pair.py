@@ -106,6 +106,7 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     ) as process:
         while not (third / 'last_checkpoint').is_file():
             assert process.poll() is None
@@ -115,11 +116,11 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
     if stop == signal.SIGKILL:
         # The training has outlived its parent, and keeps others out until it ends.
         assert 'another process is at work' in tool('run_pair', *arguments, status=2).stderr
-        while tool_is_locked(out):
+        while is_locked(out):
             time.sleep(0.5)
     else:
         assert process.returncode == 128 + stop and 'the same command goes on from here' in errors
-        assert not tool_is_locked(out)
+        assert not is_locked(out)
     assert not (third / 'finished').exists()
     finished = [out / name / 'seed_0' for name in ('baseline', 'fnoise')]
     before = {path: seen for run in finished for path, seen in times(run).items()}
@@ -133,7 +134,7 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
         assert rows(run, 'loss').keys() == set(range(1, 13)) and rows(run, 'coco/bbox_mAP').keys() == {1, 2, 3}
 
 
-def tool_is_locked(out: Path) -> bool:
+def is_locked(out: Path) -> bool:
     return subprocess.run(['flock', '--nonblock', str(out / '.lock'), 'true']).returncode != 0
 
 
