@@ -16,6 +16,8 @@ from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_roo
 from .errors import InputError
 
 T = TypeVar('T')
+# What tells a checkpoint from an image where both may be named.
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,6 @@ from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.pictures import Detection, detections_panel
 from fnoise_mmdet.preflight import check_checkpoint
 
-CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -37,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'inputs',
         nargs='+',
-        help=f'images, or folders of images; before them a second checkpoint ({", ".join(CHECKPOINT_SUFFIXES)})',
+        help=f'images, or folders of images; before them a second checkpoint ({", ".join(cli.CHECKPOINT_SUFFIXES)})',
     )
     parser.add_argument('--second-config', help='config of the second checkpoint (default: the same)')
     parser.add_argument(
@@ -50,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='images at a time (default: 1)')
     args = parser.parse_args()
     args.checkpoints = [args.checkpoint]
-    if args.inputs[0].endswith(CHECKPOINT_SUFFIXES):
+    if args.inputs[0].lower().endswith(cli.CHECKPOINT_SUFFIXES):
         args.checkpoints.append(args.inputs.pop(0))
     if not args.inputs:
         parser.error('name images, or folders of images, after the checkpoints')

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -18,8 +17,6 @@ from fnoise_mmdet.pictures import REDUCTIONS, feature_panel, save_arrays, sweep_
 from fnoise_mmdet.preflight import check_checkpoint
 from fnoise_mmdet.preview import ImageFeatures, load_detector, strength_of
 
-CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -34,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         'inputs',
         nargs='+',
         metavar='[CHECKPOINT] IMAGE',
-        help=f'checkpoint, told by its suffix ({", ".join(CHECKPOINT_SUFFIXES)}), a file or URL; then images, or '
+        help=f'checkpoint, told by its suffix ({", ".join(cli.CHECKPOINT_SUFFIXES)}), a file or URL; then images, or '
         'folders of images. Without a checkpoint the weights are random, and the title says so',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder to write to; it must not exist, or be empty')
@@ -73,7 +70,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(CHECKPOINT_SUFFIXES) else None
+    checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(cli.CHECKPOINT_SUFFIXES) else None
     if not args.inputs:
         raise InputError(f'no image is named beside checkpoint {checkpoint}')
     images = readable_images([Path(path) for path in args.inputs])
@@ -87,7 +84,6 @@ def main() -> None:
         if 'classes' in trained:
             use_classes(cfg, trained['classes'])
     weights = f'random weights, seed {args.seed}' if checkpoint is None else Path(checkpoint).name
-    stems = Counter(path.stem for path in images)
     settings = dict(reduction=args.reduction, top_k=args.top_k, max_size=args.max_size)
 
     with staged_folder(args.out, args.force) as folder:
@@ -95,7 +91,6 @@ def main() -> None:
         model = load_detector(cfg, checkpoint, args.seed, device)
         for path in cli.show_progress(images, 'images'):
             shown = ImageFeatures(model, cfg, path, args.source, predict=checkpoint is not None)
-            name = path.stem if stems[path.stem] == 1 else path.name
             caption = '' if shown.noise is None else repr(shown.noise.noise)
             title = f'{path.name} · {weights}'
             if args.sweep:
@@ -111,9 +106,9 @@ def main() -> None:
                 if any(one.perturbed is not None for one in maps):
                     title += ' · what training would do'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)
-            cv2.imwrite(str(folder / f'{name}.png'), panel[..., ::-1])
+            cv2.imwrite(str(folder / f'{path.stem}.png'), panel[..., ::-1])
             if args.arrays and not args.sweep:
-                save_arrays(folder / f'{name}.npz', shown.image, maps)
+                save_arrays(folder / f'{path.stem}.npz', shown.image, maps)
     print(f'wrote {len(images)} pictures to {args.out}')
 
 

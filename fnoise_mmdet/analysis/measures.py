@@ -23,7 +23,8 @@ ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
 
 
 class Measure(NamedTuple):
-    """One figure of every run, by condition and seed; ``better`` is higher, lower, or empty where neither is.
+    """One figure of every run, by condition and seed; ``better`` is higher, lower, or empty where neither is,
+    as of the training loss: noise that is on raises it, and the model need not be worse.
 
     What ``is_part`` of another measure, such as a component of the loss, comes after all that are whole.
     """
@@ -73,7 +74,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
         for key in sorted(key for key in validated if '/' in key):
             yield from collect(key, key, HIGHER, last_validation(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
-    yield from collect('loss', 'training loss', LOWER, methodcaller('last_epoch_loss', 'loss'))
+    yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))
 
     cells = common_cells(runs)
     scales = common_scales(runs)
@@ -93,7 +94,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
         if loss != 'loss':
             part, of_last = loss.removeprefix('loss_'), methodcaller('last_epoch_loss', loss)
             yield from collect(f'val_{loss}', f'validation loss: {part}', LOWER, last_validation(f'val_{loss}'), True)
-            yield from collect(loss, f'training loss: {part}', LOWER, of_last, True)
+            yield from collect(loss, f'training loss: {part}', '', of_last, True)
     for metric, label in ROBUST_METRICS.items():
         for name in dict.fromkeys(name for name, _ in cells):
             of_name = robust(partial(_under, metric=metric, name=name, cells=cells))

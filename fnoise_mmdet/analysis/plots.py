@@ -2,11 +2,14 @@
 
 from matplotlib.figure import Figure
 
+from ..colours import OKABE_ITO
 from .charts import ChartGroup
 
-# Okabe and Ito's colours, which the colour-blind can tell apart (https://jfly.uni-koeln.de/color/).
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-
+# Those that stand out from white first, and not yellow, which does not.
+COLOURS = (
+    *(OKABE_ITO[name] for name in ('blue', 'vermilion', 'green', 'purple', 'orange', 'sky blue')),
+    'black',
+)
 COLUMNS = 4
 
 

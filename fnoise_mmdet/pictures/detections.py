@@ -13,13 +13,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 from PIL import Image
 
-# Okabe and Ito's colours, which people of every colour vision tell apart (Wong, Nature Methods 8, 441, 2011), without
-# their black. After them, for data of many classes, the same ones darker, then lighter: then the lightness tells.
-OKABE_ITO = ('#e69f00', '#56b4e9', '#009e73', '#f0e442', '#0072b2', '#d55e00', '#cc79a7')
+from ..colours import OKABE_ITO
+
+# For data of many classes the same colours come again darker, then lighter: then the lightness tells.
 PALETTE = (
-    *OKABE_ITO,
-    *(to_hex(tuple(0.55 * np.array(to_rgb(colour)))) for colour in OKABE_ITO),
-    *(to_hex(tuple(0.5 + 0.5 * np.array(to_rgb(colour)))) for colour in OKABE_ITO),
+    *OKABE_ITO.values(),
+    *(to_hex(tuple(0.55 * np.array(to_rgb(colour)))) for colour in OKABE_ITO.values()),
+    *(to_hex(tuple(0.5 + 0.5 * np.array(to_rgb(colour)))) for colour in OKABE_ITO.values()),
 )
 # All in pixels. The panel's width is that of a page, so that text is still read where it is shrunk to a phone's.
 PANEL_WIDTH = 1080

@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from ..colours import OKABE_ITO
 from .maps import FeatureMap, relative_change, snr_db
 from .reductions import choose_reduction
 
@@ -29,9 +30,9 @@ DPI = 100
 TITLE_SIZE, HEADING_SIZE, TEXT_SIZE, TICK_SIZE = 11, 10, 8, 7  # points
 
 SCORE_THR = 0.3  # lowest score of a predicted box that is drawn
-# Of the Okabe-Ito palette, which the colour-blind can tell apart; the style of the line says it once more.
-GROUND_TRUTH: dict[str, Any] = dict(edgecolor='#E69F00', linestyle='-')
-PREDICTED: dict[str, Any] = dict(edgecolor='#56B4E9', linestyle='--')
+# The style of the line says once more what the colour says.
+GROUND_TRUTH: dict[str, Any] = dict(edgecolor=OKABE_ITO['orange'], linestyle='-')
+PREDICTED: dict[str, Any] = dict(edgecolor=OKABE_ITO['sky blue'], linestyle='--')
 
 
 class Boxes(NamedTuple):
