@@ -69,6 +69,9 @@ pictures: demo compare
 	@mkdir -p docs/pictures
 	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
 	@cp $(OUT)/demo_fnoise/*/vis_data/vis_image/feature_maps_train_480.png docs/pictures/feature_maps.png
+	@$(RUN) tools/show_noise.py configs/demo_fnoise.py $$(cat $(OUT)/demo_fnoise/last_checkpoint) \
+	    $(SHAPES)/test/000002.png --sweep 0.1 0.3 1 3 --out $(OUT)/demo/sweep --force
+	@cp $(OUT)/demo/sweep/000002.png docs/pictures/sweep.png
 	@for i in 1 2 3; do cp $(OUT)/demo/detections/vis/00000$$i.png docs/pictures/detections_$$i.png; done
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
 	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"

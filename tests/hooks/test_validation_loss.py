@@ -1,5 +1,6 @@
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +21,13 @@ def validations(rows):
 
 
 def test_logged_beside_the_ap_and_the_total_is_the_sum(train, read_rows):
-    runner = train('demo_fnoise.py', custom_hooks=[HOOK])
+    best = {'default_hooks.checkpoint.save_best': 'val_loss'}
+    runner = train('demo_fnoise.py', custom_hooks=[HOOK], **best)
     (row,) = validations(read_rows(runner))
     assert 'coco/bbox_mAP' in row and row['step'] == 1
     parts = ('val_loss_rpn_cls', 'val_loss_rpn_bbox', 'val_loss_cls', 'val_loss_bbox', 'val_loss_mask')
     assert row['val_loss'] == pytest.approx(sum(row[part] for part in parts), rel=1e-5)
+    assert len(list(Path(runner.work_dir).glob('best_val_loss_epoch_1.pth'))) == 1
 
 
 def test_the_same_for_the_same_weights_with_and_without_noise(train, read_rows):
