@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fnoise_mmdet.analysis import Run
+from fnoise_mmdet.analysis.robustness import Robustness, read_robustness
 
 
 @pytest.fixture
@@ -44,5 +46,41 @@ def write_run(make_run: Callable[..., Run]) -> Callable[..., Path]:
         if record is not None:
             (path / 'run.json').write_text(json.dumps(record))
         return path
+
+    return write
+
+
+@pytest.fixture
+def make_detections() -> Callable[..., list[dict[str, Any]]]:
+    """Make boxes out of annotations: objects moved, mistaken, doubled, missed."""
+
+    def make(truth: dict[str, Any], seed: int = 0, shift: float = 2.0) -> list[dict[str, Any]]:
+        rng = np.random.default_rng(seed)
+        # Scores are equal between images, and differ inside one: there the order of equal ones is anybody's.
+        scores = {image['id']: iter(rng.permutation(30) / 30) for image in truth['images']}
+        results = []
+        for one in truth['annotations']:
+            for _ in range(rng.integers(0, 3)):
+                box = np.asarray(one['bbox']) + rng.normal(scale=shift, size=4)
+                category = one['category_id'] if rng.random() < 0.8 else int(rng.integers(1, 6))
+                score = float(next(scores[one['image_id']]))
+                results.append(dict(image_id=one['image_id'], category_id=category, bbox=box.tolist(), score=score))
+        return results
+
+    return make
+
+
+@pytest.fixture
+def write_robustness() -> Callable[..., Robustness]:
+    """Write evaluations as tools/robustness.py does, and read them."""
+
+    def write(work_dir: Path, results: list[dict[str, Any]], **header: Any) -> Robustness:
+        folder = work_dir / 'robustness'
+        folder.mkdir(parents=True, exist_ok=True)
+        content = dict(checkpoint='x.pth', ann_file='/x.json', images=2, image_ids=[1, 2], seed=0, results=results)
+        (folder / 'robustness.json').write_text(json.dumps(content | header))
+        found = read_robustness(work_dir)
+        assert found is not None
+        return found
 
     return write

@@ -12,23 +12,13 @@ from fnoise_mmdet.analysis.average_precision import average_precision, draw_imag
 
 
 @pytest.fixture
-def files(shapes, tmp_path):
-    """Annotations of 16 images with a crowd among them, and detections: objects moved, mistaken, doubled, missed."""
-    rng = np.random.default_rng(0)
+def files(shapes, make_detections, tmp_path):
+    """Annotations of 16 images with a crowd among them, and detections."""
     truth = json.loads((shapes / 'annotations/instances_train.json').read_text())
     truth['annotations'][3]['iscrowd'] = 1
-    # Scores are equal between images, and differ inside one: there the order of equal ones is anybody's.
-    scores = {image['id']: iter(rng.permutation(30) / 30) for image in truth['images']}
-    results = []
-    for one in truth['annotations']:
-        for _ in range(rng.integers(0, 3)):
-            box = np.asarray(one['bbox']) + rng.normal(scale=2, size=4)
-            category = one['category_id'] if rng.random() < 0.8 else int(rng.integers(1, 6))
-            score = float(next(scores[one['image_id']]))
-            results.append(dict(image_id=one['image_id'], category_id=category, bbox=box.tolist(), score=score))
     ann_file, result_file = tmp_path / 'truth.json', tmp_path / 'results.json'
     ann_file.write_text(json.dumps(truth))
-    result_file.write_text(json.dumps(results))
+    result_file.write_text(json.dumps(make_detections(truth)))
     return ann_file, result_file
 
 

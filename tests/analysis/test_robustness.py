@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -10,20 +8,12 @@ NAMES, SEVERITIES = ('fog', 'snow', 'contrast'), (1, 3, 5)
 AP = np.random.default_rng(0).uniform(0, 0.5, (len(NAMES), len(SEVERITIES))).round(3)
 
 
-def write(work_dir, results):
-    folder = work_dir / 'robustness'
-    folder.mkdir(parents=True)
-    content = dict(checkpoint='x.pth', ann_file='/x.json', images=2, image_ids=[1, 2], seed=0, results=results)
-    (folder / 'robustness.json').write_text(json.dumps(content))
-    return read_robustness(work_dir)
-
-
 def result(kind, ap, **settings):
     return dict(kind=kind, **settings, metrics={'bbox_mAP': ap, 'segm_mAP': ap / 2}, predictions='x')
 
 
 @pytest.fixture
-def full(tmp_path):
+def full(write_robustness, tmp_path):
     cells = [
         result('corruption', AP[i, j], name=name, severity=severity)
         for i, name in enumerate(NAMES)
@@ -31,7 +21,7 @@ def full(tmp_path):
     ]
     noise = [result('feature_noise', ap, preset='cct', scale=s) for ap, s in ((0.2, 1.0), (0.3, 0.5))]
     other = [result('feature_noise', 0.1, preset='l2', scale=0.5)]
-    return write(tmp_path / 'run', [result('clean', 0.4), *cells, *noise, *other])
+    return write_robustness(tmp_path / 'run', [result('clean', 0.4), *cells, *noise, *other])
 
 
 def test_figures_are_those_of_the_formulas(full):
@@ -57,19 +47,19 @@ def test_cells_restrict_the_figures(full):
     assert full.by_corruption('bbox_mAP', cells) == dict(zip(('fog', 'contrast'), values))
 
 
-def test_what_was_not_run_does_not_count(tmp_path):
-    only = write(tmp_path, [result('clean', 0.4), result('corruption', 0.2, name='fog', severity=3)])
+def test_what_was_not_run_does_not_count(write_robustness, tmp_path):
+    only = write_robustness(tmp_path, [result('clean', 0.4), result('corruption', 0.2, name='fog', severity=3)])
     assert only.mpc('bbox_mAP') == 0.2, 'mmdet gives 0.2 / 5'
     assert only.rpc('bbox_mAP') == 0.5
     assert only.by_scale('bbox_mAP') == {0: 0.4}
     assert only.mpc('bbox_mAP', []) is None and only.rpc('bbox_mAP', []) is None
 
 
-def test_what_is_not_defined_is_none(tmp_path):
+def test_what_is_not_defined_is_none(write_robustness, tmp_path):
     corrupted = result('corruption', 0.0, name='fog', severity=3)
-    assert write(tmp_path / 'a', [result('clean', 0.0), corrupted]).rpc('bbox_mAP') is None
-    assert write(tmp_path / 'b', [corrupted]).rpc('bbox_mAP') is None
-    nothing = write(tmp_path / 'c', [result('clean', -1), result('corruption', -1, name='fog', severity=3)])
+    assert write_robustness(tmp_path / 'a', [result('clean', 0.0), corrupted]).rpc('bbox_mAP') is None
+    assert write_robustness(tmp_path / 'b', [corrupted]).rpc('bbox_mAP') is None
+    nothing = write_robustness(tmp_path / 'c', [result('clean', -1), result('corruption', -1, name='fog', severity=3)])
     assert nothing.clean('bbox_mAP') is None and nothing.mpc('bbox_mAP') is None, "COCO's word for no ground truth"
     assert read_robustness(tmp_path / 'd') is None
 
