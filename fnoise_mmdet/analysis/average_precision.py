@@ -52,14 +52,14 @@ def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequen
         evaluation = COCOeval(truth, truth.loadRes(json.loads(results.read_text(encoding='utf-8'))), kind)
         if image_ids is not None:
             evaluation.params.imgIds = sorted(image_ids)
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]  # objects of all sizes
         evaluation.evaluate()
     parameters = evaluation.params
-    images, areas = len(parameters.imgIds), len(parameters.areaRng)
+    images = len(parameters.imgIds)
     most = parameters.maxDets[-1]
     tables = []
     for category in range(len(parameters.catIds)):
-        start = category * areas * images  # the first area range is that of all sizes
-        of_images = evaluation.evalImgs[start : start + images]
+        of_images = evaluation.evalImgs[category * images : (category + 1) * images]
         objects = np.array([0 if one is None else int(np.sum(~np.asarray(one['gtIgnore'], bool))) for one in of_images])
         found = [(place, one) for place, one in enumerate(of_images) if one is not None and one['dtScores']]
         if not found:
@@ -97,15 +97,15 @@ def average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
         of_detection = weights[there][:, table.image]
         precision = np.zeros((int(there.sum()), len(table.hit)))
         for threshold, (hit, counted) in enumerate(zip(table.hit, table.counted)):
-            hits = np.cumsum(of_detection * hit, axis=1)
-            detections = np.cumsum(of_detection * counted, axis=1)
-            recall = hits / objects[there, None]
-            curve = hits / np.maximum(detections, np.finfo(float).eps)
+            # Recall grows at hits alone, and precision between two of them is highest at the second.
+            hits = np.cumsum(of_detection[:, hit], axis=1)
+            if threshold == 0 or (counted != table.counted[threshold - 1]).any():
+                detections = np.cumsum(of_detection * counted, axis=1)
+            curve = hits / np.maximum(detections[:, hit], 1)
             # Precision at a recall is the best at that recall or a higher one.
             curve = np.maximum.accumulate(curve[:, ::-1], axis=1)[:, ::-1]
-            padded = np.concatenate([curve, np.zeros((len(curve), 1))], axis=1)
-            for row in range(len(curve)):
-                precision[row, threshold] = padded[row, np.searchsorted(recall[row], RECALLS)].mean()
+            reached = np.searchsorted(RECALLS, hits / objects[there, None], side='right')
+            precision[:, threshold] = (curve * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
         sums[there] += np.stack([precision.mean(axis=1), precision[:, AP50]], axis=1)
     with np.errstate(invalid='ignore', divide='ignore'):
         return sums / categories[:, None]
