@@ -2,7 +2,7 @@
 
 from .compare import Comparison, Difference
 from .intervals import Interval
-from .measures import HIGHER
+from .measures import HIGHER, ROBUST_METRICS
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -27,7 +27,7 @@ def _about(comparison: Comparison, name: str) -> list[str]:
             'data, schedule and length. The notes below say what differs.'
         ]
     main = found[0]
-    sentences = [_headline(main), *_losses(comparison, name)]
+    sentences = [_headline(main), *_losses(comparison, name), *_robustness(comparison, name)]
     if main.images is not None and main.seeds is not None and main.seeds.excludes_zero() != main.images.excludes_zero():
         which = (
             'include 0, so other images might show another sign'
@@ -82,6 +82,21 @@ def _losses(comparison: Comparison, name: str) -> list[str]:
         return [f'{said}. {clean} shows no difference: {_signed(val.mean)}, {_range(val.seeds)}.']
     worse = 'higher: the model fits them less well' if val.mean > 0 else 'lower: the model fits them better'
     return [f'{said}. {clean} is {worse} ({_signed(val.mean)}, {_range(val.seeds)}).']
+
+
+def _robustness(comparison: Comparison, name: str) -> list[str]:
+    """Tell how the models hold up under corruption, in the first metric that was evaluated."""
+    found = (comparison.difference(f'{metric}/mPC', name) for metric in ROBUST_METRICS)
+    mpc = next((one for one in found if one is not None), None)
+    if mpc is None:
+        return []
+    told = f'{mpc.measure.label} {_signed(mpc.mean)}'
+    if mpc.seeds is None:
+        return [f'Under corruption of the images: {told}, which one pair does not tell from chance.']
+    told = f'{told}, {_range(mpc.seeds)}'
+    if not mpc.seeds.excludes_zero():
+        return [f'Under corruption of the images no difference can be told: {told}.']
+    return [f'Under corruption of the images {name} is {"better" if mpc.mean > 0 else "worse"}: {told}.']
 
 
 def _number(value: float) -> str:

@@ -42,6 +42,27 @@ def test_a_difference_has_a_direction(make_run, sign, word):
     assert ('lower: the model fits them better' if sign > 0 else 'higher: the model fits them less well') in second
 
 
+@pytest.mark.parametrize(
+    ('fnoise', 'words'),
+    [
+        ([0.33], 'mask mPC +0.030, which one pair does not tell from chance'),
+        ([0.33, 0.20, 0.30], 'no difference can be told: mask mPC −0.025, −0.'),
+        ([0.40, 0.41, 0.42], 'fnoise is better: mask mPC +0.108, +0.'),
+        ([0.20, 0.21, 0.19], 'fnoise is worse: mask mPC −0.102, −0.'),
+    ],
+)
+def test_robustness(make_run, write_robustness, tmp_path, fnoise, words):
+    def runs(name, values):
+        for seed, value in enumerate(values):
+            result = dict(kind='corruption', name='fog', severity=3, metrics={'segm_mAP': value}, predictions='x')
+            robustness = write_robustness(tmp_path / f'{name}{seed}', [result])
+            yield make_run(f'{name}/{seed}', record=dict(seed=seed), robustness=robustness)
+
+    pair = [('baseline', [0.30, 0.30, 0.305][: len(fnoise)]), ('fnoise', fnoise)]
+    sentences = verdict(compare([Condition(name, list(runs(name, values)), []) for name, values in pair]))
+    assert any(words in sentence and sentence.startswith('Under corruption of the images') for sentence in sentences)
+
+
 def test_images_that_say_otherwise_are_named(make_run):
     sentences = settle(make_run, [0.0, 0.01, 0.0], [0.1, 0.1, 0.1], images=Interval(-0.1, 0.3))
     assert 'Other validation images like these would move the difference to between −0.100 to +0.300' in sentences[-1]
