@@ -119,6 +119,18 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
     aside.replace(out / 'study.json')
 
 
+def study_command(work_dir: Path) -> str | None:
+    """Give the command that began the study to which a work dir belongs, None where it belongs to none."""
+    file = work_dir.absolute().parent.parent / 'study.json'
+    if not file.is_file():
+        return None
+    try:
+        command: str = json.loads(file.read_text(encoding='utf-8'))['command']
+    except (ValueError, KeyError, TypeError):  # a file of something else
+        return None
+    return command
+
+
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[IO[str]]:
     """Make the folder of a study and keep others out of it.

@@ -18,6 +18,7 @@ from fnoise_mmdet.study import (
     TrainingLog,
     check_study,
     locked,
+    study_command,
     study_runs,
     training,
     training_command,
@@ -62,6 +63,8 @@ def test_state_of_a_run(tmp_path):
 def test_study_goes_on_with_its_settings_alone(out, tmp_path):
     check_study(out, configs())
     assert json.loads((out / 'study.json').read_text())['command'] == "python tools/run_pair.py 'my config.py'"
+    assert study_command(out / 'a/seed_0') == "python tools/run_pair.py 'my config.py'"
+    assert study_command(tmp_path / 'elsewhere/a/seed_0') is None
     with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(0.1 there, 0.2 now\)'):
         check_study(out, configs(lr=0.2))
     with pytest.raises(InputError, match='is a study of a and b'):

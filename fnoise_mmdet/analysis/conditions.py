@@ -121,6 +121,7 @@ def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list
     tested = [run.robustness for condition in conditions for run in condition.runs if run.robustness]
     if not tested:
         return list(conditions)
+    most = max(len(found.results) for found in tested)
 
     def check(run: Run) -> Run:
         found, first = run.robustness, tested[0]
@@ -129,6 +130,11 @@ def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list
         elif (found.ann_file, found.image_ids, found.seed) != (first.ann_file, first.image_ids, first.seed):
             warnings.append(f'the robustness of {run.name} was evaluated on other images or with another seed')
             return run._replace(robustness=None)
+        elif len(found.results) < most:
+            warnings.append(
+                f'the robustness of {run.name} was evaluated in {len(found.results)} ways, of another run in {most}: '
+                'those that all have count'
+            )
         return run
 
     return [condition._replace(runs=list(map(check, condition.runs))) for condition in conditions]
@@ -187,8 +193,23 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """Give the settings of a run by their dotted keys, without those that every run has of its own."""
-    return {key: value for key, value in flatten(run.record.get('config', {})).items() if key not in OWN_SETTINGS}
+    """Give the settings of a run by their dotted keys, without those that every run has of its own.
+
+    Those of a neck stand where they would without the noise around it: what differs is the noise alone.
+    """
+    settings = flatten(_unwrapped(run.record.get('config', {})))
+    return {key: value for key, value in settings.items() if key not in OWN_SETTINGS}
+
+
+def _unwrapped(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_unwrapped(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get('type') == 'FNoiseNeck' and isinstance(node.get('neck'), dict):
+        own = {name: child for name, child in node.items() if name not in ('type', 'neck')}
+        node = {**own, **node['neck']}
+    return {name: _unwrapped(child) for name, child in node.items()}
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

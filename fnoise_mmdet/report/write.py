@@ -29,6 +29,7 @@ from ..analysis import (
 from ..analysis.measures import common_cells
 from ..analysis.resampling import RESAMPLES
 from ..analysis.robustness import Cell
+from ..study import study_command
 from ..version import __version__
 from .picture import Picture, data_address
 
@@ -130,7 +131,10 @@ def _render(
         recorded=any('config' in run.record for run in runs),
         runs=[_run(run, 'set aside' if run in aside else run.diverged() or 'finished') for run in runs + aside],
         environments=_environments(runs + aside),
-        commands=_commands(runs + aside, command),
+        commands=[*_study_commands(runs + aside), *([command] if command else [])],
+        run_commands=[
+            shlex.join(['python', *run.record['command']]) for run in runs + aside if 'command' in run.record
+        ],
         version=__version__,
         **content,
     )
@@ -247,9 +251,10 @@ def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], str]]:
     return [(json.loads(text), ', '.join(run.name for run in of_it)) for text, of_it in found.items()]
 
 
-def _commands(runs: Sequence[Run], command: str) -> list[str]:
-    trained = [shlex.join(['python', *run.record['command']]) for run in runs if 'command' in run.record]
-    return [*trained, *([command] if command else [])]
+def _study_commands(runs: Sequence[Run]) -> list[str]:
+    """Give the commands of the studies that have made the runs."""
+    found = (study_command(run.work_dir) for run in runs if run.work_dir)
+    return list(dict.fromkeys(command for command in found if command))
 
 
 def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:

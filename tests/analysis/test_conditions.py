@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fnoise_mmdet.analysis import find_groups, read_conditions
-from fnoise_mmdet.analysis.conditions import differences, flatten
+from fnoise_mmdet.analysis.conditions import differences, flatten, settings_of
 from fnoise_mmdet.errors import InputError
 
 
@@ -95,6 +95,39 @@ def test_settings_that_differ_inside_a_condition_are_named(write_run, tmp_path):
     paths = [write_run(tmp_path / f'seed_{seed}', record=record(seed, model=dict(x=seed))) for seed in (0, 1)]
     _, warnings = read_conditions({'a': paths})
     assert warnings == ['the runs of a differ in more than their seed: model.x']
+
+
+def test_what_differs_of_a_wrapped_neck_is_the_noise(make_run):
+    neck = dict(type='FPN', in_channels=[8, 16], norm_cfg=dict(type='BN'))
+    noisy = dict(type='FNoiseNeck', neck=neck, noise=dict(type='FeatureNoise', preset='cct'), levels=[-1])
+    plain, wrapped = (
+        settings_of(make_run('a', record=dict(config=dict(model=dict(detector=dict(neck=one)), work_dir='x'))))
+        for one in (neck, noisy)
+    )
+    assert differences(plain, wrapped) == {
+        'model.detector.neck.noise.type': (None, 'FeatureNoise'),
+        'model.detector.neck.noise.preset': (None, 'cct'),
+        'model.detector.neck.levels.0': (None, -1),
+    }
+    assert plain['model.detector.neck.norm_cfg.type'] == wrapped['model.detector.neck.norm_cfg.type'] == 'BN'
+
+
+def test_robustness_that_is_not_alike_is_named(write_run, write_robustness, tmp_path):
+    cells = [
+        dict(kind='corruption', name='fog', severity=s, metrics={'bbox_mAP': 0.1}, predictions='x') for s in (1, 3, 5)
+    ]
+    tested = [('full', cells, {}), ('part', cells[:2], {}), ('other', cells, dict(seed=1)), ('none', None, {})]
+    groups = {}
+    for name, results, header in tested:
+        groups[name] = [write_run(tmp_path / name, record=record())]
+        if results:
+            write_robustness(tmp_path / name, results, **header)
+    conditions, warnings = read_conditions(groups)
+    text = '\n'.join(warnings)
+    assert 'the robustness of part was evaluated in 2 ways, of another run in 3: those that all have count' in text
+    assert 'the robustness of other was evaluated on other images or with another seed' in text
+    assert 'none has no evaluation of its robustness: make it with tools/robustness.py' in text
+    assert [one.runs[0].robustness is not None for one in conditions] == [True, True, False, False]
 
 
 def test_flatten_and_differences():
