@@ -9,6 +9,7 @@ from PIL import Image
 
 MAX_SIZE = 1000  # pixels, longest side of a frame
 MAX_FRAMES = 60
+PALETTE_PIXELS = 1_000_000  # that the colours are taken from
 MILLISECONDS = 600  # a frame; the last one stays three times as long
 
 
@@ -46,7 +47,21 @@ def write_gif(path: Path, frames: Sequence[Path]) -> None:
     for frame in frames:
         with Image.open(frame) as image:
             images.append(image.convert('RGB').resize(size, Image.Resampling.LANCZOS))
+    palette = _palette(images)
+    images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     aside = path.with_name(f'.{path.name}')
     durations = [MILLISECONDS] * (len(images) - 1) + [3 * MILLISECONDS]
     images[0].save(aside, 'GIF', save_all=True, append_images=images[1:], duration=durations, loop=0)
     os.replace(aside, path)
+
+
+def _palette(images: Sequence[Image.Image]) -> Image.Image:
+    """Choose one palette for all frames: with one each, what stays the same would change its colour."""
+    full = images[0]
+    shrink = min(1, (PALETTE_PIXELS / (len(images) * full.width * full.height)) ** 0.5)
+    width, height = max(1, round(full.width * shrink)), max(1, round(full.height * shrink))
+    sheet = Image.new('RGB', (width, height * len(images)))
+    for place, image in enumerate(images):
+        sheet.paste(image.resize((width, height), Image.Resampling.NEAREST), (0, height * place))
+    # The default method would sacrifice the ends of the colour scales, which take little room.
+    return sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)

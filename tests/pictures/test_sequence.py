@@ -2,10 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from matplotlib import colormaps
+from PIL import Image, ImageSequence
 
 from fnoise_mmdet.pictures import find_frames, write_gif
-from fnoise_mmdet.pictures.sequence import MAX_FRAMES, MAX_SIZE
+from fnoise_mmdet.pictures.sequence import MAX_FRAMES, MAX_SIZE, MILLISECONDS
 
 NAME = 'feature_maps_val_1'
 
@@ -50,6 +51,25 @@ def test_frames_are_brought_to_one_size_and_thinned_out(tmp_path):
     frames += [picture(tmp_path / f'{step}.png', step * 2, (1200, 30)) for step in range(1, 100)]
     write_gif(tmp_path / 'x.gif', frames)
     with Image.open(tmp_path / 'x.gif') as gif:
-        assert gif.size == (MAX_SIZE, MAX_SIZE // 40) and gif.n_frames == MAX_FRAMES
+        assert gif.size == (MAX_SIZE, MAX_SIZE // 40)
+        # Frames that look alike are stored as one, which stays as long.
+        durations = [frame.info['duration'] for frame in ImageSequence.Iterator(gif)]
+    assert len(durations) <= MAX_FRAMES and sum(durations) == (MAX_FRAMES + 2) * MILLISECONDS
     found = frames_of(tmp_path / 'x.gif')
     assert found == sorted(found) and found[0] == 0 and found[-1] == pytest.approx(198, abs=2)
+
+
+def test_colours_of_a_panel_are_kept(tmp_path):
+    """The ends of a colour scale too, which take little room on it."""
+    scale = (colormaps['RdBu_r'](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
+    frames = []
+    for name, fill in (('a', 250), ('b', 240)):
+        panel = np.full((200, 300, 3), fill, dtype=np.uint8)
+        panel[100, 20:276] = scale
+        panel[:10, :10], panel[:10, 10:20] = scale[0], scale[-1]
+        Image.fromarray(panel).save(tmp_path / f'{name}.png')
+        frames.append(panel.astype(int))
+    write_gif(tmp_path / 'x.gif', [tmp_path / 'a.png', tmp_path / 'b.png'])
+    with Image.open(tmp_path / 'x.gif') as gif:
+        for frame, panel in zip(ImageSequence.Iterator(gif), frames, strict=True):
+            assert np.abs(np.asarray(frame.convert('RGB')).astype(int) - panel).max() <= 24
