@@ -65,11 +65,12 @@ def test_colours_of_a_panel_are_kept(tmp_path):
     frames = []
     for name, fill in (('a', 250), ('b', 240)):
         panel = np.full((200, 300, 3), fill, dtype=np.uint8)
-        panel[100, 20:276] = scale
-        panel[:10, :10], panel[:10, 10:20] = scale[0], scale[-1]
+        panel[100:] = np.random.default_rng(fill).normal((80, 100, 90), 8, (100, 300, 3))  # a photograph's background
+        panel[90:95, 20:276] = scale
+        panel[:5, :5], panel[:5, 5:10] = scale[0], scale[-1]
         Image.fromarray(panel).save(tmp_path / f'{name}.png')
         frames.append(panel.astype(int))
     write_gif(tmp_path / 'x.gif', [tmp_path / 'a.png', tmp_path / 'b.png'])
     with Image.open(tmp_path / 'x.gif') as gif:
         for frame, panel in zip(ImageSequence.Iterator(gif), frames, strict=True):
-            assert np.abs(np.asarray(frame.convert('RGB')).astype(int) - panel).max() <= 24
+            assert np.abs(np.asarray(frame.convert('RGB')).astype(int) - panel).max() <= 32
