@@ -11,10 +11,10 @@ RUN := .venv/bin/python
 .PHONY: help setup demo compare pictures check-configs test test-slow test-upstream lint format
 
 help:
-	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (about 9 minutes)'
-	@echo 'make compare        the same over three seeds, and the report with intervals (about 27 minutes)'
-	@echo 'make test           the tests (about 8 minutes)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them (about 20 minutes)'
+	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (10 to 15 minutes)'
+	@echo 'make compare        the same over three seeds, and the report with intervals (30 to 40 minutes)'
+	@echo 'make test           the tests (about 15 minutes)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them (about 25 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
@@ -48,7 +48,7 @@ $(SHAPES): | $(READY)
 	@$(RUN) tools/make_shapes.py --out $@
 
 $(OUT)/demo_%/finished: | $(READY) $(SHAPES)
-	@echo 'training configs/demo_$*.py: about 4 minutes on two cores'
+	@echo 'training configs/demo_$*.py: about 5 minutes on two cores'
 	@$(RUN) tools/train.py configs/demo_$*.py --work-dir $(@D) --resume
 	@touch $@
 
