@@ -2,7 +2,9 @@
 
 from .compare import Comparison, Difference
 from .intervals import Interval
-from .measures import HIGHER, ROBUST_METRICS
+from .measures import AP_METRICS, HIGHER, ROBUST_METRICS
+
+LEARNED = 0.01  # the AP below which a model detects nothing worth comparing
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -27,7 +29,7 @@ def _about(comparison: Comparison, name: str) -> list[str]:
             'data, schedule and length. The notes below say what differs.'
         ]
     main = found[0]
-    sentences = [_headline(main), *_losses(comparison, name), *_robustness(comparison, name)]
+    sentences = [_headline(main), *_untrained(main), *_losses(comparison, name), *_robustness(comparison, name)]
     if main.images is not None and main.seeds is not None and main.seeds.excludes_zero() != main.images.excludes_zero():
         which = (
             'include 0, so other images might show another sign'
@@ -62,6 +64,16 @@ def _headline(main: Difference) -> str:
         )
     better = (main.mean > 0) == (main.measure.better == HIGHER)
     return f'{main.condition} is {"better" if better else "worse"} than {main.reference} in {label}: {told}.'
+
+
+def _untrained(main: Difference) -> list[str]:
+    """Tell of models that have not learned to detect: they are equal, and that says nothing."""
+    values = [value for of_seeds in main.measure.values.values() for value in of_seeds.values()]
+    if main.measure.key not in AP_METRICS or max(values) >= LEARNED:
+        return []
+    return [
+        f'No model has a {main.measure.label} of {LEARNED} or more: they have hardly learned to detect. Train longer.'
+    ]
 
 
 def _losses(comparison: Comparison, name: str) -> list[str]:

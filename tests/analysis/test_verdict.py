@@ -27,6 +27,12 @@ def test_one_pair_tells_nothing(make_run):
     assert 'which one pair does not tell from chance' in second
 
 
+def test_models_that_have_not_learned_are_named(make_run):
+    sentences = settle(make_run, [-0.2], [-0.195])  # the AP of the made-up runs ends at 0.2
+    assert sentences[1] == 'No model has a box AP of 0.01 or more: they have hardly learned to detect. Train longer.'
+    assert not any('hardly' in sentence for sentence in settle(make_run, [-0.2], [-0.18]))
+
+
 def test_no_difference(make_run):
     first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.1, 0.0, 0.2])
     assert re.match(r'No difference in box AP can be told with 3 seeds: .* 95 % interval −\d.\d+ to \+\d.\d+', first)

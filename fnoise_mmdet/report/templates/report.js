@@ -33,7 +33,7 @@ function traces(line) {
 
 function draw(element) {
   const chart = charts[Number(element.dataset.chart)];
-  const axis = { gridcolor: colour('--line'), zeroline: false, linecolor: colour('--line'), automargin: true };
+  const axis = { gridcolor: colour('--line'), zeroline: false, exponentformat: 'power', linecolor: colour('--line'), automargin: true };
   const layout = {
     title: { text: chart.title, font: { size: 13 }, x: 0.02, xanchor: 'left', y: 0.97, yanchor: 'top' },
     font: { color: colour('--text'), size: 11 },
