@@ -99,7 +99,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Picture]:
     """Give the last feature maps that the first run of each condition has drawn in validation."""
-    pictures = []
+    pictures: list[Picture | None] = []
     for condition in conditions[1:] or conditions:
         for run in condition.runs[:1]:
             files = list(run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png')) if run.work_dir else []
@@ -108,7 +108,7 @@ def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Pictu
                 latest[file.stem.rsplit('_', 1)[0]] = file
             names = sorted(latest, key=lambda name: ('train' not in name, name))[:most]
             pictures += [Picture.read(latest[name], f'{run.name}: {latest[name].name}') for name in names]
-    return pictures
+    return [picture for picture in pictures if picture is not None]
 
 
 def show(comparison: Comparison, console: Console) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
@@ -39,11 +37,9 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
     names = {category['id']: category['name'] for category in truth.loadCats(truth.getCatIds())}
     pictures = []
     for info in truth.loadImgs(sorted(truth.getImgIds())[:images]):
-        file = folder / info['file_name']
-        if not file.is_file():
+        picture = Picture.read(folder / info['file_name'], info['file_name'])
+        if picture is None:
             continue
-        with Image.open(file) as opened:
-            image = np.asarray(opened.convert('RGB'))
         objects = [
             Detection(_corners(one['bbox']), names[one['category_id']], None, truth.annToMask(one).astype(bool))
             for one in truth.loadAnns(truth.getAnnIds(info['id'], iscrowd=False))
@@ -52,8 +48,8 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
         for name, results in found.items():
             chosen = [one for one in results if one['image_id'] == info['id'] and one['score'] >= threshold]
             columns.append((name, [_detection(one, names) for one in chosen]))
-        panel = detections_panel(image, columns, classes=list(names.values()))
-        pictures.append(Picture(info['file_name'], panel))
+        panel = detections_panel(picture.image, columns, classes=list(names.values()))
+        pictures.append(picture._replace(image=panel))
     return pictures
 
 

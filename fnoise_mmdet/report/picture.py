@@ -16,10 +16,13 @@ class Picture(NamedTuple):
     image: np.ndarray
 
     @classmethod
-    def read(cls, path: Path, caption: str) -> 'Picture':
-        """Read a picture from a file."""
-        with Image.open(path) as opened:
-            return cls(caption, np.asarray(opened.convert('RGB')))
+    def read(cls, path: Path, caption: str) -> 'Picture | None':
+        """Read a picture from a file, None where it is none or broken off, as a killed run leaves it."""
+        try:
+            with Image.open(path) as opened:
+                return cls(caption, np.asarray(opened.convert('RGB')))
+        except OSError:
+            return None
 
     @property
     def source(self) -> str:
