@@ -43,13 +43,19 @@ randomness = dict(seed=0)
 
 # A line of the log is the mean of the 10 iterations since the line before.
 log_processor = dict(window_size=10)
-default_hooks = dict(logger=dict(interval=10, ignore_last=False), checkpoint=dict(max_keep_ckpts=1))
+default_hooks = dict(
+    logger=dict(interval=10, ignore_last=False), checkpoint=dict(type='SafeCheckpointHook', max_keep_ckpts=1)
+)
 custom_hooks = [
     dict(type='EpochLossHook'),
     dict(type='FeatureMapHook', interval=50, images=2),
     dict(type='SNRHook', interval=10),
     dict(type='ValidationLossHook'),
     dict(type='RunRecordHook'),
+    dict(type='ExactResumeHook'),
+    dict(type='FiniteLossHook'),
+    dict(type='CorruptImageHook'),
+    dict(type='GracefulStopHook'),
 ]
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(vis_backends=vis_backends)

@@ -73,4 +73,8 @@ custom_hooks = [
     dict(type='SNRHook', interval=10),
     dict(type='ValidationLossHook'),
     dict(type='RunRecordHook'),
+    dict(type='ExactResumeHook'),
+    dict(type='FiniteLossHook'),
+    dict(type='CorruptImageHook'),
+    dict(type='GracefulStopHook'),
 ]

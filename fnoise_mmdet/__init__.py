@@ -13,21 +13,38 @@ if importlib.util.find_spec('mmcv._ext') is None:
 
 from .config import add_fnoise
 from .evaluation import CompleteCocoMetric
-from .hooks import EpochLossHook, FeatureMapHook, NoiseScheduleHook, RunRecordHook, SNRHook, ValidationLossHook
+from .hooks import (
+    CorruptImageHook,
+    EpochLossHook,
+    ExactResumeHook,
+    FeatureMapHook,
+    FiniteLossHook,
+    GracefulStopHook,
+    NoiseScheduleHook,
+    RunRecordHook,
+    SafeCheckpointHook,
+    SNRHook,
+    ValidationLossHook,
+)
 from .necks import FNoiseNeck
 from .noise import FeatureNoise, Noise
 from .version import __version__
 
 __all__ = [
     'CompleteCocoMetric',
+    'CorruptImageHook',
     'EpochLossHook',
+    'ExactResumeHook',
     'FNoiseNeck',
     'FeatureMapHook',
     'FeatureNoise',
+    'FiniteLossHook',
+    'GracefulStopHook',
     'Noise',
     'NoiseScheduleHook',
     'RunRecordHook',
     'SNRHook',
+    'SafeCheckpointHook',
     'ValidationLossHook',
     '__version__',
     'add_fnoise',

@@ -1,6 +1,7 @@
 """What the command lines under ``tools/`` have in common."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from mmengine.runner import Runner
 from rich.progress import track
 
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
-from .errors import InputError
+from .errors import InputError, RunError
 
 T = TypeVar('T')
 # What tells a checkpoint from an image where both may be named.
@@ -106,20 +107,41 @@ def runner_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def is_main_process() -> bool:
+    """Tell whether this is the only process of a run or its first, before the launcher's group is made."""
+    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
+    return next(filter(None, ranks), '0') == '0'
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's runner, or the one that the config asks for."""
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command line: an InputError ends it with its message and status 2, Ctrl-C with status 130."""
+    """Run a command line, and end it without a stack trace where what went wrong is known.
+
+    An InputError ends it with its message and status 2, a RunError with its
+    message and status 1, a full disk likewise, Ctrl-C with status 130.
+    """
     try:
         main()
     except InputError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        # What a worker of a data loader raises comes with its stack trace, the message at the end.
+        _fail(str(error).rpartition(f'{InputError.__module__}.{InputError.__name__}: ')[2], 2)
+    except RunError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f'no room is left on the disk{f" for {error.filename}" if error.filename else ""}', 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f'error: {message.strip()}', file=sys.stderr)
+    sys.exit(status)
 
 
 def at_least(low: int) -> Callable[[str], int]:

@@ -27,6 +27,7 @@ PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
     'uniform_20': dict(position='post'),
 }
 COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
+SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | None = None) -> Config:
@@ -108,13 +109,17 @@ def add_fnoise(
 
 
 def add_comparison_hooks(cfg: Config) -> Config:
-    """Add the hooks whose records a comparison reads, in place, where the config does not have them.
+    """Add the hooks whose records a comparison reads, and those that lose nothing, where the config does not have them.
 
-    Our own configs do; a config that mmdet ships has none of them.
+    Our own configs do; a config that mmdet ships has none of them. The config
+    is changed in place.
     """
     hooks = list(cfg.get('custom_hooks') or [])
     there = {hook.get('type') for hook in hooks}
-    cfg.custom_hooks = hooks + [dict(type=name) for name in COMPARISON_HOOKS if name not in there]
+    cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in there]
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint and checkpoint.get('type') == 'CheckpointHook':
+        checkpoint.type = 'SafeCheckpointHook'
     _import_package(cfg)
     return cfg
 

@@ -1,4 +1,4 @@
-"""The error that stands for a mistake in what the user gave."""
+"""The errors that the command lines print without a stack trace."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,12 @@ class InputError(ValueError):
 
     The message says what is wrong, where, and what would be right. The
     command lines print it without a stack trace and exit with status 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A run that began well cannot go on: its loss is not finite, the disk is full.
+
+    The message says what happened, what is safe, and the way on. The command
+    lines print it without a stack trace and exit with status 1.
     """

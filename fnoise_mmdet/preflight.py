@@ -19,6 +19,7 @@ from .config import config_classes, evaluators, innermost_datasets, is_coco, pre
 from .data import check_images, class_names, read_coco
 from .errors import InputError
 from .hooks import NoiseScheduleHook
+from .resume import latest_checkpoint
 
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
 
@@ -139,7 +140,7 @@ def check_work_dir(cfg: Config) -> None:
     """
     work_dir = Path(cfg.work_dir)
     if not cfg.get('resume'):
-        if (work_dir / 'last_checkpoint').is_file():
+        if latest_checkpoint(work_dir)[0]:
             raise InputError(
                 f'work dir {work_dir} holds the checkpoints of a run already: continue it with --resume, '
                 'or name another one with --work-dir'

@@ -7,7 +7,6 @@ from.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -21,9 +20,11 @@ from typing import IO, NamedTuple
 from mmengine.config import Config
 
 from .analysis.conditions import differences, flatten
+from .data.files import write_atomically
 from .errors import InputError
+from .resume import latest_checkpoint
 
-PATIENCE = 10  # seconds that a training is given to end by itself
+PATIENCE = 30  # seconds that a training is given to end by itself
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'
 
 
@@ -51,13 +52,8 @@ class StudyRun(NamedTuple):
         return BROKEN if self.last_checkpoint() else NEW
 
     def last_checkpoint(self) -> Path | None:
-        """Give the checkpoint to go on from: None where there is none, or where a kill has left its name alone."""
-        pointer = self.work_dir / 'last_checkpoint'
-        if not pointer.is_file():
-            return None
-        path = Path(pointer.read_text(encoding='utf-8').strip())
-        # By its name too, for a study that was moved.
-        return next((found for found in (path, self.work_dir / path.name) if found.is_file()), None)
+        """Give the checkpoint to go on from, None where there is none that is whole."""
+        return latest_checkpoint(self.work_dir)[0]
 
     def __str__(self) -> str:
         return f'{self.condition}, seed {self.seed}'
@@ -114,9 +110,8 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
         return
     for name, cfg in configs.items():
         _config_file(out, name).write_text(cfg.pretty_text, encoding='utf-8')
-    aside = out / 'study.json.part'
-    aside.write_text(json.dumps(dict(conditions=list(configs), command=shlex.join(command)), indent=1), 'utf-8')
-    aside.replace(out / 'study.json')
+    content = json.dumps(dict(conditions=list(configs), command=shlex.join(command)), indent=1)
+    write_atomically(out / 'study.json', content.encode())
 
 
 def study_command(work_dir: Path) -> str | None:
@@ -129,27 +124,6 @@ def study_command(work_dir: Path) -> str | None:
     except (ValueError, KeyError, TypeError):  # a file of something else
         return None
     return command
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[IO[str]]:
-    """Make the folder of a study and keep others out of it.
-
-    Gives the lock: it ends with the last process that holds it open, and so
-    with a training that outlives a killed parent.
-
-    Raises:
-        InputError: Another process is at work in the folder.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / '.lock').open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f'another process is at work in {out}: wait until it has ended, or stop it (see: fuser {out}/.lock)'
-            ) from None
-        yield lock
 
 
 def training_command(train: Sequence[str], out: Path, run: StudyRun) -> list[str]:
@@ -175,8 +149,6 @@ def training(train: Sequence[str], out: Path, run: StudyRun, lock: IO[str]) -> I
     """
     run.work_dir.mkdir(parents=True, exist_ok=True)
     command = training_command(train, out, run)
-    if run.last_checkpoint() is None:  # a name that leads nowhere would stop the training
-        (run.work_dir / 'last_checkpoint').unlink(missing_ok=True)
     with run.log.open('ab') as output:
         process = subprocess.Popen(
             command,

@@ -155,7 +155,7 @@ def test_what_needs_a_gpu_is_said_without_one(cfg, monkeypatch):
 def test_run_is_not_overwritten_but_resumed(cfg, tmp_path):
     (tmp_path / 'run').mkdir()
     check_work_dir(cfg)
-    (tmp_path / 'run/last_checkpoint').write_text('epoch_1.pth')
+    (tmp_path / 'run/epoch_1.pth').write_bytes(b'weights')
     with pytest.raises(InputError, match='holds the checkpoints of a run already: continue it with --resume'):
         check_work_dir(cfg)
     cfg.resume = True

@@ -10,6 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.resume import locked
 from fnoise_mmdet.study import (
     BROKEN,
     FINISHED,
@@ -17,7 +18,6 @@ from fnoise_mmdet.study import (
     StudyRun,
     TrainingLog,
     check_study,
-    locked,
     study_command,
     study_runs,
     training,
@@ -52,8 +52,10 @@ def test_state_of_a_run(tmp_path):
     assert run.state() == NEW
     run.work_dir.mkdir()
     (run.work_dir / 'last_checkpoint').write_text('/moved/from/here/epoch_1.pth')
-    assert run.state() == NEW  # killed between the removal of a checkpoint and the saving of the next
+    assert run.state() == NEW
     (run.work_dir / 'epoch_1.pth').touch()
+    assert run.state() == NEW  # there is nothing to go on from in a checkpoint that is cut off
+    (run.work_dir / 'epoch_1.pth').write_bytes(b'weights')
     assert run.state() == BROKEN and run.last_checkpoint() == run.work_dir / 'epoch_1.pth'
     assert f'--resume={run.last_checkpoint()}' in training_command(['train'], tmp_path, run)
     run.marker.touch()

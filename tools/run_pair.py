@@ -16,6 +16,7 @@ from fnoise_mmdet import cli, study
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import check_training
+from fnoise_mmdet.resume import locked
 
 TOOLS = Path(__file__).resolve().parent
 POLL = 0.5  # seconds
@@ -167,7 +168,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup makes it
             signal.signal(number, stop)
-    with study.locked(args.out) as lock:
+    with locked(args.out) as lock:
         study.check_study(args.out, configs)  # another one may have begun it since
         study.write_study(args.out, configs, ['python', *sys.argv])
         kept = len(runs) - len(unfinished)

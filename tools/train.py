@@ -1,10 +1,13 @@
 """Train a detector, with or without F-Noise."""
 
 import argparse
+import contextlib
+from pathlib import Path
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.hooks import MissedValidationHook
-from fnoise_mmdet.preflight import check_training
+from fnoise_mmdet.preflight import check_training, check_work_dir
+from fnoise_mmdet.resume import locked, resume_from, stopped
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,13 +33,18 @@ def main() -> None:
     cfg = cli.runner_config(args)
     cli.apply_training_options(cfg, args)
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        resume_from(cfg, None if args.resume == 'auto' else args.resume)
     check_training(cfg)
-    runner = cli.build_runner(cfg)
-    if args.resume:
-        runner.register_hook(MissedValidationHook())
-    runner.train()
+    with locked(Path(cfg.work_dir)) if cli.is_main_process() else contextlib.nullcontext():
+        if cli.is_main_process():
+            check_work_dir(cfg)  # another run may have begun in it since
+        runner = cli.build_runner(cfg)
+        if cfg.resume:
+            runner.register_hook(MissedValidationHook())
+        try:
+            runner.train()
+        except (FloatingPointError, OSError) as error:
+            raise stopped(error, Path(cfg.work_dir)) from error
 
 
 if __name__ == '__main__':

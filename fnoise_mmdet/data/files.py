@@ -1,7 +1,8 @@
-"""Writing a folder whole or not at all."""
+"""Writing files and folders whole or not at all."""
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -60,6 +61,20 @@ def _replace(out: Path, new: Path) -> None:
         old.replace(out)
         raise
     shutil.rmtree(old)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file aside, see that it is on disk, and put it in its place; where that fails, nothing is changed."""
+    aside = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with aside.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -45,7 +45,7 @@ def readable_images(inputs: Sequence[Path]) -> list[Path]:
     """
     images = []
     for path in find_images(inputs):
-        if _is_readable(path):
+        if is_readable(path):
             images.append(path)
         else:
             print(f'skipped {path}: it cannot be read as an image')
@@ -54,7 +54,8 @@ def readable_images(inputs: Sequence[Path]) -> list[Path]:
     return images
 
 
-def _is_readable(path: Path) -> bool:
+def is_readable(path: Path | str) -> bool:
+    """Tell whether OpenCV can decode an image."""
     try:
         return cv2.imread(str(path)) is not None
     except Exception:  # a broken image makes OpenCV raise, or not, by its kind

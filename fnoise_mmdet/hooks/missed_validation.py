@@ -24,6 +24,8 @@ class MissedValidationHook(Hook):
         done, end = (loop.iter, loop.max_iters) if by_iteration else (loop.epoch, loop.max_epochs)
         if runner.val_loop is None or done == 0 or done < loop.val_begin:
             return
+        if not by_iteration and loop.iter != loop.epoch * len(loop.dataloader):  # within an epoch
+            return
         loop._decide_current_val_interval()  # the config may have another one from some epoch on
         if done % loop.val_interval == 0 or done == end:
             runner.logger.info('validating the checkpoint that the training goes on from')

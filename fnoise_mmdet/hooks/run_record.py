@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..config import innermost_datasets
+from ..data.files import write_atomically
 from ..environment import environment
 
 
@@ -70,10 +71,8 @@ class RunRecordHook(Hook):
         self._write(runner)
 
     def _write(self, runner: Runner) -> None:
-        path = Path(runner.work_dir) / 'run.json'
-        aside = path.with_suffix('.json.part')
-        aside.write_text(json.dumps(self._record, default=str, indent=1), encoding='utf-8')
-        aside.replace(path)
+        content = json.dumps(self._record, default=str, indent=1)
+        write_atomically(Path(runner.work_dir) / 'run.json', content.encode())
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Have the detections of this validation written."""

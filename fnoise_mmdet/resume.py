@@ -1,0 +1,110 @@
+"""Which checkpoint a training goes on from, and that no two are at work in one folder."""
+
+import contextlib
+import errno
+import fcntl
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from mmengine.config import Config
+
+from .errors import InputError, RunError
+
+RESUME_POINT = 'resume.pth'  # saved within an epoch, and when a training is told to stop
+PATTERNS = ('epoch_*.pth', 'iter_*.pth', RESUME_POINT)
+
+
+def find_checkpoints(work_dir: Path) -> list[Path]:
+    """Give the checkpoints of a training, the one that was saved last first; those named best are left out."""
+    found = {path.resolve() for pattern in PATTERNS for path in work_dir.glob(pattern)}
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():  # mmengine's, for checkpoints that are kept elsewhere
+        found.add(Path(pointer.read_text(encoding='utf-8', errors='replace').strip()).resolve())
+    found = {path for path in found if path.is_file()}
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def is_torn(path: Path) -> bool:
+    """Tell whether a checkpoint is cut off or otherwise damaged.
+
+    torch's files are zip archives, which hold a checksum of everything. Files
+    of the format before torch 1.6 are taken for whole unless they are empty.
+    """
+    with path.open('rb') as file:
+        head = file.read(2)
+    if head != b'PK':
+        return not head
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is not None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+        return True
+
+
+def latest_checkpoint(work_dir: Path) -> tuple[Path | None, list[Path]]:
+    """Find the checkpoint to go on from: the last one that is whole.
+
+    Returns:
+        The checkpoint, None where there is none, and those saved after it that
+        are torn.
+    """
+    torn: list[Path] = []
+    for path in find_checkpoints(work_dir):
+        if not is_torn(path):
+            return path, torn
+        torn.append(path)
+    return None, torn
+
+
+def resume_from(cfg: Config, checkpoint: str | None) -> None:
+    """Have a config go on from a checkpoint, or from the last one in its work dir that is whole.
+
+    Checkpoints that are torn are named. Where there is none to go on from, the
+    training begins.
+
+    Raises:
+        InputError: The checkpoint that was named is torn.
+    """
+    if checkpoint is None:
+        path, torn = latest_checkpoint(Path(cfg.work_dir))
+        for damaged in torn:
+            print(f'warning: checkpoint {damaged} is torn and is left out')
+        print(f'going on from {path}' if path else f'{cfg.work_dir} has no checkpoint: the training begins')
+        checkpoint = str(path) if path else None
+    elif Path(checkpoint).is_file() and is_torn(Path(checkpoint)):
+        raise InputError(f'checkpoint {checkpoint} is torn: --resume without its name takes the last one that is whole')
+    cfg.resume = checkpoint is not None
+    cfg.load_from = checkpoint or cfg.get('load_from')
+
+
+def stopped(error: Exception, work_dir: Path) -> Exception:
+    """Give the error that says how to go on after a training could not, or the same where that is not known."""
+    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    path, _ = latest_checkpoint(work_dir)
+    way_on = f'the last good checkpoint is {path}; --resume goes on from it' if path else 'no checkpoint was saved yet'
+    what = f'no room is left on the disk of {work_dir}' if isinstance(error, OSError) else error
+    return RunError(f'{what}; {way_on}')
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[IO[str]]:
+    """Make the folder of a training or a study, and keep others out of it.
+
+    Gives the lock: it ends with the last process that holds it open, and so
+    with a training that outlives a killed parent.
+
+    Raises:
+        InputError: Another process is at work in the folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f'another process is at work in {out}: wait until it has ended, or stop it (see: fuser {out}/.lock)'
+            ) from None
+        yield lock

@@ -1,0 +1,88 @@
+import errno
+import os
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from fnoise_mmdet.errors import InputError, RunError
+from fnoise_mmdet.resume import find_checkpoints, is_torn, latest_checkpoint, locked, resume_from, stopped
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """Checkpoints of three epochs and the best one, saved in this order."""
+    for second, name in enumerate(['epoch_8.pth', 'epoch_9.pth', 'best_val_loss_epoch_9.pth', 'epoch_10.pth']):
+        torch.save(dict(weight=torch.rand(100)), tmp_path / name)
+        os.utime(tmp_path / name, (second, second))
+    return tmp_path
+
+
+def tear(path):
+    stamp = path.stat().st_mtime
+    path.write_bytes(path.read_bytes()[:-50])
+    os.utime(path, (stamp, stamp))
+
+
+def test_the_last_checkpoint_is_the_one_saved_last(work_dir):
+    assert [path.name for path in find_checkpoints(work_dir)] == ['epoch_10.pth', 'epoch_9.pth', 'epoch_8.pth']
+    assert latest_checkpoint(work_dir) == (work_dir / 'epoch_10.pth', [])
+
+
+def test_a_torn_checkpoint_is_passed_over(work_dir, capsys):
+    tear(work_dir / 'epoch_10.pth')
+    (work_dir / 'epoch_9.pth').write_bytes(b'')
+    os.utime(work_dir / 'epoch_9.pth', (1, 1))
+    assert latest_checkpoint(work_dir) == (
+        work_dir / 'epoch_8.pth', [work_dir / 'epoch_10.pth', work_dir / 'epoch_9.pth'],
+    )  # fmt: skip
+    cfg = Config(dict(work_dir=str(work_dir), load_from=None))
+    resume_from(cfg, None)
+    assert cfg.resume and cfg.load_from == str(work_dir / 'epoch_8.pth')
+    assert 'epoch_10.pth is torn' in capsys.readouterr().out
+
+
+def test_a_flipped_bit_is_noticed(work_dir):
+    path = work_dir / 'epoch_10.pth'
+    content = bytearray(path.read_bytes())
+    assert not is_torn(path)
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert is_torn(path)
+
+
+def test_nothing_to_resume_begins(tmp_path, capsys):
+    (tmp_path / 'last_checkpoint').write_text('')
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='weights.pth'))
+    resume_from(cfg, None)
+    assert cfg.resume is False and cfg.load_from == 'weights.pth'
+    assert 'has no checkpoint: the training begins' in capsys.readouterr().out
+
+
+def test_a_checkpoint_kept_elsewhere_is_found_by_its_name(work_dir, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    (other / 'last_checkpoint').write_text(str(work_dir / 'epoch_9.pth'))
+    assert latest_checkpoint(other) == (work_dir / 'epoch_9.pth', [])
+
+
+def test_a_torn_checkpoint_that_is_named_is_refused(work_dir):
+    tear(work_dir / 'epoch_9.pth')
+    with pytest.raises(InputError, match=r'epoch_9.pth is torn: --resume without its name takes the last one'):
+        resume_from(Config(dict(work_dir=str(work_dir))), str(work_dir / 'epoch_9.pth'))
+
+
+def test_a_stop_names_the_way_on(work_dir, tmp_path_factory):
+    full = stopped(OSError(errno.ENOSPC, 'No space left on device'), work_dir)
+    assert isinstance(full, RunError) and 'no room is left' in str(full) and 'epoch_10.pth; --resume' in str(full)
+    assert 'no checkpoint was saved yet' in str(
+        stopped(FloatingPointError('loss is nan'), tmp_path_factory.mktemp('a'))
+    )
+    other = OSError(errno.EACCES, 'Permission denied')
+    assert stopped(other, work_dir) is other
+
+
+def test_two_are_not_at_work_in_one_folder(tmp_path):
+    with locked(tmp_path / 'run'), pytest.raises(InputError, match='another process is at work'):
+        locked(tmp_path / 'run').__enter__()
+    with locked(tmp_path / 'run'):
+        pass
