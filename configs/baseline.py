@@ -57,5 +57,5 @@ custom_hooks = [
     dict(type='CorruptImageHook'),
     dict(type='GracefulStopHook'),
 ]
-vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+vis_backends = [dict(type='AtomicLocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(vis_backends=vis_backends)

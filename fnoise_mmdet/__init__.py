@@ -29,8 +29,10 @@ from .hooks import (
 from .necks import FNoiseNeck
 from .noise import FeatureNoise, Noise
 from .version import __version__
+from .vis_backend import AtomicLocalVisBackend
 
 __all__ = [
+    'AtomicLocalVisBackend',
     'CompleteCocoMetric',
     'CorruptImageHook',
     'EpochLossHook',

@@ -9,6 +9,7 @@ from fnoise_mmdet import FNoiseNeck
 from fnoise_mmdet.config import (
     COMPARISON_HOOKS,
     NOISE_CONFIGS,
+    SAFETY_HOOKS,
     add_comparison_hooks,
     add_fnoise,
     load_config,
@@ -249,7 +250,8 @@ def test_a_shipped_config_that_is_not_there_is_named():
 
 def test_hooks_for_a_comparison_are_added_once(root):
     cfg = add_comparison_hooks(load_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'))
-    assert [hook['type'] for hook in cfg.custom_hooks] == list(COMPARISON_HOOKS)
+    assert [hook['type'] for hook in cfg.custom_hooks] == [*COMPARISON_HOOKS, *SAFETY_HOOKS]
+    assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
     assert cfg.custom_imports['imports'] == ['fnoise_mmdet']
     for path in ('configs/demo_fnoise.py', 'configs/baseline.py'):
         before = load_config(str(root / path)).to_dict()

@@ -134,7 +134,8 @@ def running(pid):
 def test_orphan_of_a_killed_parent_keeps_the_lock(out):
     """Its parent is killed without a chance to end it: nobody may begin the same run beside it."""
     script = (
-        'import os, sys; from pathlib import Path; from fnoise_mmdet.study import *; out = Path(sys.argv[1])\n'
+        'import os, sys; from pathlib import Path; from fnoise_mmdet.study import *; '
+        'from fnoise_mmdet.resume import locked; out = Path(sys.argv[1])\n'
         'with locked(out) as lock, training([sys.executable, "-c", "import time; time.sleep(60)"], out, '
         'study_runs(out, ["a"], [0])[0], lock) as process: print(process.pid, flush=True); os.kill(os.getpid(), 9)'
     )

@@ -26,11 +26,25 @@ def test_training_stopped_in_its_last_validation_is_validated_when_resumed(train
 
 
 @pytest.mark.parametrize(
-    'epoch, begin, interval, max_epochs, due',
-    [(0, 1, 1, 9, 0), (2, 1, 1, 9, 1), (2, 1, 5, 2, 1), (2, 1, 5, 9, 0), (2, 3, 1, 9, 0)],
+    'epoch, iteration, begin, interval, max_epochs, due',
+    [
+        (0, 0, 1, 1, 9, 0),
+        (2, 8, 1, 1, 9, 1),
+        (2, 8, 1, 5, 2, 1),
+        (2, 8, 1, 5, 9, 0),
+        (2, 8, 3, 1, 9, 0),
+        (2, 9, 1, 1, 9, 0),  # within the third epoch, the second has been validated
+    ],
 )
-def test_only_what_was_due_is_validated(epoch, begin, interval, max_epochs, due):
-    loop = Mock(epoch=epoch, max_epochs=max_epochs, val_begin=begin, val_interval=interval)
+def test_only_what_was_due_is_validated(epoch, iteration, begin, interval, max_epochs, due):
+    loop = Mock(
+        epoch=epoch,
+        iter=iteration,
+        max_epochs=max_epochs,
+        val_begin=begin,
+        val_interval=interval,
+        dataloader=[None] * 4,
+    )
     runner = SimpleNamespace(train_loop=loop, val_loop=Mock(), logger=logging.getLogger())
     MissedValidationHook().before_train(runner)
     assert runner.val_loop.run.call_count == due

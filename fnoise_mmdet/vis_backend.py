@@ -1,0 +1,23 @@
+"""mmengine's local back end for scalars and pictures, with pictures that are whole."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmdet.registry import VISBACKENDS
+from mmengine.visualization import LocalVisBackend
+
+from .data.files import write_atomically
+
+
+@VISBACKENDS.register_module()
+class AtomicLocalVisBackend(LocalVisBackend):
+    """mmengine's ``LocalVisBackend``; a training that is killed while it draws leaves no half picture."""
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: object) -> None:
+        """Save a picture, uint8 (H, W, 3) in RGB, as ``vis_image/{name}_{step}.png``."""
+        self.experiment  # noqa: B018  # the property makes the folders
+        folder = Path(self._img_save_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        _, png = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        write_atomically(folder / f'{name}_{step}.png', png.tobytes())

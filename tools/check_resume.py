@@ -1,0 +1,160 @@
+"""Kill a training again and again, resume it, and see that nothing was lost."""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fnoise_mmdet import cli
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.resume import is_torn, latest_checkpoint
+
+TRAIN = Path(__file__).with_name('train.py')
+# What differs between two runs of the same training: times, and the names of their folders.
+UNEQUAL = ('time', 'data_time', 'memory', 'cfg', 'experiment_name', 'last_ckpt')
+MOMENTS = ('iteration', 'saving', 'validation', 'drawing')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Train once without interruption. Then train again and again, each time killed once (SIGKILL) at a '
+        'random moment of an iteration, of the saving of a checkpoint, of a validation, or of the drawing of pictures, '
+        'and resumed. Weights, optimizer, schedules and log must be those of the first training to the last bit. '
+        'Sums on a CPU are repeated to the last bit on one thread, which is what the trainings get.',
+        epilog='example: python tools/check_resume.py configs/demo_fnoise.py --kills 20 --out work_dirs/resume '
+        '--train-options --data-root data/shapes --cfg-options train_cfg.max_epochs=2',
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out', type=Path, required=True, help='folder to make, for the work dirs')
+    parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill (default: 20)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the moments (default: 0)')
+    parser.add_argument('--train-options', nargs=argparse.REMAINDER, default=[], help='the rest: options of train.py')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.out.exists():
+        raise InputError(f'{args.out} exists already and is left as it is: name another folder')
+    args.out.mkdir(parents=True)
+    rng = random.Random(args.seed)
+    whole = args.out / 'whole'
+    start = time.monotonic()
+    if train(args, whole).wait():
+        raise InputError(f'the training fails without being killed: see {whole}.log')
+    duration = time.monotonic() - start
+    print(f'the uninterrupted training took {duration:.0f} s')
+
+    survived: Counter[str] = Counter()
+    for number in range(args.kills):
+        moment = MOMENTS[number % len(MOMENTS)]
+        work_dir = args.out / f'killed_{number}'
+        process = train(args, work_dir)
+        killed = wait_for(moment, work_dir, process, rng.uniform(0.2, 0.9) * duration, rng)
+        if killed:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        path, torn = latest_checkpoint(work_dir)
+        resumed = train(args, work_dir, '--resume').wait() if killed else 0
+        differing = torn or (['it cannot be resumed'] if resumed else list(differences(whole, work_dir)))
+        came = f'killed in {moment}, resumed from {path.name if path else "the beginning"}' if killed else 'not killed'
+        print(f'{number + 1:3d}/{args.kills} {came}: {"the same" if not differing else f"DIFFERS: {differing[0]}"}')
+        survived[moment] += not differing and killed
+        if not differing:
+            shutil.rmtree(work_dir)
+    print(f'survived {survived.total()} of {args.kills} kills: {", ".join(f"{survived[m]} in {m}" for m in MOMENTS)}')
+    if survived.total() < args.kills:
+        sys.exit(1)
+
+
+def train(args: argparse.Namespace, work_dir: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Begin a training, in a session of its own."""
+    command = [sys.executable, str(TRAIN), args.config, f'--work-dir={work_dir}', *options, *args.train_options]
+    with Path(f'{work_dir}.log').open('ab') as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, env=os.environ | {'OMP_NUM_THREADS': '1'}, start_new_session=True
+        )
+
+
+def wait_for(moment: str, work_dir: Path, process: subprocess.Popen[bytes], seconds: float, rng: random.Random) -> bool:
+    """Wait until a training is where it is to be killed.
+
+    Returns:
+        Whether it is; False where it has ended before.
+    """
+    is_there: dict[str, Callable[[], bool]] = {
+        'saving': lambda: any(work_dir.glob('.*.pth.*.part')),
+        'validation': lambda: (work_dir / 'predictions/.part').is_dir(),
+        'drawing': lambda: any(work_dir.glob('*/vis_data/vis_image/.*.part')),
+    }
+    start = time.monotonic()
+    after = seconds if moment == 'iteration' else 0.0
+    while process.poll() is None:
+        if moment == 'iteration' and time.monotonic() - start >= after:
+            return True
+        if moment != 'iteration' and is_there[moment]():
+            time.sleep(rng.uniform(0, 0.02))
+            return process.poll() is None
+        time.sleep(0.0005)
+    return False
+
+
+def differences(one: Path, other: Path) -> Iterator[str]:
+    """Name what differs between the last checkpoints and the logs of two work dirs."""
+    checkpoints = []
+    for work_dir in (one, other):
+        path, _ = latest_checkpoint(work_dir)
+        if path is None or is_torn(path):
+            yield f'{work_dir} has no whole checkpoint'
+            return
+        checkpoints.append(torch.load(path, map_location='cpu', weights_only=False))
+    for part in ('state_dict', 'optimizer', 'param_schedulers', 'message_hub'):
+        yield from _differing(part, *(checkpoint.get(part) for checkpoint in checkpoints))
+    rows = [_rows(work_dir) for work_dir in (one, other)]
+    if len(rows[0]) != len(rows[1]):
+        yield f'the log has {len(rows[1])} lines, not {len(rows[0])}'
+    for number, (expected, found) in enumerate(zip(*rows), start=1):
+        if expected != found:
+            yield f'line {number} of the log is {found}, not {expected}'
+
+
+def _differing(name: str, one: Any, other: Any) -> Iterator[str]:
+    if name.rpartition('.')[2].rpartition('/')[2] in UNEQUAL:
+        return
+    if isinstance(one, torch.Tensor):
+        if not torch.equal(one, other):
+            yield name
+    elif isinstance(one, dict):
+        for key in one.keys() | other.keys():
+            yield from _differing(f'{name}.{key}', one.get(key), other.get(key))
+    elif isinstance(one, list | tuple):
+        if len(one) != len(other):
+            yield name
+        for index, (left, right) in enumerate(zip(one, other)):
+            yield from _differing(f'{name}.{index}', left, right)
+    elif type(one).__name__ == 'HistoryBuffer':
+        if not all((left == right).all() for left, right in zip(one.data, other.data)):
+            yield name
+    elif one != other:
+        yield name
+
+
+def _rows(work_dir: Path) -> list[dict[str, Any]]:
+    """Read the log of a training's last start, which holds what was before it."""
+    lines = max(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key not in UNEQUAL} for line in lines]
+
+
+if __name__ == '__main__':
+    cli.run(main)
