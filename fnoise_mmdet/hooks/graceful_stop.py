@@ -1,12 +1,12 @@
 """Leaving a training that is told to stop, with everything saved."""
 
-import atexit
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing import util
 from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import Any
@@ -39,7 +39,7 @@ class _Steadfast:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.ended.is_set():
-            os._exit(128 + number)
+            os._exit(0)  # torch would take another status for a failure
 
 
 @HOOKS.register_module()
@@ -64,7 +64,7 @@ class GracefulStopHook(Hook):
             return
         self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
         ended = multiprocessing.Event()
-        atexit.register(ended.set)
+        util.Finalize(None, ended.set, exitpriority=100)  # before multiprocessing ends the workers
         for loop in (runner.train_loop, runner.val_loop):
             if loop is not None:
                 loop.dataloader.worker_init_fn = _Steadfast(loop.dataloader.worker_init_fn, ended)

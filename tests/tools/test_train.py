@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from fnoise_mmdet.analysis import read_run
 from fnoise_mmdet.config import load_config
+from fnoise_mmdet.resume import locked
 
 
 @pytest.fixture
@@ -153,3 +156,28 @@ def test_help_teaches(tool):
 def test_logs_are_json(runs):
     (log,) = runs.baseline.glob('*/vis_data/scalars.json')
     assert all(json.loads(line) for line in log.read_text().splitlines())
+
+
+def test_two_trainings_in_one_work_dir_are_refused(tool, shapes, tmp_path):
+    with locked(tmp_path / 'run'):
+        result = tool(
+            'train', 'configs/demo_fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run', status=2
+        )
+    assert 'another process is at work in' in result.stderr
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['.lock']
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tool, shapes, small, tmp_path):
+    arguments = ['train', 'configs/demo_fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run']
+    options = [*small, 'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=[]', 'model.neck.check_finite=False']
+    result = tool(*arguments, '--cfg-options', *options, status=1)
+    assert re.search(r'error: in iteration \d \(epoch 1\) loss_\w+.* is -?(nan|inf)', result.stderr)
+    assert result.stderr.rstrip().endswith('no checkpoint was saved yet')
+
+
+def test_an_image_that_cannot_be_read_is_named_without_a_stack_trace(tool, shapes, small, tmp_path):
+    data = shutil.copytree(shapes, tmp_path / 'data')
+    (data / 'train/000003.png').write_bytes(b'\x89PNG, but no more')
+    arguments = ['train', 'configs/demo_fnoise.py', '--data-root', data, '--work-dir', tmp_path / 'run']
+    result = tool(*arguments, '--cfg-options', *small, 'train_dataloader.num_workers=2', status=2)
+    assert re.search(r'error: image .*000003.png cannot be read: replace it', result.stderr)

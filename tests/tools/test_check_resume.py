@@ -1,0 +1,18 @@
+import pytest
+
+OPTIONS = ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=2', 'default_hooks.logger.interval=1']
+OFTEN = ['default_hooks.checkpoint.iter_interval=2', 'custom_hooks.1.interval=2']
+
+
+@pytest.mark.slow
+def test_a_killed_training_loses_nothing(tool, shapes, tmp_path):
+    result = tool(
+        'check_resume', 'configs/demo_fnoise.py', '--out', tmp_path / 'out', '--kills', 4,
+        '--train-options', '--data-root', shapes, '--cfg-options', *OPTIONS, *OFTEN,
+    )  # fmt: skip
+    assert 'survived 4 of 4 kills: 1 in iteration, 1 in saving, 1 in validation, 1 in drawing' in result.stdout
+
+
+def test_a_folder_that_is_there_is_left_alone(tool, tmp_path):
+    result = tool('check_resume', 'configs/demo_fnoise.py', '--out', tmp_path, status=2)
+    assert 'exists already and is left as it is' in result.stderr
