@@ -1,5 +1,6 @@
 """Changes to an mmdet config that the command lines offer as options."""
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 from .data import class_names, find_split, read_coco
 from .errors import InputError
 from .noise import NOISES, PRESETS
+from .options import unknown_options
 
 # Every noise by the name that ``--fnoise`` takes.
 NOISE_CONFIGS: dict[str, dict[str, Any]] = {
@@ -52,10 +54,14 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if fnoise is not None:
         add_fnoise(cfg, NOISE_CONFIGS[fnoise], **PUBLISHED_PLACES.get(fnoise, {}))
+    before = copy.deepcopy(cfg)
     try:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise InputError(f'--cfg-options do not fit {path}: {error}') from error
+    unknown = unknown_options(before, cfg, options or {})
+    if unknown:
+        raise InputError(f'--cfg-options do not fit {path}: {"; ".join(unknown)}')
     return cfg
 
 
