@@ -2,10 +2,12 @@
 
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import mmengine
 import torch
 from mmdet.registry import HOOKS, MODELS
@@ -16,11 +18,12 @@ from mmengine.utils import digit_version
 from torch import nn
 
 from .config import config_classes, evaluators, innermost_datasets, is_coco, pretrained_checkpoints
-from .data import check_images, class_names, read_coco
+from .data import annotation_findings, check_images, class_names, is_inside, read_coco
 from .errors import InputError
 from .hooks import NoiseScheduleHook
 from .resume import latest_checkpoint
 
+SAMPLED_IMAGES = 20  # that are decoded of each part before a training
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
 
 
@@ -34,26 +37,88 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
         InputError: An annotation file is not there or not in COCO format, an
             image is not on disk, or no class of the config is in the data.
     """
+    checks: list[Callable[[], None]] = []
     for part in parts:
         if not cfg.get(f'{part}_dataloader'):
             continue
         for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset):
-            root = Path(dataset.get('data_root') or '')
-            ann_file = root / dataset.get('ann_file', '')
-            if not is_coco(dataset):
-                if not ann_file.exists():
-                    raise InputError(f'annotation file {ann_file} of {part}_dataloader is not there')
-                continue
-            coco = read_coco(ann_file)
-            check_images(coco, root / dataset.get('data_prefix', {}).get('img', ''))
-            wanted, names = config_classes(dataset), class_names(coco)
-            if not set(wanted) & set(names):
-                raise InputError(
-                    f"{ann_file} has none of the config's classes ({', '.join(wanted[:5])}...), but {', '.join(names)}"
-                )
+            checks.append(partial(_check_dataset, dataset, part))
         for evaluator in evaluators(cfg, part):
-            if not Path(evaluator['ann_file']).is_file():
-                raise InputError(f'annotation file {evaluator["ann_file"]} of {part}_evaluator is not there')
+            checks.append(partial(_check_evaluator, evaluator, part))
+    check_all(checks)
+
+
+def check_all(checks: Iterable[Callable[[], object]]) -> None:
+    """Run checks, and report what all of them have found at once.
+
+    Raises:
+        InputError: One of them has found something.
+    """
+    found: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            found += [line.removeprefix('- ') for line in str(error).splitlines()]
+    if found:
+        raise InputError(found[0] if len(found) == 1 else '\n- '.join(['several things are wrong', *found]))
+
+
+def _check_dataset(dataset: dict[str, Any], part: str) -> None:
+    root = Path(dataset.get('data_root') or '')
+    ann_file = root / dataset.get('ann_file', '')
+    if not is_coco(dataset):
+        if not ann_file.exists():
+            raise InputError(f'annotation file {ann_file} of {part}_dataloader is not there')
+        return
+    coco = read_coco(ann_file)
+    errors, oddities = annotation_findings(coco)
+    for oddity in oddities:
+        print(f'warning: {ann_file}: {oddity}')
+    folder = root / dataset.get('data_prefix', {}).get('img', '')
+    check_all(
+        [
+            *(partial(_refuse, f'{ann_file}: {error}') for error in errors),
+            partial(check_images, coco, folder),
+            partial(_check_sample, coco, folder),
+            partial(_check_classes, dataset, coco, ann_file),
+        ]
+    )
+
+
+def _refuse(message: str) -> None:
+    raise InputError(message)
+
+
+def _check_sample(coco: dict[str, Any], folder: Path) -> None:
+    """Decode a few images, evenly spread over the file, and compare their sizes."""
+    images = [image for image in coco['images'] if is_inside(image['file_name'])]
+    for image in images[:: max(1, len(images) // SAMPLED_IMAGES)][:SAMPLED_IMAGES]:
+        path = folder / image['file_name']
+        if not path.is_file():
+            continue
+        pixels = cv2.imread(str(path))  # turned as mmdet turns it
+        if pixels is None:
+            raise InputError(f'image {path} cannot be decoded')
+        found = (pixels.shape[1], pixels.shape[0])
+        if found != (image['width'], image['height']):
+            raise InputError(
+                f'image {path} has {found[0]} x {found[1]} pixels, but {image["width"]} x {image["height"]} '
+                'in the annotations'
+            )
+
+
+def _check_classes(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path) -> None:
+    wanted, names = config_classes(dataset), [str(name) for name in class_names(coco)]
+    if not set(wanted) & set(names):
+        raise InputError(
+            f"{ann_file} has none of the config's classes ({', '.join(wanted[:5])}...), but {', '.join(names)}"
+        )
+
+
+def _check_evaluator(evaluator: dict[str, Any], part: str) -> None:
+    if not Path(evaluator['ann_file']).is_file():
+        raise InputError(f'annotation file {evaluator["ann_file"]} of {part}_evaluator is not there')
 
 
 def check_model(cfg: Config) -> nn.Module:
@@ -158,16 +223,20 @@ def check_work_dir(cfg: Config) -> None:
 
 
 def check_training(cfg: Config) -> None:
-    """Run every check that a training needs.
+    """Run every check that a training needs, and report all findings at once.
 
     Raises:
         InputError: Something is wrong; nothing has been written.
     """
-    check_device(cfg)
-    check_work_dir(cfg)
-    check_hooks(cfg, check_model(cfg))
-    check_data(cfg, ['train', 'val'])
-    check_pretrained(cfg)
+    check_all(
+        [
+            partial(check_device, cfg),
+            partial(check_work_dir, cfg),
+            partial(check_data, cfg, ['train', 'val']),
+            partial(check_pretrained, cfg),
+            lambda: check_hooks(cfg, check_model(cfg)),
+        ]
+    )
 
 
 def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[str, Any]:

@@ -6,12 +6,15 @@ Nothing here needs torch.
 from .coco import Split, check_images, class_names, find_split, missing_images, read_coco
 from .sample import sample_coco
 from .shapes import make_shapes
+from .validate import annotation_findings, is_inside
 
 __all__ = [
     'Split',
+    'annotation_findings',
     'check_images',
     'class_names',
     'find_split',
+    'is_inside',
     'make_shapes',
     'missing_images',
     'read_coco',

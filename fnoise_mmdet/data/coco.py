@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .validate import is_inside
 
 # What each kind of record must have for a detector to be trained or evaluated on it.
 REQUIRED_KEYS = {
@@ -70,7 +71,7 @@ def read_coco(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise InputError(f'annotation file {path} is not there') from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f'annotation file {path} cannot be read as JSON: {error}') from None
     if not isinstance(content, dict):
         raise InputError(
@@ -100,6 +101,9 @@ def missing_images(coco: dict[str, Any], folder: Path) -> list[str]:
     present: dict[Path, set[str]] = {}  # one listing a folder: a look-up a file is slow on network disks
     missing = []
     for image in coco['images']:
+        if not is_inside(image['file_name']):
+            missing.append(str(image['file_name']))
+            continue
         path = folder / image['file_name']
         if path.parent not in present:
             present[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()

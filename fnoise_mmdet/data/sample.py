@@ -10,14 +10,21 @@ import numpy as np
 from ..errors import InputError
 from .coco import check_images, find_split, read_coco
 from .files import staged_folder, write_json
+from .validate import annotation_findings
 
 
-def _annotated_ids(coco: dict[str, Any]) -> list[int]:
+def _annotated_ids(coco: dict[str, Any]) -> list[int | str]:
     """Give the ids of the images with at least one object that is not a crowd, in order."""
-    return sorted({ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd', 0)})
+    ids = {ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd', 0)}
+    return _in_order(ids)
 
 
-def _subset(coco: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+def _in_order(ids: Iterable[int | str]) -> list[int | str]:
+    """Sort ids, which may be numbers and texts."""
+    return sorted(ids, key=lambda one: (isinstance(one, str), one))
+
+
+def _subset(coco: dict[str, Any], ids: list[int | str]) -> dict[str, Any]:
     """Keep the images of ``ids`` with their annotations, and all else as it is."""
     chosen = set(ids)
     return coco | dict(
@@ -60,22 +67,25 @@ def sample_coco(
             raise ValueError(f'num_{split} must be >= 0, but got {count}')
     rng = np.random.default_rng(seed)
     parts: dict[str, tuple[dict[str, Any], Path]] = {}  # part -> annotations, folder of its images
-    ids: dict[str, list[int]] = {}
+    ids: dict[str, list[int | str]] = {}
     for origin, names in dict(train=['train'], val=['val', 'test']).items():
         wanted = sum(counts[name] for name in names)
         if not wanted:
             continue
         ann_file, image_folder = find_split(source, origin)
         coco = read_coco(source / ann_file)
+        errors, _ = annotation_findings(coco)
+        if errors:
+            raise InputError('\n- '.join([f'annotation file {source / ann_file} is faulty', *errors]))
         population = _annotated_ids(coco)
         if wanted > len(population):
             raise InputError(
                 f'{wanted} images were asked for ({" + ".join(names)}), but {source / ann_file} '
                 f'has {len(population)} with an object that is not a crowd'
             )
-        drawn = [int(i) for i in rng.permutation(population)[:wanted]]
+        drawn = [population[i] for i in rng.permutation(len(population))[:wanted]]
         for name in names:
-            ids[name], drawn = sorted(drawn[: counts[name]]), drawn[counts[name] :]
+            ids[name], drawn = _in_order(drawn[: counts[name]]), drawn[counts[name] :]
             parts[name] = _subset(coco, ids[name]), source / image_folder
             check_images(*parts[name])
 
