@@ -1,5 +1,7 @@
 """Checks of a config before anything is built or written."""
 
+import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
@@ -17,13 +19,16 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 from torch import nn
 
-from .config import config_classes, evaluators, innermost_datasets, is_coco, pretrained_checkpoints
+from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
 from .data import annotation_findings, check_images, class_names, is_inside, read_coco
 from .errors import InputError
 from .hooks import NoiseScheduleHook
+from .necks import find_fnoise_necks
 from .resume import latest_checkpoint
 
 SAMPLED_IMAGES = 20  # that are decoded of each part before a training
+SEVERAL = 'several things are wrong'
+LR_FACTOR = 4  # from which on a learning rate is taken for one of another batch size
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
 
 
@@ -59,9 +64,10 @@ def check_all(checks: Iterable[Callable[[], object]]) -> None:
         try:
             check()
         except InputError as error:
-            found += [line.removeprefix('- ') for line in str(error).splitlines()]
+            # A check may have run several itself.
+            found += [line.removeprefix('- ') for line in str(error).splitlines() if line != SEVERAL]
     if found:
-        raise InputError(found[0] if len(found) == 1 else '\n- '.join(['several things are wrong', *found]))
+        raise InputError(found[0] if len(found) == 1 else '\n- '.join([SEVERAL, *found]))
 
 
 def _check_dataset(dataset: dict[str, Any], part: str) -> None:
@@ -114,6 +120,24 @@ def _check_classes(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path
         raise InputError(
             f"{ann_file} has none of the config's classes ({', '.join(wanted[:5])}...), but {', '.join(names)}"
         )
+
+
+def check_heads(cfg: Config) -> None:
+    """Check that the heads have room for the classes of the training data.
+
+    Raises:
+        InputError: A head has fewer classes.
+    """
+    for dataset in innermost_datasets(cfg.train_dataloader.dataset):
+        classes = config_classes(dataset)
+        for module in nested_dicts(cfg.model):
+            kind, number = str(module.get('type')), module.get('num_classes')
+            is_detecting = kind.endswith(('BBoxHead', 'MaskHead')) or module is (cfg.model.get('bbox_head'))
+            if is_detecting and isinstance(number, int) and number < len(classes):
+                raise InputError(
+                    f'{kind} of the model has num_classes={number}, but the data have {len(classes)} classes '
+                    f'({", ".join(classes[:5])}...): give it num_classes={len(classes)}'
+                )
 
 
 def _check_evaluator(evaluator: dict[str, Any], part: str) -> None:
@@ -197,13 +221,19 @@ def check_device(cfg: Config) -> None:
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Check that a training does not overwrite the checkpoints of another, and can resume what it should.
+    """Check that a training can write, does not overwrite the checkpoints of another, and can resume what it should.
 
     Raises:
-        InputError: The work dir holds checkpoints and the config does not resume,
-            or the checkpoint to resume from cannot be read.
+        InputError: The work dir is a file or not to be written to, it holds
+            checkpoints and the config does not resume, or the checkpoint to
+            resume from cannot be read.
     """
     work_dir = Path(cfg.work_dir)
+    there = _nearest_folder(work_dir)
+    if work_dir.exists() and not work_dir.is_dir():
+        raise InputError(f'work dir {work_dir} is a file: name a folder with --work-dir')
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f'work dir {work_dir} cannot be written to: name another one with --work-dir')
     if not cfg.get('resume'):
         if latest_checkpoint(work_dir)[0]:
             raise InputError(
@@ -222,6 +252,49 @@ def check_work_dir(cfg: Config) -> None:
         )
 
 
+def _nearest_folder(path: Path) -> Path:
+    """Give a path, or what is there of the way to it."""
+    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+
+
+def check_room(cfg: Config, model: nn.Module) -> None:
+    """Check that the disk of the work dir has room for the checkpoints, one more than are kept.
+
+    Raises:
+        InputError: It has not.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if not hook:
+        return
+    states = 2 if 'Adam' in str(cfg.optim_wrapper.optimizer.type) else 1  # a parameter's, of the optimizer
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) * (1 + states)
+    kept = hook.get('max_keep_ckpts', -1)
+    if kept < 1:
+        kept = max(1, (cfg.train_cfg.get('max_epochs') or 1) // max(1, hook.get('interval', 1)))
+    free = shutil.disk_usage(_nearest_folder(Path(cfg.work_dir))).free
+    if free < size * (kept + 1):
+        raise InputError(
+            f'the disk of work dir {cfg.work_dir} has {free / 2**20:.0f} MiB left, but {kept + 1} checkpoints need '
+            f'{size * (kept + 1) / 2**20:.0f} MiB: free some, name another --work-dir, or keep fewer with '
+            '--cfg-options default_hooks.checkpoint.max_keep_ckpts=1'
+        )
+
+
+def warn_of_learning_rate(cfg: Config) -> None:
+    """Warn where the learning rate is meant for another number of images an iteration (linear scaling rule)."""
+    scaling = cfg.get('auto_scale_lr') or {}
+    base = scaling.get('base_batch_size')
+    batch = (cfg.train_dataloader.get('batch_size') or 0) * int(os.environ.get('WORLD_SIZE', 1))
+    rate = cfg.optim_wrapper.get('optimizer', {}).get('lr')
+    if not base or not batch or not rate or scaling.get('enable'):
+        return
+    if batch / base >= LR_FACTOR or base / batch >= LR_FACTOR:
+        print(
+            f'warning: learning rate {rate:g} is meant for {base} images an iteration, and there are {batch}: scale it '
+            f'with --cfg-options auto_scale_lr.enable=True, or optim_wrapper.optimizer.lr={rate * batch / base:g}'
+        )
+
+
 def check_training(cfg: Config) -> None:
     """Run every check that a training needs, and report all findings at once.
 
@@ -233,10 +306,17 @@ def check_training(cfg: Config) -> None:
             partial(check_device, cfg),
             partial(check_work_dir, cfg),
             partial(check_data, cfg, ['train', 'val']),
+            partial(check_heads, cfg),
             partial(check_pretrained, cfg),
-            lambda: check_hooks(cfg, check_model(cfg)),
+            partial(_check_built, cfg),
         ]
     )
+    warn_of_learning_rate(cfg)
+
+
+def _check_built(cfg: Config) -> None:
+    model = check_model(cfg)
+    check_all([partial(check_hooks, cfg, model), partial(check_room, cfg, model)])
 
 
 def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[str, Any]:
@@ -266,3 +346,41 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[st
             f'but the data has {len(classes)} ({", ".join(classes[:5])}...)'
         )
     return meta
+
+
+def describe_training(cfg: Config) -> str:
+    """Say what a training would do, a setting a line; the config must have passed :func:`check_training`."""
+    model = check_model(cfg)
+    necks = find_fnoise_necks(model)
+    batch = cfg.train_dataloader.get('batch_size')
+    described = {
+        'config': cfg.filename,
+        'model': f'{cfg.model.type}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
+        'F-Noise': '; '.join(f'{neck.noise} on levels {neck.levels or "all"}, {neck.position}' for neck in necks)
+        or 'none',
+    }
+    for part in ('train', 'val'):
+        if cfg.get(f'{part}_dataloader'):
+            described[part] = '; '.join(map(_describe_dataset, innermost_datasets(cfg[f'{part}_dataloader'].dataset)))
+    described |= {
+        'batch size': batch,
+        'length': ', '.join(f'{key} {value}' for key, value in cfg.train_cfg.items() if key.startswith('max_')),
+        'optimizer': f'{cfg.optim_wrapper.optimizer.type}, learning rate {cfg.optim_wrapper.optimizer.get("lr")}',
+        'seed': (cfg.get('randomness') or {}).get('seed'),
+        'begins from': cfg.load_from or ', '.join(pretrained_checkpoints(cfg)) or 'random weights',
+        'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+        'work dir': cfg.work_dir,
+    }
+    width = max(map(len, described))
+    return '\n'.join(f'{name:{width}}  {value}' for name, value in described.items())
+
+
+def _describe_dataset(dataset: dict[str, Any]) -> str:
+    ann_file = Path(dataset.get('data_root') or '') / dataset.get('ann_file', '')
+    if not is_coco(dataset):
+        return str(ann_file)
+    coco = read_coco(ann_file)
+    return (
+        f'{ann_file}, {len(coco["images"])} images, {len(coco["annotations"])} objects, '
+        f'{len(coco["categories"])} categories'
+    )

@@ -3,6 +3,7 @@ import json
 import shutil
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,14 @@ from fnoise_mmdet.preflight import (
     check_checkpoint,
     check_data,
     check_device,
+    check_heads,
     check_model,
     check_pretrained,
+    check_room,
     check_training,
     check_work_dir,
+    describe_training,
+    warn_of_learning_rate,
 )
 
 
@@ -214,3 +219,92 @@ def test_formats_are_told_apart(kind, expected):
 def test_a_part_that_the_config_leaves_out_is_not_asked_for(cfg):
     cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     check_data(cfg, ['train', 'val'])
+
+
+def test_all_findings_are_reported_at_once(cfg, data):
+    (data / 'train/000007.png').unlink()
+    cfg.merge_from_dict({'model.neck.noise.preset': 'cctt', 'custom_hooks.1.interval': 0})
+    cfg.val_evaluator.ann_file = 'nowhere.json'
+    with pytest.raises(InputError) as raised:
+        check_training(cfg)
+    first, *findings = str(raised.value).splitlines()
+    assert first == 'several things are wrong' and len(findings) == 3
+    for finding, part in zip(findings, ['1 of 16 images are missing', 'nowhere.json', "but got 'cctt'"]):
+        assert finding.startswith('- ') and part in finding
+
+
+def test_an_image_that_cannot_be_decoded_or_has_another_size_is_named(cfg, data):
+    (data / 'train/000001.png').write_bytes(b'no image')
+    with pytest.raises(InputError, match=r'image .*000001.png cannot be decoded'):
+        check_data(cfg, ['train'])
+    shutil.copy(data / 'train/000002.png', data / 'train/000001.png')
+    path = data / 'annotations/instances_train.json'
+    coco = json.loads(path.read_text())
+    coco['images'][0]['width'] += 10
+    path.write_text(json.dumps(coco))
+    with pytest.raises(InputError, match=r'image .*000001.png has \d+ x \d+ pixels, but \d+ x \d+ in the annotations'):
+        check_data(cfg, ['train'])
+
+
+def test_annotations_that_are_faulty_are_named(cfg, data):
+    path = data / 'annotations/instances_train.json'
+    coco = json.loads(path.read_text())
+    coco['annotations'][1]['id'] = coco['annotations'][0]['id']
+    path.write_text(json.dumps(coco))
+    with pytest.raises(InputError, match='1 ids of annotations are used more than once'):
+        check_data(cfg, ['train'])
+
+
+def test_a_work_dir_that_cannot_be_written_to_is_said(cfg, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    cfg.work_dir = str(tmp_path / 'file')
+    with pytest.raises(InputError, match='file is a file: name a folder'):
+        check_work_dir(cfg)
+    cfg.work_dir = str(tmp_path / 'file/run')
+    with pytest.raises(InputError, match='run cannot be written to'):
+        check_work_dir(cfg)
+    cfg.work_dir = str(tmp_path / 'run')
+    monkeypatch.setattr('os.access', lambda path, mode: False)
+    with pytest.raises(InputError, match='run cannot be written to'):
+        check_work_dir(cfg)
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_said(cfg, monkeypatch):
+    model = check_model(cfg)
+    check_room(cfg, model)
+    weights = sum(parameter.numel() for parameter in model.parameters()) * 4
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=5.9 * weights))  # AdamW: 3 times 2
+    with pytest.raises(InputError, match=r'2 checkpoints need \d+ MiB'):
+        check_room(cfg, model)
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=6.1 * weights))
+    check_room(cfg, model)
+
+
+@pytest.mark.parametrize(
+    ('batch', 'enable', 'warns'), [(8, False, False), (4, False, False), (2, False, True), (2, True, False)]
+)
+def test_a_learning_rate_of_another_batch_size_is_warned_of(cfg, capsys, batch, enable, warns):
+    cfg.merge_from_dict({'train_dataloader.batch_size': batch, 'auto_scale_lr.enable': bool(enable)})
+    warn_of_learning_rate(cfg)
+    text = capsys.readouterr().out
+    assert ('meant for 8 images an iteration, and there are 2' in text and 'lr=0.00025' in text) == warns
+
+
+def test_a_head_with_too_few_classes_is_named(cfg):
+    check_heads(cfg)
+    cfg.model.roi_head.mask_head.num_classes = 4
+    with pytest.raises(InputError, match='FCNMaskHead of the model has num_classes=4, but the data have 5 classes'):
+        check_heads(cfg)
+
+
+def test_what_would_run_is_described(cfg):
+    text = describe_training(cfg)
+    for part in (
+        'MaskRCNN, ',
+        'scale=0.3',
+        'on levels all, pre',
+        '16 images',
+        'max_epochs 6',
+        'AdamW, learning rate 0.001',
+    ):
+        assert part in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.hooks import MissedValidationHook
-from fnoise_mmdet.preflight import check_training, check_work_dir
+from fnoise_mmdet.preflight import check_training, check_work_dir, describe_training
 from fnoise_mmdet.resume import locked, resume_from, stopped
 
 
@@ -25,6 +25,9 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='go on from a checkpoint, or without a value from the latest one in the work dir',
     )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='only check everything and print what would run; nothing is written'
+    )
     return parser.parse_args()
 
 
@@ -35,6 +38,9 @@ def main() -> None:
     if args.resume:
         resume_from(cfg, None if args.resume == 'auto' else args.resume)
     check_training(cfg)
+    if args.dry_run:
+        print(describe_training(cfg))
+        return
     with locked(Path(cfg.work_dir)) if cli.is_main_process() else contextlib.nullcontext():
         if cli.is_main_process():
             check_work_dir(cfg)  # another run may have begun in it since
