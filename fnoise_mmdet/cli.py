@@ -13,6 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from rich.progress import track
 
+from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
 from .errors import InputError, RunError
 
@@ -57,6 +58,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Add the leave to load what may run code."""
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
+
+
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Add how a config is trained."""
     parser.add_argument(
@@ -90,6 +96,7 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='what started the processes of a distributed run (default: none, a single process)',
     )
+    add_trust_option(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
@@ -124,6 +131,7 @@ def run(main: Callable[[], None]) -> None:
     An InputError ends it with its message and status 2, a RunError with its
     message and status 1, a full disk likewise, Ctrl-C with status 130.
     """
+    refuse_code()
     try:
         main()
     except InputError as error:

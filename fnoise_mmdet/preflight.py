@@ -15,10 +15,10 @@ import torch
 from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 from torch import nn
 
+from .checkpoint import load_checkpoint
 from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
 from .data import annotation_findings, check_images, class_names, is_inside, read_coco
 from .errors import InputError
@@ -199,8 +199,10 @@ def check_pretrained(cfg: Config) -> None:
                 raise InputError(
                     f'pre-trained weights {checkpoint} cannot be downloaded ({reason}): {ways_on}'
                 ) from None
-        elif '://' not in checkpoint and not Path(checkpoint).is_file():
-            raise InputError(f'pre-trained weights {checkpoint} are not a file: {ways_on}')
+        elif '://' not in checkpoint:
+            if not Path(checkpoint).is_file():
+                raise InputError(f'pre-trained weights {checkpoint} are not a file: {ways_on}')
+            load_checkpoint(checkpoint)
 
 
 def check_device(cfg: Config) -> None:
@@ -243,6 +245,8 @@ def check_work_dir(cfg: Config) -> None:
         return
     if cfg.load_from and '://' not in cfg.load_from and not Path(cfg.load_from).is_file():
         raise InputError(f'checkpoint {cfg.load_from} to resume from is not a file')
+    if cfg.load_from:
+        load_checkpoint(cfg.load_from)
     if digit_version(torch.__version__) >= digit_version('2.6') and digit_version(mmengine.__version__) < digit_version(
         '0.10.8'
     ):
@@ -332,12 +336,7 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[st
     Raises:
         InputError: The checkpoint cannot be read, or has other classes.
     """
-    if '://' not in path and not Path(path).is_file():
-        raise InputError(f'checkpoint {path} is not a file')
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    except Exception as error:  # torn or foreign files fail in many ways
-        raise InputError(f'checkpoint {path} cannot be read: {error}') from error
+    checkpoint = load_checkpoint(path)
     meta: dict[str, Any] = checkpoint.get('meta') or {}
     trained = (meta.get('dataset_meta') or {}).get('classes')
     if classes is not None and trained is not None and tuple(trained) != tuple(classes):

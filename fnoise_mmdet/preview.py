@@ -12,9 +12,9 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from .checkpoint import load_checkpoint
 from .compatibility import initialise
 from .config import nested_dicts
 from .errors import InputError
@@ -61,7 +61,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
 
 
 def _load_weights(model: nn.Module, checkpoint: str) -> None:
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    content = load_checkpoint(checkpoint)
     weights = content.get('state_dict', content)
     try:
         found = model.load_state_dict({key.removeprefix('module.'): x for key, x in weights.items()}, strict=False)

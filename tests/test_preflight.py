@@ -138,7 +138,7 @@ def test_cached_weights_need_no_network(cfg, tmp_path, monkeypatch):
 
 
 def test_local_weights(cfg, tmp_path):
-    (tmp_path / 'w.pth').touch()
+    torch.save(dict(weight=torch.rand(1)), tmp_path / 'w.pth')
     check_pretrained(pretrained(cfg, str(tmp_path / 'w.pth')))
     with pytest.raises(InputError, match='nowhere.pth are not a file'):
         check_pretrained(pretrained(cfg, 'nowhere.pth'))

@@ -46,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
     parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
     parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='images at a time (default: 1)')
+    cli.add_trust_option(parser)
     args = parser.parse_args()
     args.checkpoints = [args.checkpoint]
     if args.inputs[0].lower().endswith(cli.CHECKPOINT_SUFFIXES):

@@ -84,6 +84,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=cli.at_least(0), default=0, help='of corruptions and feature noise (default: 0)')
     parser.add_argument('--images', type=cli.at_least(1), help='evaluate on the first images alone, for a quick look')
     parser.add_argument('--force', action='store_true', help='drop results that are there, and start anew')
+    cli.add_trust_option(parser)
     args = parser.parse_args()
     single = [args.config, args.checkpoint, args.out]
     if any(single) == bool(args.runs) or (any(single) and not all(single)):

@@ -65,6 +65,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--arrays', action='store_true', help='save what the panels show as OUT/IMAGE.npz too')
     parser.add_argument('--seed', type=cli.at_least(0), default=0, help='of noise and random weights (default: 0)')
     parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
+    cli.add_trust_option(parser)
     return parser.parse_args()
 
 
