@@ -176,8 +176,16 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tool, sha
 
 
 def test_an_image_that_cannot_be_read_is_named_without_a_stack_trace(tool, shapes, small, tmp_path):
+    """It is one of those that are not decoded before the training, so that a worker comes upon it."""
     data = shutil.copytree(shapes, tmp_path / 'data')
-    (data / 'train/000003.png').write_bytes(b'\x89PNG, but no more')
+    path = data / 'annotations/instances_train.json'
+    coco = json.loads(path.read_text())
+    for copy in range(100, 300, 100):
+        coco['images'] += [image | dict(id=image['id'] + copy) for image in coco['images'][:16]]
+    broken = coco['images'][1]
+    broken['file_name'] = 'broken.png'
+    (data / 'train/broken.png').write_bytes(b'no image')
+    path.write_text(json.dumps(coco))
     arguments = ['train', 'configs/demo_fnoise.py', '--data-root', data, '--work-dir', tmp_path / 'run']
     result = tool(*arguments, '--cfg-options', *small, 'train_dataloader.num_workers=2', status=2)
-    assert re.search(r'error: image .*000003.png cannot be read: replace it', result.stderr)
+    assert re.search(r'error: image .*broken.png cannot be read: replace it', result.stderr)
