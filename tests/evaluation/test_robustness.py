@@ -199,10 +199,10 @@ def test_no_detection_is_ap_zero_and_an_empty_list(config, checkpoint, tmp_path)
 @pytest.mark.parametrize('workers', [0, 1])
 def test_broken_image_is_named(config, checkpoint, shapes, tmp_path, workers):
     data = shutil.copytree(shapes, tmp_path / 'data')
-    (data / 'val/000002.png').write_bytes(b'not an image')
     cfg = config(**{'val_dataloader.num_workers': workers})
     use_data_root(cfg, str(data), required=('val',))
     evaluator = RobustnessSetup(cfg, checkpoint).build()
+    (data / 'val/000002.png').write_bytes(b'not an image')  # after the checks
     with pytest.raises(InputError, match=r'^an image cannot be loaded: .*000002.png$'):
         evaluator.evaluate(CLEAN, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
