@@ -1,12 +1,14 @@
 """What several tests share: a small data set, and a small training on it."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from coco_mirror import Mirror, make_mirror
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -28,6 +30,15 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp('data') / 'shapes'
     make_shapes(out, num_train=16, num_val=4, num_test=2, size=64)
     return out
+
+
+@pytest.fixture
+def mirror(shapes: Path, tmp_path: Path) -> Iterator[Mirror]:
+    """A server of the small data set, in the layout of COCO's."""
+    with Mirror(make_mirror(shapes, tmp_path / 'mirror')) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture

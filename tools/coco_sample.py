@@ -1,40 +1,80 @@
-"""Draw a small, reproducible sample from a COCO folder."""
+"""Draw a small, reproducible sample from COCO: from a local folder, or over the network."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.data import sample_coco
+from fnoise_mmdet.data import CocoServer, sample_coco
+from fnoise_mmdet.data.download import COCO_URL
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Draw a reproducible sample, without replacement, from a folder in COCO layout: training images '
+        description='Draw a reproducible sample, without replacement, from COCO: training images '
         'from its train part, validation and test images from its val part. The drawn ids are saved in sample.json.',
+        epilog='examples: python tools/coco_sample.py --from data/coco ; python tools/coco_sample.py --download '
+        '--split val (4 MB of annotations and 120 images of some 160 kB)',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         '--from',
         dest='source',
         type=Path,
-        required=True,
         metavar='DIR',
         help='COCO folder: annotations/instances_{train,val}2017.json beside train2017/ and val2017/, '
         'or the same names without 2017',
     )
+    source.add_argument(
+        '--download',
+        action='store_true',
+        help='fetch the annotations and the drawn images, nothing else; the same command goes on after an interruption',
+    )
     parser.add_argument('--out', type=Path, default=Path('data/coco_sample'), help='folder to make')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=['train', 'val'],
+        default=['train', 'val'],
+        help='parts of COCO to draw from; from one alone, training, validation and test images are drawn as disjoint sets',
+    )
     parser.add_argument('--num-train', type=cli.at_least(0), default=88, help='number of training images')
     parser.add_argument('--num-val', type=cli.at_least(0), default=22, help='number of validation images')
     parser.add_argument('--num-test', type=cli.at_least(0), default=10, help='number of test images')
     parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of the draw')
+    network = parser.add_argument_group('with --download')
+    network.add_argument('--year', type=int, choices=[2014, 2017], default=2017, help='year of the data set')
+    network.add_argument(
+        '--url',
+        default=COCO_URL,
+        help='server with annotations/annotations_trainval{year}.zip beside train{year}/ and val{year}/; '
+        'proxies are read from the environment (http_proxy, https_proxy, no_proxy)',
+    )
+    network.add_argument(
+        '--cache',
+        type=Path,
+        metavar='DIR',
+        help='keep what is fetched here, for other draws (default: beside the sample, until that is whole)',
+    )
+    network.add_argument('--workers', type=cli.at_least(1), default=8, help='connections at a time')
+    network.add_argument('--timeout', type=cli.at_least(1), default=30, help='seconds of silence that end a connection')
+    network.add_argument('--retries', type=cli.at_least(0), default=5, help='further attempts for each file')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    sample_coco(
-        args.source, args.out, args.num_train, args.num_val, args.num_test, args.seed, progress=cli.show_progress
-    )
+    temporary = args.out.resolve().with_name(f'.{args.out.name}.download')
+    source = args.source
+    if args.download:
+        source = CocoServer(
+            args.cache or temporary, args.url, args.year, args.retries, args.timeout, args.workers, cli.show_progress
+        )
+    counts = args.num_train, args.num_val, args.num_test
+    sample_coco(source, args.out, *counts, args.seed, args.split, cli.show_progress)
+    if args.download and not args.cache:
+        shutil.rmtree(temporary, ignore_errors=True)
     print(f'wrote {args.num_train} train, {args.num_val} val and {args.num_test} test images to {args.out}')
 
 

@@ -4,11 +4,13 @@ Nothing here needs torch.
 """
 
 from .coco import Split, check_images, class_names, find_split, missing_images, read_coco
+from .download import CocoServer
 from .sample import sample_coco
 from .shapes import make_shapes
 from .validate import annotation_findings, is_inside
 
 __all__ = [
+    'CocoServer',
     'Split',
     'annotation_findings',
     'check_images',

@@ -30,13 +30,7 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
             ``force``, or one that the command runs in.
     """
     out = out.resolve()  # a link stays, and leads to the new folder
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
-        raise InputError(
-            f'{out} exists already and is left as it is; name another folder, remove it first, '
-            'or, where the command has it, replace a folder with --force'
-        )
-    if out in (Path.cwd(), *Path.cwd().parents):
-        raise InputError(f'{out} holds the folder that this command runs in, and cannot be replaced: name another one')
+    check_free(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
@@ -46,6 +40,18 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def check_free(out: Path, force: bool = False) -> None:
+    """Raise InputError where :func:`staged_folder` would, before work that takes long."""
+    out = out.resolve()
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
+        raise InputError(
+            f'{out} exists already and is left as it is; name another folder, remove it first, '
+            'or, where the command has it, replace a folder with --force'
+        )
+    if out in (Path.cwd(), *Path.cwd().parents):
+        raise InputError(f'{out} holds the folder that this command runs in, and cannot be replaced: name another one')
 
 
 def _replace(out: Path, new: Path) -> None:

@@ -1,6 +1,7 @@
 """What is wrong with annotations in COCO format, all of it at once."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from numbers import Real
@@ -19,6 +20,7 @@ HARMLESS = {
     'boxes reach out of their image',
     'polygons do not have at least three corners of two numbers each',
 }
+_HALF = re.compile('[\ud800-\udfff]')
 NEEDED_TO_EVALUATE = ('id', 'area', 'iscrowd')
 
 
@@ -79,10 +81,13 @@ def annotation_findings(coco: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def is_inside(name: Any) -> bool:
-    """Tell whether a file name stays within the folder that it is relative to, on every system."""
+    """Tell whether a file name can be one, and stays within the folder that it is relative to, on every system."""
     if not isinstance(name, str) or not name or '\0' in name:
         return False
     paths = PurePosixPath(name), PureWindowsPath(name)
+    # JSON can hold halves of characters, which no file system takes; a name of 255 bytes all do.
+    if any(len(part.encode(errors='surrogatepass')) > 255 for part in paths[0].parts) or _HALF.search(name):
+        return False
     return not any(path.is_absolute() or path.drive or path.root or '..' in path.parts for path in paths)
 
 
