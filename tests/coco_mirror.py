@@ -1,5 +1,6 @@
 """A server in the layout of COCO's, which fails as servers do."""
 
+import contextlib
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HTML = b'<!DOCTYPE html><html><body>Please log in.</body></html>'
+WAITS = dict(slow=0.3, stall=2, hang=60)  # seconds before the answer
 
 
 def make_mirror(shapes: Path, folder: Path, filler: int = 3 * 2**20) -> Path:
@@ -31,7 +33,8 @@ class Mirror(ThreadingHTTPServer):
     Attributes:
         faults: What goes wrong with a path, first answer first: a status, or
             ``'drop'``, ``'stall'``, ``'truncate'``,
-            ``'slow'``, ``'html'``, ``'no ranges'``. ``'*'`` stands for every path.
+            ``'slow'``, ``'hang'``, ``'html'``, ``'no ranges'``. ``'*'`` stands for every path.
+        replaced: Paths that are answered with the content of another one.
         answers: How often each path was asked for.
         sent: Bytes of files sent.
     """
@@ -43,6 +46,7 @@ class Mirror(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), _Handler)
         self.root = root
         self.faults: dict[str, list[object]] = {}
+        self.replaced: dict[str, str] = {}
         self.answers: Counter[str] = Counter()
         self.sent = 0
         self.lock = threading.Lock()
@@ -67,14 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         fault = self.server.next_fault(self.path)
-        path = self.server.root / self.path.lstrip('/')
+        path = self.server.root / self.server.replaced.get(self.path, self.path).lstrip('/')
         if fault == 'drop':
             self.close_connection = True
             return
-        if fault == 'stall':
-            time.sleep(2)
-        if fault == 'slow':
-            time.sleep(0.3)
+        if fault in WAITS:
+            time.sleep(WAITS[fault])
         if isinstance(fault, int) or not path.is_file():
             return self.answer(fault or 404, b'')
         if fault == 'html':
@@ -96,7 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[: len(content) // 2]
             self.close_connection = True
         self.server.sent += len(content)
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # the client had enough
+            self.wfile.write(content)
 
 
 def rewrite_annotations(root: Path, change: dict[str, object] | None = None, entry: str | None = None) -> None:

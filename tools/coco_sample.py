@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
         description='Draw a reproducible sample, without replacement, from COCO: training images '
         'from its train part, validation and test images from its val part. The drawn ids are saved in sample.json.',
         epilog='examples: python tools/coco_sample.py --from data/coco ; python tools/coco_sample.py --download '
-        '--split val (4 MB of annotations and 120 images of some 160 kB)',
+        '--split val (which spares the larger annotations of the train part)',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group(required=True)
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         choices=['train', 'val'],
         default=['train', 'val'],
-        help='parts of COCO to draw from; from one alone, training, validation and test images are drawn as disjoint sets',
+        help='parts of COCO to draw from; one alone serves for training, validation and test images, without overlap',
     )
     parser.add_argument('--num-train', type=cli.at_least(0), default=88, help='number of training images')
     parser.add_argument('--num-val', type=cli.at_least(0), default=22, help='number of validation images')
@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
         '--cache',
         type=Path,
         metavar='DIR',
-        help='keep what is fetched here, for other draws (default: beside the sample, until that is whole)',
+        help='folder that keeps what is fetched, for other draws (without it: beside the sample, until this is whole)',
     )
     network.add_argument('--workers', type=cli.at_least(1), default=8, help='connections at a time')
     network.add_argument('--timeout', type=cli.at_least(1), default=30, help='seconds of silence that end a connection')

@@ -41,7 +41,8 @@ OLDEST, NEWEST = (3, 10), (3, 12)
 # mmcv and mmdet are source distributions that import these while they build.
 BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
 TEST_TOOLS = [
-    'pytest>=8,<10', 'hypothesis>=6.100,<7', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5', 'onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'playwright>=1.45,<2',
+    'pytest>=8,<10', 'hypothesis>=6.100,<7', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5', 'onnx>=1.17,<2',
+    'onnxscript>=0.5,<1', 'playwright>=1.45,<2',
 ]  # fmt: skip
 
 

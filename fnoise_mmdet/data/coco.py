@@ -22,11 +22,6 @@ class Split(NamedTuple):
     ann_file: str
     image_folder: str
 
-    @classmethod
-    def of_year(cls, split: str, year: int) -> 'Split':
-        """Give the names that COCO uses."""
-        return cls(f'annotations/instances_{split}{year}.json', f'{split}{year}/')
-
 
 def find_split(root: Path, split: str) -> Split:
     """Find a part of a data set in COCO layout.

@@ -4,6 +4,7 @@ import errno
 import io
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -17,7 +18,6 @@ from PIL import Image, UnidentifiedImageError
 from urllib3.exceptions import HTTPError, LocationValueError, MaxRetryError
 
 from ..errors import InputError
-from .coco import Split
 from .files import write_atomically
 from .validate import is_inside
 
@@ -77,7 +77,7 @@ class CocoServer:
         Raises:
             InputError: The server does not give them, or gives something else.
         """
-        member = Split.of_year(split, self.year).ann_file
+        member = f'annotations/instances_{split}{self.year}.json'
         path = self.cache / member
         if path.is_file():
             return path
@@ -85,9 +85,9 @@ class CocoServer:
         blocks = self.cache / 'blocks'
         try:
             content = self._read_member(_RemoteFile(self._get, url, blocks), member, url)
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             shutil.rmtree(blocks, ignore_errors=True)  # they would be as wrong the next time
             raise InputError(f'{url} is not a whole zip archive: {error}') from None
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,15 +104,16 @@ class CocoServer:
         Raises:
             InputError: The server does not give some of them, or gives something else.
         """
-        name = Split.of_year(split, self.year).image_folder
-        folder = self.cache / name
+        folder = self.cache / f'{split}{self.year}'
         wanted = {image['file_name']: image for image in images if not (folder / image['file_name']).is_file()}
         for file_name in wanted:
             (folder / file_name).parent.mkdir(parents=True, exist_ok=True)
         failures: list[str] = []
         # Its threads do not keep an interrupted process alive, as those of an executor do.
         with ThreadPool(self.workers) as pool:
-            results = pool.imap_unordered(partial(self._fetch_image, f'{self.url}/{name}', folder), wanted.values())
+            results = pool.imap_unordered(
+                partial(self._fetch_image, f'{self.url}/{folder.name}', folder), wanted.values()
+            )
             for failure in self.progress(results, f'fetching {split} images', len(wanted)):
                 if failure:
                     failures.append(failure)

@@ -1,4 +1,8 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 
 
 def test_make_shapes(tool, tmp_path):
@@ -18,3 +22,31 @@ def test_coco_sample(tool, shapes, tmp_path):
     assert saved['seed'] == 4 and [len(saved['ids'][part]) for part in ('train', 'val', 'test')] == [3, 2, 1]
     missing = tool('coco_sample', '--from', tmp_path / 'nowhere', '--out', tmp_path / 'other', status=2)
     assert 'nowhere is not a folder' in missing.stderr and not (tmp_path / 'other').exists()
+
+
+def test_coco_sample_by_download(tool, mirror, tmp_path):
+    command = ['coco_sample', '--download', '--split', 'val', '--url', mirror.url, '--out', 'sample', '--retries', 0]
+    counts = ['--num-train', 2, '--num-val', 1, '--num-test', 1]
+    mirror.faults['/val2017/000002.png'] = [404]
+    failed = tool(*command, *counts, status=2, cwd=tmp_path)
+    assert f'{mirror.url}/val2017/000002.png cannot be fetched: status 404' in failed.stderr
+    assert not (tmp_path / 'sample').exists()
+    assert '100%' in tool(*command, *counts, cwd=tmp_path).stdout
+    assert json.loads((tmp_path / 'sample/sample.json').read_text())['seed'] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {'sample', 'mirror'}  # what was fetched is in the sample now
+    assert mirror.answers['/val2017/000001.png'] == 1
+    tool(*command[:-4], '--out', 'other', '--cache', 'kept', *counts, cwd=tmp_path)
+    assert (tmp_path / 'kept/val2017/000001.png').is_file()
+
+
+def test_an_interrupted_download_ends_at_once(mirror, root, tmp_path):
+    mirror.faults['*'] = [None] * 3 + ['hang'] * 20
+    command = [sys.executable, root / 'tools/coco_sample.py', '--download', '--url', mirror.url, '--out', 'sample']
+    counts = ['--split', 'val', '--num-train', '2', '--num-val', '1', '--num-test', '1']
+    process = subprocess.Popen([*command, *counts], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while sum(mirror.answers.values()) < 5:  # all connections wait for an answer
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130 and b'Traceback' not in errors
+    assert {path.name for path in tmp_path.iterdir()} == {'.sample.download', 'mirror'}
