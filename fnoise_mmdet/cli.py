@@ -4,7 +4,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
-from .errors import InputError, RunError
+from .errors import ImageError, InputError, RunError
 
 T = TypeVar('T')
 # What tells a checkpoint from an image where both may be named.
@@ -168,3 +168,44 @@ def at_least(low: int) -> Callable[[str], int]:
 def show_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
     """Show a progress bar while going through ``items``, which are ``total`` where they cannot be counted."""
     return track(items, label, total)
+
+
+def _failure_of(draw: Callable[[Sequence[Path]], None], images: Sequence[Path]) -> Exception | None:
+    """Draw images, and give what they break."""
+    try:
+        draw(images)
+    except ImageError as error:
+        return error
+    except (OSError, InputError):  # a full disk or a wrong setting, no image's fault
+        raise
+    except Exception as error:
+        return error
+    return None
+
+
+def draw_images(draw: Callable[[Sequence[Path]], None], images: Sequence[Path], batch_size: int = 1) -> int:
+    """Draw images in batches; one that cannot be drawn is named, and the others go on.
+
+    Returns:
+        The number of images drawn.
+
+    Raises:
+        InputError: None of them could be drawn.
+    """
+    drawn, failure = 0, None
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    for batch in show_progress(batches, 'images'):
+        if not _failure_of(draw, batch):
+            drawn += len(batch)
+            continue
+        for path in batch:
+            failure = _failure_of(draw, [path])
+            if failure:
+                print(f'skipped {path}: {str(failure).strip() or type(failure).__name__}')
+            else:
+                drawn += 1
+    if not drawn:
+        raise InputError(
+            f'none of the images could be drawn, the last one because of {type(failure).__name__}: {failure}'
+        ) from failure
+    return drawn

@@ -9,6 +9,10 @@ class InputError(ValueError):
     """
 
 
+class ImageError(InputError):
+    """An image cannot be used. Where there are others, these are gone on with."""
+
+
 class RunError(RuntimeError):
     """A run that began well cannot go on: its loss is not finite, the disk is full.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .checkpoint import load_checkpoint
 from .compatibility import initialise
 from .config import nested_dicts
-from .errors import InputError
+from .errors import ImageError, InputError
 from .hooks.batch import Undrawable, predicted, to_picture
 from .hooks.tap import Features, FeatureTap
 from .noise import Noise
@@ -86,7 +86,7 @@ class ImageFeatures:
         predict: Whether to predict boxes too. Defaults to True.
 
     Raises:
-        InputError: The pipeline cannot read the image, the detector cannot
+        InputError: The pipeline cannot read the image (an ImageError), the detector cannot
             take it, or has no such features.
     """
 
@@ -169,6 +169,6 @@ def _read(cfg: Config, path: Path) -> dict[str, Any]:
         data = Compose(steps)(dict(img_path=str(path), img_id=0))
         return dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
     except Exception as error:  # every pipeline fails in its own way
-        raise InputError(
+        raise ImageError(
             f'the test pipeline of the config cannot read {path}: {type(error).__name__}: {error}'
         ) from error

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from coco_mirror import Mirror, make_mirror
+from hostile_images import make_hostile_images
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -30,6 +31,12 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp('data') / 'shapes'
     make_shapes(out, num_train=16, num_val=4, num_test=2, size=64)
     return out
+
+
+@pytest.fixture(scope='session')
+def hostile(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images as they come, and as nobody should be sent them."""
+    return make_hostile_images(shapes / 'test/000001.png', tmp_path_factory.mktemp('hostile') / 'images')
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
         if 'classes' in meta:
             use_classes(cfg, meta['classes'])
         cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
-        models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=len(args.checkpoints) == 1))
+        models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=False))
     return models
 
 
@@ -105,25 +106,42 @@ def to_detections(prediction: dict[str, Any], classes: Sequence[str], threshold:
     ]
 
 
+def draw_one(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespace, out: Path) -> None:
+    """Draw what a model detects, and write its detections."""
+    results = model(
+        [str(path) for path in batch],
+        batch_size=len(batch),
+        pred_score_thr=args.score_thr,
+        return_vis=True,
+        no_save_vis=True,  # mmdet would write in the format of the input, which not every format allows
+        no_save_pred=False,
+        out_dir=str(out),
+    )
+    for path, picture in zip(batch, results['visualization']):
+        Image.fromarray(picture).save(out / 'vis' / f'{path.stem}.png')
+
+
 def draw_both(
-    models: Sequence[DetInferencer], names: Sequence[str], images: Sequence[Path], args: argparse.Namespace, out: Path
+    models: Sequence[DetInferencer],
+    names: Sequence[str],
+    batch: Sequence[Path],
+    args: argparse.Namespace,
+    out: Path,
 ) -> None:
     """Draw what two models detect, side by side, and write their detections."""
     classes = models[0].model.dataset_meta['classes']
-    batches = [images[start : start + args.batch_size] for start in range(0, len(images), args.batch_size)]
-    (out / 'vis').mkdir()
-    for batch in cli.show_progress(batches, 'images'):
-        paths = [str(path) for path in batch]
-        of_models = [model(paths, batch_size=len(paths))['predictions'] for model in models]
-        for path, *predictions in zip(batch, *of_models):
-            columns = []
-            for name, prediction in zip(names, predictions):
-                write_json(out / 'preds' / name.replace('/', '_') / f'{path.stem}.json', prediction)
-                found = to_detections(prediction, classes, args.score_thr)
-                columns.append((f'{name}: {len(found)} above {args.score_thr:g}', found))
-            image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
-            panel = detections_panel(image, columns, path.name, classes)
-            Image.fromarray(panel).save(out / 'vis' / f'{path.stem}.png')
+    paths = [str(path) for path in batch]
+    of_models = [model(paths, batch_size=len(paths))['predictions'] for model in models]
+    for path, *predictions in zip(batch, *of_models):
+        columns = []
+        for name, prediction in zip(names, predictions):
+            found = to_detections(prediction, classes, args.score_thr)
+            columns.append((f'{name}: {len(found)} above {args.score_thr:g}', found))
+        image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
+        panel = detections_panel(image, columns, path.name, classes)
+        Image.fromarray(panel).save(out / 'vis' / f'{path.stem}.png')
+        for name, prediction in zip(names, predictions):
+            write_json(out / 'preds' / name.replace('/', '_') / f'{path.stem}.json', prediction)
 
 
 def main() -> None:
@@ -135,17 +153,10 @@ def main() -> None:
 
     with staged_folder(args.out_dir, args.force) as out:
         models = read_models(args)
-        if len(models) > 1:
-            draw_both(models, names, images, args, out)
-        else:
-            models[0](
-                [str(path) for path in images],
-                batch_size=args.batch_size,
-                pred_score_thr=args.score_thr,
-                out_dir=str(out),
-                no_save_pred=False,
-            )
-    print(f'wrote {len(images)} pictures to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
+        (out / 'vis').mkdir()
+        draw = partial(draw_both, models, names) if len(models) > 1 else partial(draw_one, models[0])
+        drawn = cli.draw_images(partial(draw, args=args, out=out), images, args.batch_size)
+    print(f'wrote {drawn} pictures to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -90,7 +91,9 @@ def main() -> None:
     with staged_folder(args.out, args.force) as folder:
         device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         model = load_detector(cfg, checkpoint, args.seed, device)
-        for path in cli.show_progress(images, 'images'):
+
+        def draw(batch: Sequence[Path]) -> None:
+            (path,) = batch
             shown = ImageFeatures(model, cfg, path, args.source, predict=checkpoint is not None)
             caption = '' if shown.noise is None else repr(shown.noise.noise)
             title = f'{path.name} · {weights}'
@@ -110,7 +113,9 @@ def main() -> None:
             cv2.imwrite(str(folder / f'{path.stem}.png'), panel[..., ::-1])
             if args.arrays and not args.sweep:
                 save_arrays(folder / f'{path.stem}.npz', shown.image, maps)
-    print(f'wrote {len(images)} pictures to {args.out}')
+
+        drawn = cli.draw_images(draw, images)
+    print(f'wrote {drawn} pictures to {args.out}')
 
 
 if __name__ == '__main__':

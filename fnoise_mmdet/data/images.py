@@ -1,14 +1,17 @@
 """Image files that a user names."""
 
+import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp', '.gif')
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
@@ -45,18 +48,42 @@ def readable_images(inputs: Sequence[Path]) -> list[Path]:
     """
     images = []
     for path in find_images(inputs):
-        if is_readable(path):
+        fault = image_fault(path)
+        if fault is None:
             images.append(path)
         else:
-            print(f'skipped {path}: it cannot be read as an image')
+            print(f'skipped {path}: {fault}')
     if not images:
         raise InputError('none of the inputs can be read as an image')
     return images
 
 
-def is_readable(path: Path | str) -> bool:
-    """Tell whether OpenCV can decode an image."""
+def image_fault(path: Path) -> str | None:
+    """Tell why an image cannot be used, or give None where it can.
+
+    OpenCV, which mmdet reads with, must decode it. What OpenCV lets pass is
+    refused all the same where detections on it would mislead (a JPEG that is
+    cut off is filled up with grey) or would take all memory (Pillow's limit for decompression bombs).
+    """
+    if not path.is_file():  # a pipe would be waited for
+        return 'it is no file'
+    if not os.access(path, os.R_OK):
+        return 'it may not be read'
+    if not path.stat().st_size:
+        return 'it is empty'
     try:
-        return cv2.imread(str(path)) is not None
-    except Exception:  # a broken image makes OpenCV raise, or not, by its kind
-        return False
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # below the limit, and of odd metadata
+            with Image.open(path) as image:
+                image.load()
+    except Image.DecompressionBombError:
+        return f'it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels'
+    except UnidentifiedImageError:
+        pass  # OpenCV reads formats that Pillow does not
+    except Exception as error:  # Pillow's plugins raise all kinds
+        return f'it cannot be read as a whole image: {error}'
+    try:
+        decoded = cv2.imread(str(path)) is not None
+    except cv2.error:
+        decoded = False
+    return None if decoded else 'it cannot be read as an image'

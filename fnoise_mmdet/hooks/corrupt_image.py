@@ -3,13 +3,14 @@
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..data.images import is_readable
+from ..data.images import image_fault
 from ..errors import InputError
 
 ACTIONS = ('stop', 'skip')
@@ -62,16 +63,17 @@ class _Guarded:
             return self.load(index)
         except Exception as error:
             path = self.dataset.get_data_info(index).get('img_path')
-            if path is None or is_readable(path):  # something else is wrong
+            fault = None if path is None else image_fault(Path(path))
+            if fault is None:  # something else is wrong
                 raise
             if self.action == 'stop':
                 raise InputError(
-                    f'image {path} cannot be read: replace it, remove it from the annotations, '
-                    'or leave out what cannot be read with CorruptImageHook and action=skip'
+                    f'image {path} cannot be used, {fault}: replace it, remove it from the annotations, '
+                    'or leave out such images with CorruptImageHook and action=skip'
                 ) from error
             with self.skipped.get_lock():
                 self.skipped.value += 1
-            print(f'skipped {path}: it cannot be read', file=sys.stderr)
+            print(f'skipped {path}: {fault}', file=sys.stderr)
             return None  # mmengine's data sets then draw another sample
 
 

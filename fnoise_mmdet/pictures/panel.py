@@ -289,7 +289,7 @@ class _Page:
         )
 
     def _text(self, left: float, top: float, text: str, size: float, **settings: Any) -> None:
-        self.figure.text(left / self.width, 1 - top / self.height, text, fontsize=size, **settings)
+        self.figure.text(left / self.width, 1 - top / self.height, text, fontsize=size, parse_math=False, **settings)
 
 
 def _wrap(text: str, width: float, size: float) -> str:

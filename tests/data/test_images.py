@@ -1,8 +1,9 @@
 import shutil
 
 import pytest
+from hostile_images import LEFT_OUT, TOO_NARROW, WORKING
 
-from fnoise_mmdet.data.images import find_images, readable_images
+from fnoise_mmdet.data.images import find_images, image_fault, readable_images
 from fnoise_mmdet.errors import InputError
 
 
@@ -19,7 +20,7 @@ def test_unreadable_images_are_named_and_left_out(shapes, tmp_path, capsys):
     (folder / 'note.txt').write_text('no image by its name')
     assert [path.name for path in readable_images([folder])] == ['000001.png', '000002.png']
     told = capsys.readouterr().out
-    assert told.count('cannot be read as an image') == 2 and 'broken.png' in told and 'empty.JPG' in told
+    assert 'broken.png: it cannot be read as an image' in told and 'empty.JPG: it is empty' in told
 
 
 def test_wrong_inputs_are_refused(shapes, tmp_path):
@@ -36,3 +37,12 @@ def test_wrong_inputs_are_refused(shapes, tmp_path):
     (tmp_path / 'a.png').touch()
     with pytest.raises(InputError, match='none of the inputs can be read'):
         readable_images([tmp_path / 'a.png'])
+
+
+@pytest.mark.parametrize('name', sorted(LEFT_OUT))
+def test_faults(hostile, name):
+    assert LEFT_OUT[name] in image_fault(hostile / name)
+
+
+def test_no_faults(hostile):
+    assert {path.name for path in readable_images([hostile])} == WORKING | TOO_NARROW

@@ -1,10 +1,12 @@
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from hostile_images import LEFT_OUT, TOO_NARROW, WORKING
 
 
 def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
@@ -14,7 +16,7 @@ def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
         'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', shapes / 'test', single,
         '--out-dir', tmp_path / 'out', '--score-thr', '0.01', '--device', 'cpu',
     )  # fmt: skip
-    names = ['000001.png', '000002.png', 'single.jpg']
+    names = ['000001.png', '000002.png', 'single.png']
     assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == names
     assert 'wrote 3 pictures' in result.stdout
     prediction = json.loads((tmp_path / 'out/preds/single.json').read_text())
@@ -50,6 +52,29 @@ def test_unreadable_image_is_named_and_the_others_drawn(tool, runs, shapes, tmp_
     )
     assert 'broken.png: it cannot be read as an image' in result.stdout
     assert len(list((tmp_path / 'out/vis').iterdir())) == 2
+
+
+@pytest.mark.parametrize('both', [False, True])
+def test_hostile_images_are_drawn_or_named(tool, runs, hostile, tmp_path, both):
+    checkpoints = [runs.baseline / 'epoch_2.pth', *[runs.fnoise / 'epoch_2.pth'] * both]
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', *checkpoints, hostile, '--out-dir', tmp_path / 'out', '--batch-size', 4,
+        '--device', 'cpu',
+    )  # fmt: skip
+    drawn = {path.stem for path in (tmp_path / 'out/vis').iterdir()}
+    assert drawn == {Path(name).stem for name in WORKING}
+    assert len(list((tmp_path / 'out/preds').rglob('*.json'))) == len(WORKING) * (1 + both)
+    for name in {*LEFT_OUT, *TOO_NARROW}:
+        assert f'skipped {hostile / name}: ' in result.stdout
+    assert f'wrote {len(WORKING)} pictures' in result.stdout
+
+
+def test_what_is_wrong_with_all_images_is_no_image_s_fault(tool, runs, hostile, tmp_path):
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', *(hostile / name for name in TOO_NARROW),
+        '--out-dir', tmp_path / 'out', '--device', 'cpu', status=2,
+    )  # fmt: skip
+    assert 'none of the images could be drawn' in result.stderr and not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('kind', ['missing', 'empty', 'broken', 'twice'])

@@ -1,8 +1,10 @@
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hostile_images import LEFT_OUT, TOO_NARROW, WORKING
 
 
 def load(path):
@@ -86,6 +88,13 @@ def test_wrong_input(tool, shapes, tmp_path, arguments, message):
     out = [] if '--out' in arguments else ['--out', tmp_path / 'out']
     result = tool('show_noise', *(places.get(one, one) for one in arguments), *out, status=2)
     assert message in result.stderr and not list(tmp_path.iterdir())
+
+
+def test_hostile_images_are_drawn_or_named(tool, hostile, tmp_path):
+    result = tool('show_noise', 'configs/demo_fnoise.py', hostile, '--out', tmp_path / 'out', '--levels', -1)
+    assert {path.stem for path in (tmp_path / 'out').iterdir()} == {Path(name).stem for name in WORKING}
+    for name in {*LEFT_OUT, *TOO_NARROW}:
+        assert f'skipped {hostile / name}: ' in result.stdout
 
 
 def test_checkpoint_of_another_model_is_refused(tool, runs, shapes, tmp_path):
