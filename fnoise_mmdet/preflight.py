@@ -24,7 +24,7 @@ from .data import annotation_findings, check_images, class_names, is_inside, rea
 from .errors import InputError
 from .hooks import NoiseScheduleHook
 from .necks import find_fnoise_necks
-from .resume import latest_checkpoint
+from .resume import find_checkpoints, latest_checkpoint
 
 SAMPLED_IMAGES = 20  # that are decoded of each part before a training
 SEVERAL = 'several things are wrong'
@@ -275,11 +275,13 @@ def check_room(cfg: Config, model: nn.Module) -> None:
     kept = hook.get('max_keep_ckpts', -1)
     if kept < 1:
         kept = max(1, (cfg.train_cfg.get('max_epochs') or 1) // max(1, hook.get('interval', 1)))
+    there = len(find_checkpoints(Path(cfg.work_dir)))  # of a training that goes on
+    missing = kept + 1 - min(kept, there)
     free = shutil.disk_usage(_nearest_folder(Path(cfg.work_dir))).free
-    if free < size * (kept + 1):
+    if free < size * missing:
         raise InputError(
-            f'the disk of work dir {cfg.work_dir} has {free / 2**20:.0f} MiB left, but {kept + 1} checkpoints need '
-            f'{size * (kept + 1) / 2**20:.0f} MiB: free some, name another --work-dir, or keep fewer with '
+            f'the disk of work dir {cfg.work_dir} has {free / 2**20:.0f} MiB left, but {missing} checkpoints need '
+            f'{size * missing / 2**20:.0f} MiB: free some, name another --work-dir, or keep fewer with '
             '--cfg-options default_hooks.checkpoint.max_keep_ckpts=1'
         )
 

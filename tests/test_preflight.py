@@ -3,6 +3,7 @@ import json
 import shutil
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -278,6 +279,12 @@ def test_a_disk_without_room_for_the_checkpoints_is_said(cfg, monkeypatch):
         check_room(cfg, model)
     monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=6.1 * weights))
     check_room(cfg, model)
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=3.1 * weights))
+    with pytest.raises(InputError, match='2 checkpoints need'):
+        check_room(cfg, model)
+    Path(cfg.work_dir).mkdir()
+    Path(cfg.work_dir, 'epoch_1.pth').touch()
+    check_room(cfg, model)  # of a training that goes on, one is there
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 import json
+import os
 import re
 import shutil
+import subprocess
+import threading
+import time
 
 import pytest
 import torch
@@ -100,6 +104,49 @@ def test_compiled_training_has_the_losses_of_the_plain_one(losses):
     assert len(plain) == 2 and [row.keys() for row in plain] == [row.keys() for row in compiled]
     for row, other in zip(plain, compiled):
         assert row == pytest.approx(other, rel=1e-4)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 420 MiB, which has room for two checkpoints."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mount = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=420m', 'tmpfs', folder], capture_output=True, text=True)
+    if mount.returncode:
+        pytest.skip(f'no file system can be mounted here: {mount.stderr.strip()}')
+    yield folder
+    subprocess.run(['umount', '--lazy', folder], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('left', [0, 40 * 2**20])  # not even a line of the log can be written, or no checkpoint
+def test_a_full_disk_stops_a_training_that_goes_on_later(tool, shapes, small, small_disk, left):
+    work_dir, filler = small_disk / 'run', small_disk / 'filler'
+    command = ['train', 'configs/demo_fnoise.py', '--data-root', shapes, '--work-dir', work_dir]
+    options = [
+        '--cfg-options',
+        *small,
+        'default_hooks.checkpoint.interval=1',
+        'default_hooks.checkpoint.max_keep_ckpts=1',
+    ]
+
+    def fill():
+        while not (work_dir / 'epoch_1.pth').exists():
+            time.sleep(0.01)
+        with filler.open('wb') as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free - left)
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    stopped = tool(*command, *options, status=1)
+    thread.join()
+    assert f'no room is left on the disk of {work_dir}' in stopped.stderr
+    assert f'the last good checkpoint is {work_dir}/epoch_1.pth; --resume goes on from it' in stopped.stderr
+    assert sorted(path.name for path in work_dir.glob('*.pth*')) == ['epoch_1.pth']
+    filler.unlink()
+    tool(*command, '--resume', *options)
+    assert [path.name for path in work_dir.glob('*.pth*')] == ['epoch_2.pth']
+    assert [row['step'] for row in read_run(work_dir).train] == list(range(1, 9))
 
 
 @pytest.mark.slow
