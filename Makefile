@@ -13,8 +13,8 @@ RUN := .venv/bin/python
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (10 to 15 minutes)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (30 to 40 minutes)'
-	@echo 'make test           the tests (about 25 minutes on two cores)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them (about 25 minutes)'
+	@echo 'make test           the tests (about 15 minutes on two cores)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them (about 35 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'

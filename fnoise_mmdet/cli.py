@@ -87,9 +87,9 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
     use_data_root(cfg, args.data_root, required=('train', 'val'))
 
 
-def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
+def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_dirs/CONFIG_NAME') -> None:
     """Add what mmengine's runner needs besides a config."""
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument('--work-dir', help=f'folder for logs, checkpoints and pictures (default: {work_dir})')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     )
     cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    cli.add_runner_arguments(parser)
+    cli.add_runner_arguments(parser, 'work_dirs/CONFIG_NAME/test')
     parser.add_argument('--out', help='save the predictions to this pickle file (.pkl)')
     parser.add_argument('--show-dir', help='save images with ground truth beside detections to this folder')
     args = parser.parse_args()
@@ -32,6 +32,8 @@ def main() -> None:
     args = parse_args()
     cfg = cli.runner_config(args)
     cfg.load_from = args.checkpoint
+    if not args.work_dir:  # the config of the training, beside its checkpoints, would be overwritten
+        cfg.work_dir = str(Path(cfg.work_dir) / 'test')
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise InputError(f'--show-dir needs default_hooks.visualization, and {args.config} has none')

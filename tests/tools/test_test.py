@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 
 import cv2
 import pytest
@@ -57,3 +58,13 @@ def test_checkpoint_of_other_classes(tool, runs, shapes, tmp_path):
         '--cfg-options', 'test_dataloader.dataset.metainfo.classes=("circle","ring")', status=2,
     )  # fmt: skip
     assert 'was trained on 5 classes' in result.stderr and not list(tmp_path.iterdir())
+
+
+def test_the_config_of_the_training_is_left_as_it_is(tool, runs, root, shapes, tmp_path):
+    work_dir = shutil.copytree(runs.fnoise, tmp_path / 'work_dirs/demo_fnoise')
+    before = (work_dir / 'demo_fnoise.py').read_text()
+    tool(
+        'test', root / 'configs/demo_fnoise.py', work_dir / 'epoch_2.pth', '--data-root', shapes,
+        '--cfg-options', *NO_WORKERS, cwd=tmp_path,
+    )  # fmt: skip
+    assert (work_dir / 'demo_fnoise.py').read_text() == before != (work_dir / 'test/demo_fnoise.py').read_text()
