@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from fnoise_mmdet.noise import PRESETS, FeatureNoise, make_generator
+from fnoise_mmdet.noise import PRESETS, FeatureNoise, Noise, make_generator
 from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES
 
 
@@ -222,3 +222,66 @@ def test_repr_shows_every_setting():
         "FeatureNoise(magnitude='element', distribution='uniform', share=('batch',), scale=0.2, bias='none', "
         'detach_statistics=True, prob=1.0)'
     )
+
+
+LINEAR = [
+    dict(),
+    dict(share='none'),
+    dict(share='channel'),
+    dict(distribution='normal'),
+    dict(prob=0.5),
+]
+
+
+@pytest.mark.parametrize('settings', LINEAR, ids=str)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5)])
+def test_the_fast_way_is_the_simple_one_to_the_last_bit(key, monkeypatch, settings, dtype, memory_format, shape):
+    monkeypatch.setattr('fnoise_mmdet.noise.feature_noise.PIECE', 64)  # several pieces, the last one smaller
+    noise = FeatureNoise(**settings)
+    x = torch.randn(shape, generator=make_generator((5,))).to(dtype).contiguous(memory_format=memory_format)
+    assert torch.equal(noise(x, key), Noise.perturb(noise, x, key))
+
+
+@pytest.mark.parametrize('settings', LINEAR, ids=str)
+def test_the_gradient_of_the_fast_way_is_that_of_the_simple_one(x, key, settings):
+    noise = FeatureNoise(**settings)
+    gradients = []
+    for perturb in (noise, lambda x, key: Noise.perturb(noise, x, key)):
+        x = x.detach().requires_grad_()
+        (perturb(x, key) * torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape)).sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)
+
+
+def test_gradients_of_gradients(key):
+    x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: FeatureNoise()(x, key), x)
+    assert torch.autograd.gradgradcheck(lambda x: FeatureNoise()(x, key), x)
+
+
+@pytest.mark.parametrize('settings', [*LINEAR, *(dict(preset=preset) for preset in PRESETS)], ids=str)
+def test_nothing_is_kept_for_the_backward_pass(x, key, settings):
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor)
+        return tensor
+
+    noise = FeatureNoise(**settings)
+    if settings.get('preset') == 'mean_normal':
+        assert noise.detach_statistics
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        noise(x.requires_grad_(), key)
+    assert not kept
+
+
+def test_a_setting_that_changes_after_the_forward_pass_does_not_change_the_gradient(x, key):
+    noise = FeatureNoise(scale=0.3)
+    x = x.requires_grad_()
+    y = noise(x, key)
+    noise.scale = 0.0
+    y.sum().backward()
+    expected = FeatureNoise(scale=0.3)(torch.ones_like(x), key)
+    torch.testing.assert_close(x.grad, expected.detach())
