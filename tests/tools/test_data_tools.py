@@ -43,7 +43,13 @@ def test_an_interrupted_download_ends_at_once(mirror, root, tmp_path):
     mirror.faults['*'] = [None] * 3 + ['hang'] * 20
     command = [sys.executable, root / 'tools/coco_sample.py', '--download', '--url', mirror.url, '--out', 'sample']
     counts = ['--split', 'val', '--num-train', '2', '--num-val', '1', '--num-test', '1']
-    process = subprocess.Popen([*command, *counts], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, *counts],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell in the background has it ignored
+    )
     while sum(mirror.answers.values()) < 5:  # all connections wait for an answer
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
