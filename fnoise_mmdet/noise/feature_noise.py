@@ -10,9 +10,9 @@ from torch import Tensor
 from .base import Noise, at_least_float32, check_features, in_range
 from .stream import UNIFORM_SCALE, UniformStream, make_generator
 
-# Elements of a sample that are perturbed at a time on a CPU: with their random
-# numbers they stay in its second-level cache. A multiple of 4, see UniformStream.
-PIECE = 2**18
+# Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
+# waiting for all threads after each piece costs little. A multiple of 4, see UniformStream.
+PIECE = 2**19
 
 
 def _uniform(eps: Tensor, generator: torch.Generator) -> Tensor:

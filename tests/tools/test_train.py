@@ -235,4 +235,6 @@ def test_an_image_that_cannot_be_read_is_named_without_a_stack_trace(tool, shape
     path.write_text(json.dumps(coco))
     arguments = ['train', 'configs/demo_fnoise.py', '--data-root', data, '--work-dir', tmp_path / 'run']
     result = tool(*arguments, '--cfg-options', *small, 'train_dataloader.num_workers=2', status=2)
-    assert re.search(r'error: image .*broken.png cannot be read: replace it', result.stderr)
+    assert re.search(
+        r'error: image .*broken.png cannot be used, it cannot be read as an image: replace it', result.stderr
+    )
