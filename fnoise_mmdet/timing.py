@@ -1,0 +1,114 @@
+"""Timing things against one another, side by side in one process."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .data.files import write_atomically
+from .environment import environment
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured of one thing: seconds, and ratios to the reference.
+
+    Args:
+        median: Of its times.
+        low: The quarter of its times that is fastest ends here.
+        high: The quarter of its times that is slowest begins here.
+        ratio: Median of the ratios to the reference in the same round.
+        ratio_low: Lower quartile of these ratios.
+        ratio_high: Upper quartile of these ratios.
+        rounds: How often it was measured.
+    """
+
+    median: float
+    low: float
+    high: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    rounds: int
+
+
+def interleave(
+    subjects: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warmup: int = 2,
+    progress: Callable[..., Iterable[int]] = lambda items, *_: items,
+) -> dict[str, list[float]]:
+    """Time each subject once a round, so that what else the machine does meets all of them alike.
+
+    Args:
+        subjects: What to time, by name.
+        rounds: How often; every second round goes backwards, for no subject to come always after the same other.
+        warmup: Rounds before, which do not count.
+        progress: Wraps the loop over rounds, with a label to show.
+
+    Returns:
+        Seconds by name, in the order of the rounds.
+    """
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in progress(range(-warmup, rounds), 'rounds'):
+        for name in list(subjects) if number % 2 else reversed(list(subjects)):
+            _synchronize()
+            start = time.perf_counter()
+            subjects[name]()
+            _synchronize()
+            if number >= 0:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def summarize(times: Mapping[str, list[float]], reference: str) -> dict[str, Timing]:
+    """Bring times to medians and quartiles, and to ratios to those of a reference in the same round.
+
+    Raises:
+        ValueError: There are fewer than two rounds.
+    """
+    summaries = {}
+    for name, seconds in times.items():
+        ratios = [one / other for one, other in zip(seconds, times[reference])]
+        low, median, high = statistics.quantiles(seconds, n=4, method='inclusive')
+        ratio_low, ratio, ratio_high = statistics.quantiles(ratios, n=4, method='inclusive')
+        summaries[name] = Timing(median, low, high, ratio, ratio_low, ratio_high, len(seconds))
+    return summaries
+
+
+def kept_bytes(forward: Callable[[], Any], known: Iterable[torch.Tensor]) -> int:
+    """Give the bytes that a forward pass keeps for the backward pass, beyond tensors that are there anyway."""
+    storages = {tensor.untyped_storage().data_ptr(): 0 for tensor in known}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storages.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes())
+        kept.append(tensor)  # so that no other tensor takes its place in memory
+        return tensor
+
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = forward()
+    del result
+    return sum(storages.values())
+
+
+def write_results(path: Path, command: str, settings: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Write what was measured, with the machine and the versions, as JSON; numbers are seconds, ratios and bytes."""
+    content = dict(
+        command=command,
+        settings=dict(settings),
+        environment=environment(),
+        results={name: asdict(one) if isinstance(one, Timing) else one for name, one in results.items()},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(content, indent=1) + '\n').encode())
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

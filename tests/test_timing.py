@@ -1,0 +1,45 @@
+import json
+import time
+
+import pytest
+import torch
+
+from fnoise_mmdet.timing import interleave, kept_bytes, summarize, write_results
+
+
+def test_every_subject_is_timed_once_a_round_in_both_orders():
+    calls = []
+    times = interleave({name: lambda name=name: calls.append(name) for name in 'abc'}, rounds=4, warmup=1)
+    assert {name: len(seconds) for name, seconds in times.items()} == {'a': 4, 'b': 4, 'c': 4}
+    rounds = [''.join(calls[start : start + 3]) for start in range(0, 15, 3)]
+    assert rounds == ['abc', 'cba', 'abc', 'cba', 'abc']
+
+
+def test_times_are_those_that_subjects_take():
+    times = interleave(dict(short=lambda: time.sleep(0.01), long=lambda: time.sleep(0.03)), rounds=3)
+    assert all(0.01 <= one < 0.03 for one in times['short']) and min(times['long']) >= 0.03
+
+
+def test_summary_has_medians_quartiles_and_paired_ratios():
+    found = summarize(dict(copy=[1, 2, 4, 8, 16], noise=[2, 6, 8, 8, 64]), 'copy')
+    assert (found['copy'].low, found['copy'].median, found['copy'].high) == (2, 4, 8)
+    assert (found['copy'].ratio_low, found['copy'].ratio, found['copy'].ratio_high) == (1, 1, 1)
+    # Ratios 2, 3, 2, 1, 4.
+    assert (found['noise'].ratio_low, found['noise'].ratio, found['noise'].ratio_high) == (2, 2, 3)
+    assert found['noise'].rounds == 5
+
+
+def test_kept_bytes_are_those_beyond_what_is_known():
+    x = torch.randn(100, requires_grad=True)
+    assert kept_bytes(lambda: x * 2.0, [x]) == 0
+    assert kept_bytes(lambda: x * x, [x]) == 0
+    assert kept_bytes(lambda: x * torch.rand(100), [x]) == 400
+    assert kept_bytes(lambda: (x * torch.rand(100)).exp(), [x]) == 800
+
+
+def test_results_come_with_machine_and_versions(tmp_path):
+    summaries = summarize(dict(copy=[1.0, 1.0]), 'copy')
+    write_results(tmp_path / 'a/noise.json', 'noise', dict(rounds=2), summaries)
+    content = json.loads((tmp_path / 'a/noise.json').read_text())
+    assert content['results']['copy']['median'] == 1 and content['settings'] == dict(rounds=2)
+    assert content['environment']['torch'] == torch.__version__
