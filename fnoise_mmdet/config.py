@@ -290,6 +290,13 @@ def pretrained_checkpoints(cfg: Config) -> list[str]:
     return [node['checkpoint'] for node in nested_dicts(cfg.model) if node.get('type') == 'Pretrained']
 
 
+def leave_out_checkpoints(cfg: Config) -> None:
+    """Have the model built with random weights where it would load pretrained ones, in place."""
+    for module in nested_dicts(cfg.model):
+        if 'checkpoint' in (module.get('init_cfg') or {}):
+            module['init_cfg'] = None
+
+
 def train_from_scratch(cfg: Config) -> None:
     """Make the backbone train from random weights, in place.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .checkpoint import load_checkpoint
 from .compatibility import initialise
-from .config import nested_dicts
+from .config import leave_out_checkpoints
 from .errors import ImageError, InputError
 from .hooks.batch import Undrawable, predicted, to_picture
 from .hooks.tap import Features, FeatureTap
@@ -39,9 +39,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
         InputError: The model cannot be built, takes no images, or the
             checkpoint does not hold the weights of its backbone and neck.
     """
-    for module in nested_dicts(cfg.model):
-        if 'checkpoint' in (module.get('init_cfg') or {}):
-            module['init_cfg'] = None  # weights come from the checkpoint, or are random
+    leave_out_checkpoints(cfg)  # weights come from the one that is given, or are random
     MMLogger.get_current_instance().setLevel('WARNING')  # else a line for every weight
     torch.manual_seed(seed)
     MessageHub.get_current_instance().update_info('seed', seed)

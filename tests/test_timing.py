@@ -1,7 +1,6 @@
 import json
 import time
 
-import pytest
 import torch
 
 from fnoise_mmdet.timing import interleave, kept_bytes, summarize, write_results

@@ -1,0 +1,262 @@
+"""Time what noise costs: the operation, a training step, and evaluation."""
+
+import argparse
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from fnoise_mmdet import cli
+from fnoise_mmdet.compatibility import initialise
+from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, use_data_root
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
+from fnoise_mmdet.preflight import check_data, check_model
+from fnoise_mmdet.timing import Timing, interleave, kept_bytes, summarize, write_results
+
+CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
+STRIDES = (4, 8, 16, 32)
+DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+QUICK_ROUNDS = 3
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Time what noise costs, against what does without it: all subjects in one process, in turns, a '
+        'round after the other. The table gives the median, and the median and quartiles of the ratios to the '
+        'reference within a round; --out writes them as JSON with machine and versions.',
+        epilog='examples: python tools/benchmark.py noise --quick ; python tools/benchmark.py step '
+        'configs/demo_baseline.py --out benchmarks/step.json',
+    )
+    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval}')
+    helps = dict(
+        noise="forward and backward pass of ours, of the formulas of others and of dropout, against a copy of C2 to C5",
+        sizes='time of an element of F-Noise and of a copy, as the number of elements grows',
+        step='a training step of a config with each noise, against the plain one',
+        eval='evaluation of a config with F-Noise, against the plain one: time, and the operations that run',
+    )  # fmt: skip
+    for name, text in helps.items():
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name in ('step', 'eval'):
+            command.add_argument('config', nargs='?', default='configs/demo_baseline.py', help='config without noise')
+            command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
+        if name == 'step':
+            known = list(NOISE_CONFIGS)
+            command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
+        if name == 'noise':
+            command.add_argument('--size', nargs=2, type=cli.at_least(32), default=[512, 320], help='of images, pixels')
+            command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
+            command.add_argument('--channels-last', action='store_true', help='features in channels_last')
+        if name in ('noise', 'sizes'):
+            command.add_argument('--dtype', choices=DTYPES, default='float32', help='of the features')
+        command.add_argument('--rounds', type=cli.at_least(2), default=30, help='how often each is timed')
+        command.add_argument('--quick', action='store_true', help=f'{QUICK_ROUNDS} rounds, within a minute')
+        command.add_argument('--threads', type=cli.at_least(1), help="of torch (default: torch's own)")
+        command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
+        command.add_argument('--out', type=Path, help='JSON file to write')
+    args = parser.parse_args()
+    if args.quick:
+        args.rounds = QUICK_ROUNDS
+    return args
+
+
+def cct(x: Tensor) -> Tensor:
+    """Perturb as the code published with the paper does (arXiv 2003.09005): x n + x, n drawn on the CPU."""
+    n = torch.distributions.Uniform(-0.3, 0.3).sample(x.shape[1:]).to(x).unsqueeze(0)
+    return x.mul(n) + x
+
+
+def noises_to_time() -> dict[str, Callable[[Tensor, int], Tensor]]:
+    """Give what perturbs a level, by name; the copy is what all are compared to."""
+    presets = {name: FeatureNoise(name) for name in ('cct', 'uniform_20', 'l2', 'mean_normal')}
+    others = {noise.__name__: noise() for noise in NOISES if noise is not FeatureNoise}
+    subjects: dict[str, Callable[[Tensor, int], Tensor]] = {'copy, x * 1.0': lambda x, _: x * 1.0}
+    for name, noise in (presets | others).items():
+        subjects[name] = lambda x, level, noise=noise: noise(x, (0, 0, 0, 0, level))
+    subjects['cct, the simple way'] = lambda x, level: Noise.perturb(presets['cct'], x, (0, 0, 0, 0, level))
+    subjects["cct, as in the paper's code"] = lambda x, _: cct(x)
+    subjects['torch.nn.functional.dropout'] = lambda x, _: nn.functional.dropout(x, 0.3)
+    return subjects
+
+
+def time_noise(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the forward and the backward pass of a whole pyramid of features."""
+    width, height = args.size
+    memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
+    features, gradients = [], []
+    for channels, stride in zip(CHANNELS, STRIDES):
+        x = torch.randn(args.batch_size, channels, height // stride, width // stride, device=args.device).relu()
+        x = x.to(DTYPES[args.dtype]).contiguous(memory_format=memory_format)
+        features.append(x.requires_grad_())
+        gradients.append(torch.randn_like(x))
+
+    def both_passes(perturb: Callable[[Tensor, int], Tensor]) -> None:
+        for level, (x, gradient) in enumerate(zip(features, gradients)):
+            x.grad = None
+            perturb(x, level).backward(gradient)
+
+    subjects = noises_to_time()
+    found = measure({name: lambda one=one: both_passes(one) for name, one in subjects.items()}, args)
+    kept = {
+        name: sum(kept_bytes(lambda: perturb(x, level), [x]) for level, x in enumerate(features))  # noqa: B023
+        for name, perturb in subjects.items()
+    }
+    show(f'C2 to C5 of {args.batch_size} images of {width} x {height}, {args.dtype}, {args.device}', found, kept)
+    return {name: vars(timing) | dict(kept_bytes=kept[name]) for name, timing in found.items()}
+
+
+def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
+    """Time an element as the number of elements grows, up to 300 million or what --quick has time for."""
+    table = Table('elements', 'F-Noise, ns an element', 'copy', 'ratio', title='forward and backward pass of one level')
+    noise, results = FeatureNoise(), {}
+    for millions in (0.1, 1, 10) if args.quick else (0.1, 0.3, 1, 3, 10, 30, 100, 300):
+        side = round((millions * 1e6 / 2 / 256) ** 0.5)
+        x = torch.randn(2, 256, side, side, device=args.device, dtype=DTYPES[args.dtype]).requires_grad_()
+        gradient = torch.randn_like(x)
+
+        def run(perturb: Callable[[Tensor], Tensor], x: Tensor = x, gradient: Tensor = gradient) -> None:
+            x.grad = None
+            perturb(x).backward(gradient)
+
+        subjects = {'copy': partial(run, lambda x: x * 1.0), 'F-Noise': partial(run, partial(noise, key=(0, 0)))}
+        found = measure(subjects, args, 'copy')
+        nanoseconds = {name: timing.median / x.numel() * 1e9 for name, timing in found.items()}
+        table.add_row(
+            f'{x.numel():,}',
+            f'{nanoseconds["F-Noise"]:.2f}',
+            f'{nanoseconds["copy"]:.2f}',
+            f'{found["F-Noise"].ratio:.2f}',
+        )
+        results[str(x.numel())] = {name: vars(timing) for name, timing in found.items()}
+    Console().print(table)
+    return results
+
+
+def build(args: argparse.Namespace, fnoise: str | None) -> tuple[nn.Module, Any]:
+    """Build a model with random weights, the same whatever the noise, and read its config."""
+    cfg = load_config(args.config, None, fnoise)
+    use_data_root(cfg, args.data_root, required=('train', 'val'))
+    leave_out_checkpoints(cfg)
+    torch.manual_seed(0)
+    model = check_model(cfg)
+    initialise(model)
+    return model.to(args.device), cfg
+
+
+def first_batch(cfg: Any, part: str) -> Any:
+    """Give the first batch of a data loader."""
+    check_data(cfg, [part])
+    loader = copy.deepcopy(cfg[f'{part}_dataloader'])
+    loader.update(num_workers=0, persistent_workers=False)
+    return next(iter(Runner.build_dataloader(loader, seed=0)))
+
+
+def time_step(args: argparse.Namespace) -> dict[str, Any]:
+    """Time a training step: loading excepted, optimizer included."""
+    subjects: dict[str, Callable[[], Any]] = {}
+    batch = None
+    for name in (None, *args.noises):
+        model, cfg = build(args, name)
+        batch = batch or first_batch(cfg, 'train')
+        optim_wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
+
+        def step(model: nn.Module = model, wrapper: Any = optim_wrapper, batch: Any = batch) -> None:
+            torch.manual_seed(0)  # of the RoIs that are sampled
+            model.train_step(copy.deepcopy(batch), wrapper)
+
+        subjects[name or 'without noise'] = step
+    found = measure(subjects, args)
+    show(f'a training step of {args.config}, {args.device}', found)
+    return {name: vars(timing) for name, timing in found.items()}
+
+
+def time_eval(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the detection on a batch of validation images, and count the operations."""
+    subjects: dict[str, Callable[[], Any]] = {}
+    for name, fnoise in {'without F-Noise': None, 'with F-Noise': 'cct'}.items():
+        model, cfg = build(args, fnoise)
+        model.eval()
+        batch = first_batch(cfg, 'val')
+        subjects[name] = lambda model=model, batch=batch: model.test_step(copy.deepcopy(batch))
+    with torch.no_grad():
+        found = measure(subjects, args)
+        operations = {name: count_operations(subject) for name, subject in subjects.items()}
+    show(f'evaluation of {args.config}, {args.device}', found)
+    plain, noisy = operations.values()
+    difference = {name: noisy[name] - plain[name] for name in plain | noisy if noisy[name] != plain[name]}
+    print(f'operations: {plain.total()} without F-Noise, {noisy.total()} with it; difference: {difference or "none"}')
+    counts = {name: count.total() for name, count in operations.items()}
+    return {name: vars(timing) | dict(operations=counts[name]) for name, timing in found.items()}
+
+
+def count_operations(subject: Callable[[], Any]) -> Counter[str]:
+    """Count the operations of torch by their name."""
+    with torch.profiler.profile() as profile:
+        subject()
+    return Counter(event.name for event in profile.events() if event.name.startswith('aten::'))
+
+
+def measure(
+    subjects: Mapping[str, Callable[[], Any]], args: argparse.Namespace, reference: str | None = None
+) -> dict[str, Timing]:
+    """Time subjects against the first of them."""
+    times = interleave(subjects, args.rounds, progress=show_rounds)
+    return summarize(times, reference or next(iter(subjects)))
+
+
+def show_rounds(rounds: range, label: str) -> Iterable[int]:
+    """Show how far the rounds are, where somebody looks on."""
+    return cli.show_progress(rounds, label, len(rounds))
+
+
+def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
+    """Print what was measured as a table."""
+    table = Table('', 'median', 'ratio', 'quartiles of the ratio', title=title)
+    if kept is not None:
+        table.add_column('kept for backward')
+    for name, timing in found.items():
+        row = [
+            name,
+            f'{timing.median * 1e3:.1f} ms',
+            f'{timing.ratio:.3f}',
+            f'{timing.ratio_low:.3f} to {timing.ratio_high:.3f}',
+        ]
+        table.add_row(*row, *([] if kept is None else [f'{kept[name] / 2**20:.1f} MiB']))
+    Console().print(table)
+
+
+def main() -> None:
+    args = parse_args()
+    MMLogger.get_current_instance().setLevel('ERROR')
+    MessageHub.get_current_instance().update_info('seed', 0)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:  # no such device, or no driver
+        raise InputError(f'--device {args.device} cannot be used: {error}') from error
+    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval)
+    results = commands[args.command](args)
+    if args.out:
+        settings = {name: value for name, value in vars(args).items() if name not in ('command', 'out')}
+        write_results(args.out, args.command, settings, results)
+        print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    cli.run(main)
