@@ -71,7 +71,9 @@ def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
         x: (B, C, H, W). corners: (B, C, H - block_size + 1, W - block_size + 1). Output: (B, C, H, W).
     """
     padded = F.pad(corners, [block_size - 1] * 4)
-    left = 1 - F.max_pool2d(padded, kernel_size=block_size, stride=1)
+    # Rows, then columns: the same maxima with 2 s comparisons a place instead of s^2.
+    dropped = F.max_pool2d(F.max_pool2d(padded, (block_size, 1), stride=1), (1, block_size), stride=1)
+    left = 1 - dropped
     return x * (left * (left.numel() / left.sum().clamp(min=1))).to(x.dtype)
 
 
