@@ -49,8 +49,8 @@ def test_a_file_without_a_model_is_none():
 @pytest.mark.parametrize(
     ('target', 'replacement', 'reason'),
     [
-        ((FeatureNoise, 'apply_sample'), lambda self, x, sample: x * 1.1, 'not those of F-Noise'),
-        ((FeatureNoise, 'apply_sample'), lambda self, x, sample: x, '0 levels are perturbed'),
+        ((FeatureNoise, 'perturb'), lambda self, x, key: x * 1.1, 'not those of F-Noise'),
+        ((FeatureNoise, 'perturb'), lambda self, x, key: x, '0 levels are perturbed'),
         (
             (FNoiseNeck, 'forward'),
             lambda self, inputs: self.neck(self.preview(inputs)),

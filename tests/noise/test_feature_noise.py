@@ -285,3 +285,11 @@ def test_a_setting_that_changes_after_the_forward_pass_does_not_change_the_gradi
     y.sum().backward()
     expected = FeatureNoise(scale=0.3)(torch.ones_like(x), key)
     torch.testing.assert_close(x.grad, expected.detach())
+
+
+def test_a_subclass_that_applies_in_another_way_is_heard(x, key):
+    class Doubled(FeatureNoise):
+        def apply_sample(self, x, sample):
+            return 2 * x
+
+    assert torch.equal(Doubled()(x, key), 2 * x)
