@@ -173,12 +173,9 @@ class FeatureNoise(Noise):
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
         # Linear in x, and without a statistic of it: then the backward pass is the forward one again.
-        if (
-            self.magnitude == 'element'
-            and self.bias == 'none'
-            and not self.is_off
-            and not torch.compiler.is_compiling()
-        ):
+        # A subclass may draw or apply in another way.
+        linear = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
+        if linear and not self.is_off and not torch.compiler.is_compiling():
             check_features(x, 'features')
             return _Rescale.apply(x, copy.copy(self), key)  # a copy, because a schedule changes the settings
         return super().perturb(x, key)
