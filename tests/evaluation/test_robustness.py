@@ -89,7 +89,7 @@ def test_noise_of_an_image_is_its_own_whatever_the_batch():
     together = noise.perturb(x, (0, 0, 0, 0, 2))
     for i, image in enumerate(noise.images):
         # CCT: x + x n, n ~ U(-scale, scale) of shape (C, H, W)
-        n = 0.5 * torch.empty(4, 5, 6).uniform_(-1, 1, generator=make_generator((7, image, 0, 2)))
+        n = 0.5 * UniformStream(make_generator((7, image, 0, 2))).fill(torch.empty(4, 5, 6))
         assert torch.allclose(together[i], x[i] + x[i] * n)
         alone = NoisePerImage(noise.noise, seed=7)
         alone.images = [image]
