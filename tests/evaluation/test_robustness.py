@@ -24,7 +24,7 @@ from fnoise_mmdet.evaluation.robustness import (
     without_fnoise,
 )
 from fnoise_mmdet.necks import find_fnoise_necks
-from fnoise_mmdet.noise.stream import make_generator
+from fnoise_mmdet.noise.stream import UniformStream, make_generator
 
 CLEAN = Evaluation('clean')
 FPN = dict(type='FPN', in_channels=[4, 8], out_channels=4, num_outs=2)
