@@ -175,13 +175,18 @@ class FeatureNoise(Noise):
         # Linear in x, and without a statistic of it: then the backward pass is the forward one again.
         # A subclass may draw or apply in another way.
         linear = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
-        if linear and not self.is_off and not torch.compiler.is_compiling():
+        if linear and not self.is_off:
             check_features(x, 'features')
-            return _Rescale.apply(x, copy.copy(self), key)  # a copy, because a schedule changes the settings
+            return _rescale(x, copy.copy(self), key)  # a copy, because a schedule changes the settings
         return super().perturb(x, key)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return feature_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)
+
+
+@torch.compiler.disable  # its random stream is no part of a graph
+def _rescale(x: Tensor, noise: FeatureNoise, key: Sequence[int]) -> Tensor:
+    return _Rescale.apply(x, noise, key)
 
 
 class _Rescale(torch.autograd.Function):
@@ -205,7 +210,7 @@ class _Rescale(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Rescale.apply(grads[0], ctx.noise, ctx.key), None, None
+        return _rescale(grads[0], ctx.noise, ctx.key), None, None
 
 
 def _rescale_in_pieces(x: Tensor, noise: FeatureNoise, key: Sequence[int]) -> Tensor:
