@@ -28,6 +28,7 @@ from .hooks import (
 )
 from .necks import FNoiseNeck
 from .noise import FeatureNoise, Noise
+from .roi_extractors import FastRoIExtractor
 from .version import __version__
 from .vis_backend import AtomicLocalVisBackend
 
@@ -38,6 +39,7 @@ __all__ = [
     'EpochLossHook',
     'ExactResumeHook',
     'FNoiseNeck',
+    'FastRoIExtractor',
     'FeatureMapHook',
     'FeatureNoise',
     'FiniteLossHook',
