@@ -1,14 +1,20 @@
 """Time what noise costs: the operation, a training step, and evaluation."""
 
 import argparse
+import contextlib
 import copy
+import importlib.util
+import itertools
+import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
@@ -18,7 +24,7 @@ from torch import Tensor, nn
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.compatibility import initialise
-from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, use_data_root
+from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model
@@ -28,6 +34,7 @@ CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
 STRIDES = (4, 8, 16, 32)
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 QUICK_ROUNDS = 3
+TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,12 +45,14 @@ def parse_args() -> argparse.Namespace:
         epilog='examples: python tools/benchmark.py noise --quick ; python tools/benchmark.py step '
         'configs/demo_baseline.py --out benchmarks/step.json',
     )
-    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer}')
     helps = dict(
         noise="forward and backward pass of ours, of the formulas of others and of dropout, against a copy of C2 to C5",
         sizes='time of an element of F-Noise and of a copy, as the number of elements grows',
         step='a training step of a config with each noise, against the plain one',
         eval='evaluation of a config with F-Noise, against the plain one: time, and the operations that run',
+        peer="a training step of configs/baseline.py and configs/fnoise.py from random weights, against torchvision's "
+        'Mask R-CNN with the same settings on the same images',
     )  # fmt: skip
     for name, text in helps.items():
         command = commands.add_parser(
@@ -54,17 +63,24 @@ def parse_args() -> argparse.Namespace:
         )
         if name in ('step', 'eval'):
             command.add_argument('config', nargs='?', default='configs/demo_baseline.py', help='config without noise')
+        if name in ('step', 'eval', 'peer'):
             command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
         if name == 'step':
             known = list(NOISE_CONFIGS)
             command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
-        if name == 'noise':
+        if name == 'peer':
+            command.add_argument(
+                '--peer-python', help='Python of an environment that has torchvision, where this one has not'
+            )
+        if name in ('noise', 'peer'):
             command.add_argument('--size', nargs=2, type=cli.at_least(32), default=[512, 320], help='of images, pixels')
             command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
+        if name == 'noise':
             command.add_argument('--channels-last', action='store_true', help='features in channels_last')
         if name in ('noise', 'sizes'):
             command.add_argument('--dtype', choices=DTYPES, default='float32', help='of the features')
-        command.add_argument('--rounds', type=cli.at_least(2), default=30, help='how often each is timed')
+        rounds = 10 if name == 'peer' else 30
+        command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='how often each is timed')
         command.add_argument('--quick', action='store_true', help=f'{QUICK_ROUNDS} rounds, within a minute')
         command.add_argument('--threads', type=cli.at_least(1), help="of torch (default: torch's own)")
         command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
@@ -72,6 +88,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.rounds = QUICK_ROUNDS
+        if args.command == 'peer':
+            args.size = [length // 2 for length in args.size]
     return args
 
 
@@ -147,39 +165,51 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def build(args: argparse.Namespace, fnoise: str | None) -> tuple[nn.Module, Any]:
-    """Build a model with random weights, the same whatever the noise, and read its config."""
+def read(args: argparse.Namespace, fnoise: str | None) -> Config:
+    """Read a config that starts from random weights."""
     cfg = load_config(args.config, None, fnoise)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     leave_out_checkpoints(cfg)
+    return cfg
+
+
+def build(cfg: Config, device: str) -> nn.Module:
+    """Build a model with random weights, the same whatever the noise."""
     torch.manual_seed(0)
     model = check_model(cfg)
     initialise(model)
-    return model.to(args.device), cfg
+    return model.to(device)
 
 
-def first_batch(cfg: Any, part: str) -> Any:
-    """Give the first batch of a data loader."""
+def batches(cfg: Config, part: str) -> Iterator[Any]:
+    """Give the batches of a data loader, again and again."""
     check_data(cfg, [part])
     loader = copy.deepcopy(cfg[f'{part}_dataloader'])
     loader.update(num_workers=0, persistent_workers=False)
-    return next(iter(Runner.build_dataloader(loader, seed=0)))
+    return itertools.chain.from_iterable(itertools.repeat(Runner.build_dataloader(loader, seed=0)))
+
+
+def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Callable[[], float]:
+    """Give what trains a model on the next batch, loading excepted and optimizer included, and returns the loss."""
+    optim_wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
+    numbers = itertools.count()
+
+    def step() -> float:
+        number = next(numbers)
+        torch.manual_seed(number)  # of the RoIs that are sampled
+        batch = copy.deepcopy(batches[number % len(batches)])
+        return float(model.train_step(batch, optim_wrapper)['loss'])
+
+    return step
 
 
 def time_step(args: argparse.Namespace) -> dict[str, Any]:
     """Time a training step: loading excepted, optimizer included."""
-    subjects: dict[str, Callable[[], Any]] = {}
-    batch = None
+    first = [next(batches(read(args, None), 'train'))]
+    subjects = {}
     for name in (None, *args.noises):
-        model, cfg = build(args, name)
-        batch = batch or first_batch(cfg, 'train')
-        optim_wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
-
-        def step(model: nn.Module = model, wrapper: Any = optim_wrapper, batch: Any = batch) -> None:
-            torch.manual_seed(0)  # of the RoIs that are sampled
-            model.train_step(copy.deepcopy(batch), wrapper)
-
-        subjects[name or 'without noise'] = step
+        cfg = read(args, name)
+        subjects[name or 'without noise'] = training_step(build(cfg, args.device), cfg, first)
     found = measure(subjects, args)
     show(f'a training step of {args.config}, {args.device}', found)
     return {name: vars(timing) for name, timing in found.items()}
@@ -189,9 +219,8 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
     """Time the detection on a batch of validation images, and count the operations."""
     subjects: dict[str, Callable[[], Any]] = {}
     for name, fnoise in {'without F-Noise': None, 'with F-Noise': 'cct'}.items():
-        model, cfg = build(args, fnoise)
-        model.eval()
-        batch = first_batch(cfg, 'val')
+        cfg = read(args, fnoise)
+        model, batch = build(cfg, args.device).eval(), next(batches(cfg, 'val'))
         subjects[name] = lambda model=model, batch=batch: model.test_step(copy.deepcopy(batch))
     with torch.no_grad():
         found = measure(subjects, args)
@@ -202,6 +231,94 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
     print(f'operations: {plain.total()} without F-Noise, {noisy.total()} with it; difference: {difference or "none"}')
     counts = {name: count.total() for name, count in operations.items()}
     return {name: vars(timing) | dict(operations=counts[name]) for name, timing in found.items()}
+
+
+PEER, MMCV = 'torchvision', "mmdet with mmcv's RoIAlign"
+# The RoIs of both; beside them torchvision's model has mmdet's settings already, or the other way round.
+SAMPLING_RATIO, MAX_PROPOSALS = 2, 1000
+
+
+def time_peer(args: argparse.Namespace) -> dict[str, Any]:
+    """Time a training step against that of torchvision's Mask R-CNN, and note the losses of both."""
+    if not args.peer_python and not importlib.util.find_spec('torchvision'):
+        raise InputError(
+            'torchvision is not installed here: name an environment that has it with --peer-python, e.g. '
+            'python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
+        )
+    cfgs = {}
+    for name, config in {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise'}.items():
+        args.config = str(TOOLS.parent / f'configs/{config}.py')
+        cfg = cfgs[name] = read(args, None)
+        train_from_scratch(cfg)
+        for extractor in (cfg.model.roi_head.bbox_roi_extractor, cfg.model.roi_head.mask_roi_extractor):
+            extractor.roi_layer.sampling_ratio = SAMPLING_RATIO
+            if name == MMCV:
+                extractor.type = 'SingleRoIExtractor'
+        cfg.train_dataloader.batch_size = args.batch_size
+        resize = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Resize')
+        resize.scale = tuple(args.size)
+    images = list(itertools.islice(batches(cfg, 'train'), 2 + args.rounds))
+    losses: dict[str, list[float]] = {name: [] for name in (PEER, *cfgs)}
+    subjects = {name: training_step(build(cfg, args.device), cfg, images) for name, cfg in cfgs.items()}
+    with torchvision_step(cfg, images, args) as peer:
+        subjects = {PEER: peer} | subjects
+        recorded = {name: lambda name=name: losses[name].append(subjects[name]()) for name in subjects}
+        found = measure(recorded, args)
+    width, height = args.size
+    show(f'a training step, Mask R-CNN R50-FPN, {args.batch_size} images of {width} x {height}, {args.device}', found)
+    for name, values in losses.items():
+        print(f'losses of {name}: {", ".join(f"{value:.3f}" for value in values)}')
+    return {name: vars(timing) | dict(losses=losses[name]) for name, timing in found.items()}
+
+
+@contextlib.contextmanager
+def torchvision_step(cfg: Config, images: Sequence[Any], args: argparse.Namespace) -> Iterator[Callable[[], float]]:
+    """Give what trains torchvision's model on the next of mmdet's batches, here or in a process with another Python."""
+    optimizer = {name: value for name, value in cfg.optim_wrapper.optimizer.items() if name != 'type'}
+    inputs = dict(
+        batches=[as_torchvision_takes_it(batch, args.device) for batch in images],
+        settings=dict(
+            model=dict(
+                num_classes=cfg.model.roi_head.bbox_head.num_classes + 1,
+                rpn_post_nms_top_n_train=MAX_PROPOSALS,
+                _skip_resize=True,
+            ),
+            optimizer=optimizer,
+            max_norm=cfg.optim_wrapper.clip_grad.max_norm,
+        ),
+    )
+    if not args.peer_python:
+        import torchvision_peer
+
+        yield torchvision_peer.make_step(**inputs)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(inputs, Path(folder, 'inputs.pt'))
+        command = [args.peer_python, TOOLS / 'torchvision_peer.py', Path(folder, 'inputs.pt')]
+        command += ['--threads', str(torch.get_num_threads())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+            assert process.stdin and process.stdout
+            answer = process.stdout.readline()
+            if not answer:
+                raise InputError(f'torchvision does not run with --peer-python {args.peer_python}')
+            print(f'torch and torchvision of {args.peer_python}: {answer}', end='')
+
+            def step() -> float:
+                process.stdin.write('\n')
+                return float(process.stdout.readline().split()[1])
+
+            yield step
+            process.stdin.close()
+
+
+def as_torchvision_takes_it(batch: Any, device: str) -> dict[str, list[Any]]:
+    """Bring a batch of mmdet to images of RGB in [0, 1], and targets whose classes begin at 1."""
+    targets = []
+    for sample in batch['data_samples']:
+        truth = sample.gt_instances
+        masks = truth.masks.to_tensor(torch.uint8, device)
+        targets.append(dict(boxes=truth.bboxes.tensor.to(device), labels=truth.labels.to(device) + 1, masks=masks))
+    return dict(images=[image.flip(0).to(device) / 255 for image in batch['inputs']], targets=targets)
 
 
 def count_operations(subject: Callable[[], Any]) -> Counter[str]:
@@ -250,7 +367,7 @@ def main() -> None:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:  # no such device, or no driver
         raise InputError(f'--device {args.device} cannot be used: {error}') from error
-    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval)
+    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer)
     results = commands[args.command](args)
     if args.out:
         settings = {name: value for name, value in vars(args).items() if name not in ('command', 'out')}

@@ -1,0 +1,62 @@
+"""Train torchvision's Mask R-CNN on batches of mmdet, a step at a time: what `benchmark.py peer` compares to.
+
+torchvision's wheels need the torch that they were built with. Where that is another one than mmcv was built with,
+this file runs in an environment of its own: it needs nothing but torch and torchvision.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torchvision
+
+
+def make_step(batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Callable[[], float]:
+    """Build the model with random weights, and give what trains it on the next batch and returns the loss.
+
+    Args:
+        batches: ``images``, a list of float tensors (3, H, W) of values in [0, 1], and ``targets``, a list of dicts
+            of ``boxes`` (N, 4), ``labels`` (N,) from 1 on and ``masks`` (N, H, W).
+        settings: ``model``, keyword arguments of the model, and ``optimizer``, those of SGD.
+    """
+    torch.manual_seed(0)
+    model = torchvision.models.detection.maskrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, **settings['model']
+    ).train()
+    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], **settings['optimizer'])
+    steps = 0
+
+    def step() -> float:
+        nonlocal steps
+        batch = batches[steps % len(batches)]
+        steps += 1
+        loss = sum(model(list(batch['images']), list(batch['targets'])).values())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings['max_norm'])
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('file', help='batches and settings, as benchmark.py writes them')
+    parser.add_argument('--threads', type=int, help='of torch')
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    step = make_step(**torch.load(args.file, weights_only=True))
+    print(torch.__version__, torchvision.__version__, flush=True)
+    for _ in sys.stdin:  # a line for every step that is asked for
+        start = time.perf_counter()
+        loss = step()
+        print(time.perf_counter() - start, loss, flush=True)
+
+
+if __name__ == '__main__':
+    main()
