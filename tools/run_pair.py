@@ -136,7 +136,7 @@ def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse
     def whole_left() -> str:
         unfinished = len(todo) - len(begun) + len(running)
         still = len(todo) - sum(training.log.done for training in begun)
-        return time_left(begun, still / min(args.workers, unfinished))
+        return time_left(begun, still / max(1, min(args.workers, unfinished)))
 
     with (
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
@@ -156,11 +156,11 @@ def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse
                 running.append(begun[-1])
             time.sleep(POLL)
             ended = [training for training in running if training.process.poll() is not None]
+            ended.sort(key=lambda training: training.process.returncode != 0)  # a failure ends this loop
             for training in running:
                 training.seconds = time.monotonic() - training.began
                 done = training.log.read()
                 progress.update(training.bar, completed=done, left=time_left([training], 1 - done))
-            progress.update(whole, completed=sum(training.log.done for training in begun), left=whole_left())
             for training in ended:
                 running.remove(training)
                 if training.process.returncode:
@@ -169,6 +169,7 @@ def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse
                 training.log.done = 1.0
                 progress.remove_task(training.bar)
                 print(f'{training.name}: finished after {duration(training.seconds)}', flush=True)
+            progress.update(whole, completed=sum(training.log.done for training in begun), left=whole_left())
 
 
 def report_failure(training: Training, stopping: bool) -> None:
