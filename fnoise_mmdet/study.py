@@ -13,7 +13,8 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -24,7 +25,7 @@ from .data.files import write_atomically
 from .errors import InputError
 from .resume import latest_checkpoint
 
-PATIENCE = 30  # seconds that a training is given to end by itself
+PATIENCE = 30  # seconds that trainings are given to end by themselves
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'
 
 
@@ -139,43 +140,69 @@ def training_command(train: Sequence[str], out: Path, run: StudyRun) -> list[str
     ]
 
 
-@contextlib.contextmanager
-def training(train: Sequence[str], out: Path, run: StudyRun, lock: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Begin a run, or go on with it; when the block is left early, end it.
+def training_environment(workers: int) -> dict[str, str]:
+    """Give the environment of each of several trainings that run side by side: an equal share of the cores.
 
-    What it prints is added to its ``train.log``. It has a session of its own:
-    Ctrl-C in a terminal reaches this process alone, which then ends the
-    training with all its workers.
+    A number of threads that the user has set is left as it is, and a training
+    that runs alone takes as many as torch does. The share is that of
+    ``workers``, however many are left to run: a training that goes on has the
+    threads that it began with, whose sums are the same to the last bit.
     """
-    run.work_dir.mkdir(parents=True, exist_ok=True)
-    command = training_command(train, out, run)
-    with run.log.open('ab') as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
-        )
+    share = max(1, len(os.sched_getaffinity(0)) // workers)
+    return {**({'OMP_NUM_THREADS': str(share)} if workers > 1 else {}), **os.environ}
+
+
+@contextlib.contextmanager
+def trainings(
+    train: Sequence[str], out: Path, lock: IO[str], workers: int = 1
+) -> Iterator[Callable[[StudyRun], subprocess.Popen[bytes]]]:
+    """Give what begins a run, or goes on with it; when the block is left, end those that are still running.
+
+    What a training prints is added to its ``train.log``. It has a session of
+    its own: Ctrl-C in a terminal reaches this process alone, which then ends
+    the trainings with all their workers.
+    """
+    begun: list[subprocess.Popen[bytes]] = []
+    environment = training_environment(workers)
+
+    def begin(run: StudyRun) -> subprocess.Popen[bytes]:
+        run.work_dir.mkdir(parents=True, exist_ok=True)
+        command = training_command(train, out, run)
+        with run.log.open('ab') as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],
+            )
+        begun.append(process)
+        return process
+
     try:
-        yield process
+        yield begin
     finally:
-        if process.poll() is None:
-            _end(process)
+        _end([process for process in begun if process.poll() is None])
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its workers, by force where it takes too long or the user is impatient."""
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes and their workers, by force where it takes too long or the user is impatient."""
     try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(PATIENCE)
+        for process in processes:
+            os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        for process in processes:
+            process.wait(max(0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         pass
     finally:
-        with contextlib.suppress(ProcessLookupError):  # workers may outlive it, or all may be gone
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):  # workers may outlive it, or all may be gone
+                os.killpg(process.pid, signal.SIGKILL)
+        for process in processes:
+            process.wait()
 
 
 class TrainingLog:

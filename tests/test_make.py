@@ -1,7 +1,9 @@
 """The README's commands."""
 
 import json
+import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,18 @@ def test_help_lists_the_targets(root):
 
 
 @pytest.mark.slow
-def test_demo_learns_compares_and_draws(root, tmp_path):
+def test_demo_goes_on_learns_compares_and_draws(root, tmp_path):
+    work_dirs = [tmp_path / 'demo' / name / 'seed_0' for name in ('baseline', 'fnoise')]
+    with subprocess.Popen(['make', 'demo', f'OUT={tmp_path}'], cwd=root) as process:
+        while not all((work_dir / 'last_checkpoint').is_file() for work_dir in work_dirs):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+    assert process.returncode and not any((work_dir / 'finished').exists() for work_dir in work_dirs)
+
     text = make(root, 'demo', f'OUT={tmp_path}')
-    baseline, fnoise = read_run(tmp_path / 'demo_baseline'), read_run(tmp_path / 'demo_fnoise')
+    assert len(re.findall(r'goes on from (?:epoch_\d|resume)\.pth', text)) == 2
+    baseline, fnoise = map(read_run, work_dirs)
     content = json.loads((tmp_path / 'demo/report/comparison.json').read_text())
     assert content['warnings'] == [] and content['verdict'][0].startswith('One pair of runs cannot tell')
     assert baseline.val[-1]['coco/segm_mAP_50'] >= 0.5
@@ -32,7 +43,7 @@ def test_demo_learns_compares_and_draws(root, tmp_path):
         assert run.train[-1]['loss'] < 0.6 * run.train[0]['loss']
     assert (tmp_path / 'demo/report/report.html').is_file() and 'mask AP50' in text
     assert len(list((tmp_path / 'demo/detections/vis').glob('*.png'))) == 20
-    assert list(tmp_path.glob('demo_fnoise/*/vis_data/vis_image/feature_maps_train_*.png'))
+    assert list(work_dirs[1].glob('*/vis_data/vis_image/feature_maps_train_*.png'))
 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
     make(root, 'demo', f'OUT={tmp_path}')

@@ -20,8 +20,8 @@ from fnoise_mmdet.study import (
     check_study,
     study_command,
     study_runs,
-    training,
     training_command,
+    trainings,
     write_study,
 )
 
@@ -109,8 +109,9 @@ def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedie
     with (
         locked(out) as lock,
         pytest.raises(KeyboardInterrupt),
-        training([sys.executable, '-c', script], out, run, lock),
+        trainings([sys.executable, '-c', script], out, lock) as begin,
     ):
+        begin(run)
         while not run.log.read_text().endswith('\n'):
             time.sleep(0.05)
         raise KeyboardInterrupt
@@ -121,6 +122,40 @@ def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedie
         time.sleep(0.05)
     with locked(out):
         pass
+
+
+def test_trainings_are_told_to_end_all_at_once(out):
+    """Each takes a second to end by itself, and is told at the beginning of that second, not after the others' ones."""
+    script = (
+        'import signal, sys, time\n'
+        'def stop(*_): print(time.monotonic(), flush=True); time.sleep(1); print("saved"); sys.exit(143)\n'
+        'signal.signal(signal.SIGTERM, stop); print("ready", flush=True); time.sleep(60)'
+    )
+    runs = study_runs(out, ['a', 'b'], [0])
+    with locked(out) as lock, trainings([sys.executable, '-c', script], out, lock, workers=2) as begin:
+        processes = [begin(run) for run in runs]
+        while not all(run.log.read_text() == 'ready\n' for run in runs):
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.05)
+    _, told, saved = zip(*(run.log.read_text().split() for run in runs))
+    assert abs(float(told[0]) - float(told[1])) < 0.5 and saved == ('saved', 'saved')
+    assert [process.returncode for process in processes] == [143, 143]
+
+
+@pytest.mark.parametrize(
+    'cores, workers, chosen, threads',
+    [(8, 1, None, 'None'), (8, 2, None, '4'), (8, 3, None, '2'), (1, 2, None, '1'), (8, 2, '3', '3'), (8, 1, '3', '3')],
+)
+def test_trainings_share_the_cores(out, monkeypatch, cores, workers, chosen, threads):
+    monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)))
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if chosen:
+        monkeypatch.setenv('OMP_NUM_THREADS', chosen)
+    run = study_runs(out, ['a'], [0])[0]
+    script = 'import os; print(os.environ.get("OMP_NUM_THREADS"), "PATH" in os.environ)'
+    with locked(out) as lock, trainings([sys.executable, '-c', script], out, lock, workers) as begin:
+        begin(run).wait()
+    assert run.log.read_text() == f'{threads} True\n'
 
 
 def running(pid):
@@ -136,8 +171,9 @@ def test_orphan_of_a_killed_parent_keeps_the_lock(out):
     script = (
         'import os, sys; from pathlib import Path; from fnoise_mmdet.study import *; '
         'from fnoise_mmdet.resume import locked; out = Path(sys.argv[1])\n'
-        'with locked(out) as lock, training([sys.executable, "-c", "import time; time.sleep(60)"], out, '
-        'study_runs(out, ["a"], [0])[0], lock) as process: print(process.pid, flush=True); os.kill(os.getpid(), 9)'
+        'sleep = [sys.executable, "-c", "import time; time.sleep(60)"]; run = study_runs(out, ["a"], [0])[0]\n'
+        'with locked(out) as lock, trainings(sleep, out, lock) as begin: '
+        'print(begin(run).pid, flush=True); os.kill(os.getpid(), 9)'
     )
     parent = subprocess.run([sys.executable, '-c', script, out], stdout=subprocess.PIPE, text=True)
     orphan = int(parent.stdout.splitlines()[-1])

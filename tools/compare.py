@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         description='Compare runs, grouped by what they were trained with, to the first group: losses, AP, validation '
         'loss, gradient norm, signal-to-noise ratio, time and memory, with 95 % intervals over seeds and over images. '
         'Writes report.html, which opens offline, its figures as PNG and SVG, its numbers as JSON and CSV.',
-        epilog='examples: python tools/compare.py work_dirs/demo_baseline work_dirs/demo_fnoise --out work_dirs/demo ; '
+        epilog='examples: python tools/compare.py work_dirs/baseline work_dirs/fnoise --out work_dirs/comparison ; '
         'python tools/compare.py --group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report ; '
         'python tools/compare.py work_dirs/pair --out work_dirs/pair/report',
     )

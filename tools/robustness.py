@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
         'Results land in RUN/robustness/robustness.json after each evaluation, the detections beside it; a call that '
         'was interrupted goes on where it stopped. An image is corrupted, and its features are perturbed, in the same '
         'way for every checkpoint.',
-        epilog='example: python tools/robustness.py work_dirs/demo_baseline work_dirs/demo_fnoise --severities 1 3 5',
+        epilog='example: python tools/robustness.py work_dirs/demo --severities 1 3 5',
     )
     parser.add_argument(
         'runs',

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from fnoise_mmdet import cli, study
 from fnoise_mmdet.config import add_comparison_hooks, load_config
@@ -49,6 +50,14 @@ def parse_args() -> argparse.Namespace:
         '--fnoise-options', nargs='+', action=DictAction, help='as --cfg-options, for the config with noise alone'
     )
     cli.add_training_options(parser)
+    parser.add_argument(
+        '--workers',
+        type=cli.at_least(1),
+        default=1,
+        help='trainings that run side by side, each with an equal share of the cores, or with OMP_NUM_THREADS threads '
+        'where that is set; when one fails, the others are stopped, to go on with the same command '
+        '(default: %(default)s)',
+    )
     parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
     parser.add_argument('--no-report', action='store_true', help='train only')
     return parser.parse_intermixed_args()  # so that the second config may stand anywhere
@@ -92,9 +101,30 @@ def duration(seconds: float) -> str:
     return f'{hours} h {minutes:02} min' if hours else f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
 
 
+@dataclass
+class Training:
+    """A training that was begun."""
+
+    name: str
+    run: study.StudyRun
+    log: study.TrainingLog
+    process: subprocess.Popen[bytes]
+    bar: TaskID
+    began: float
+    seconds: float = 0.0
+
+
+def time_left(trainings: list[Training], still: float) -> str:
+    """Say how long so many runs' worth of training take, at the pace of the trainings."""
+    done = sum(training.log.done - training.log.start for training in trainings)
+    return f'{duration(sum(training.seconds for training in trainings) / done * still)} left' if done > 0 else ''
+
+
 def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace, lock: Any) -> None:
-    """Run what is not finished, one after another."""
+    """Run what is not finished, as many side by side as there are workers."""
     todo = [run for run in runs if run.state() != study.FINISHED]
+    begun: list[Training] = []
+    running: list[Training] = []
     console = Console()
     columns = (
         TextColumn('{task.description}'),
@@ -102,45 +132,55 @@ def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse
         TaskProgressColumn(),
         TextColumn('{task.fields[left]}'),
     )
-    began, spent = time.monotonic(), 0.0  # spent: runs' worth of training that this call has done
 
-    def time_left(since: float, share: float, still: float) -> str:
-        return f'{duration((time.monotonic() - since) / share * still)} left' if share > 0 else ''
+    def whole_left() -> str:
+        unfinished = len(todo) - len(begun) + len(running)
+        still = len(todo) - sum(training.log.done for training in begun)
+        return time_left(begun, still / max(1, min(args.workers, unfinished)))
 
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        study.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, lock, args.workers) as begin,
+    ):
         whole = progress.add_task('all', total=len(todo), left='')
-        for number, run in enumerate(todo, start=1):
-            goes_on = run.state() == study.BROKEN
-            verb = f'goes on from {run.last_checkpoint().name}' if goes_on else 'begins'
-            left = time_left(began, spent, len(todo) - number + 1)
-            print(f'{number}/{len(todo)}  {run}: {verb}{f"; {left}" if left else ""}', flush=True)
-            began_run = time.monotonic()
-            log = study.TrainingLog(run.log, configs[run.condition].train_cfg.get('max_epochs'))
-            bar = progress.add_task(str(run), total=1, left='')
-            with study.training([sys.executable, str(TOOLS / 'train.py')], args.out, run, lock) as process:
-                while process.poll() is None:
-                    time.sleep(POLL)
-                    done = log.read()
-                    still = len(todo) - number + 1 - done
-                    progress.update(bar, completed=done, left=time_left(began_run, done - log.start, 1 - done))
-                    progress.update(
-                        whole, completed=number - 1 + done, left=time_left(began, spent + done - log.start, still)
-                    )
-            if process.returncode:
-                report_failure(run, process.returncode)
-            run.marker.touch()
-            log.read()
-            spent += 1 - log.start
-            progress.remove_task(bar)
-            print(f'{number}/{len(todo)}  {run}: finished after {duration(time.monotonic() - began_run)}', flush=True)
+        while len(begun) < len(todo) or running:
+            for run in todo[len(begun) :][: args.workers - len(running)]:
+                name = f'{len(begun) + 1}/{len(todo)}  {run}'
+                goes_on = run.state() == study.BROKEN
+                verb = f'goes on from {run.last_checkpoint().name}' if goes_on else 'begins'
+                left = whole_left()
+                print(f'{name}: {verb}{f"; {left}" if left else ""}', flush=True)
+                log = study.TrainingLog(run.log, configs[run.condition].train_cfg.get('max_epochs'))
+                bar = progress.add_task(str(run), total=1, left='')
+                begun.append(Training(name, run, log, begin(run), bar, time.monotonic()))
+                running.append(begun[-1])
+            time.sleep(POLL)
+            ended = [training for training in running if training.process.poll() is not None]
+            ended.sort(key=lambda training: training.process.returncode != 0)  # a failure ends this loop
+            for training in running:
+                training.seconds = time.monotonic() - training.began
+                done = training.log.read()
+                progress.update(training.bar, completed=done, left=time_left([training], 1 - done))
+            for training in ended:
+                running.remove(training)
+                if training.process.returncode:
+                    report_failure(training, stopping=bool(running))
+                training.run.marker.touch()
+                training.log.done = 1.0
+                progress.remove_task(training.bar)
+                print(f'{training.name}: finished after {duration(training.seconds)}', flush=True)
+            progress.update(whole, completed=sum(training.log.done for training in begun), left=whole_left())
 
 
-def report_failure(run: study.StudyRun, status: int) -> None:
-    lines = run.log.read_text(encoding='utf-8', errors='replace').splitlines()[-TAIL:]
+def report_failure(training: Training, stopping: bool) -> None:
+    status, log = training.process.returncode, training.run.log
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()[-TAIL:]
     how = f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
+    if stopping:
+        print(f'{training.name}: {how}; stopping the other trainings', flush=True)
     sys.exit(
-        '\n'.join(f'| {line}' for line in lines) + f'\nerror: {run} {how}; all that it said is in {run.log}.\n'
-        'The runs that finished are kept: mend what is wrong and give the same command to go on.'
+        '\n'.join(f'| {line}' for line in lines) + f'\nerror: {training.run} {how}; all that it said is in {log}.\n'
+        'What the others have done is kept: mend what is wrong and give the same command to go on.'
     )
 
 

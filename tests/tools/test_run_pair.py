@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 PAIR = ('configs/demo_baseline.py', 'configs/demo_fnoise.py')
 SHORT = ('train_cfg.max_epochs=1', 'custom_hooks=[]')
@@ -78,12 +79,39 @@ def test_failed_training_is_named_with_its_log(tool, command, tmp_path):
     assert not (log.parent / 'finished').exists() and not (tmp_path / 'out/fnoise').exists()
 
 
+def test_two_workers_train_side_by_side_what_one_trains(tool, command, study, tmp_path):
+    out = tmp_path / 'study'
+    text = tool('run_pair', *command, '--out', out, '--seeds', 5, '--workers', 2).stdout
+    verbs = re.findall(r'^\d/2  (baseline|fnoise), seed 5: (begins|finished)', text, re.MULTILINE)
+    assert verbs[:2] == [('baseline', 'begins'), ('fnoise', 'begins')]
+    assert sorted(verbs[2:]) == [('baseline', 'finished'), ('fnoise', 'finished')]
+    for name in ('baseline', 'fnoise'):
+        alone, beside = (folder / name / 'seed_5' for folder in (study, out))
+        assert rows(alone, 'loss') == rows(beside, 'loss') and rows(beside, 'loss')
+        assert rows(alone, 'coco/bbox_mAP') == rows(beside, 'coco/bbox_mAP')
+        weights, others = (torch.load(run / 'epoch_1.pth', weights_only=False)['state_dict'] for run in (alone, beside))
+        assert weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)
+
+
+def test_failed_training_of_two_stops_the_other(tool, command, tmp_path):
+    options = ['train_cfg.max_epochs=100', '--fnoise-options', 'optim_wrapper.optimizer.type=Nope']
+    result = tool('run_pair', *command, *options, '--out', tmp_path / 'out', '--workers', 2, status=1)
+    assert 'baseline, seed 0: begins' in result.stdout and 'fnoise, seed 1: begins' not in result.stdout
+    assert 'fnoise, seed 0: failed with status 1; stopping the other trainings' in result.stdout
+    assert 'TypeError: None is not a callable object' in result.stderr
+    assert f'fnoise, seed 0 failed with status 1; all that it said is in {tmp_path}/out/fnoise/seed_0/train.log' in (
+        result.stderr
+    )
+    assert not list((tmp_path / 'out').glob('*/*/finished')) and not is_locked(tmp_path / 'out')
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [
         (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
         ([*PAIR, '--fnoise', 'l2'], '--fnoise l2 makes the second config from the first'),
         ([PAIR[0], PAIR[0]], 'is the same config as'),
+        ([*PAIR, '--workers', '0'], 'argument --workers: must be >= 1, but got 0'),
         ([*PAIR, '--data-root', 'nowhere'], 'baseline: data root nowhere is not a folder'),
         ([PAIR[0], '--fnoise-options', 'model.neck.noise.scale=-1'], 'fnoise: the model cannot be built'),
     ],
@@ -95,12 +123,16 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
-    """Stopped in its third run, after an epoch: the finished ones are left alone, that one resumes."""
-    out = tmp_path / 'study'
-    arguments = [*map(str, command), 'train_cfg.max_epochs=3', '--out', str(out), '--seeds', '0', '1']
-    third = out / 'baseline/seed_1'
+@pytest.mark.parametrize(
+    'stop, workers',
+    [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)],
+)
+def test_stopped_study_goes_on(tool, root, command, tmp_path, stop, workers):
+    """Stopped in its second seed, after an epoch: the finished runs are left alone, those under way resume."""
+    out, epochs = tmp_path / 'study', 3 * workers  # none of two may end before the other has a checkpoint
+    options = [f'train_cfg.max_epochs={epochs}', '--out', out, '--seeds', 0, 1, '--workers', workers]
+    arguments = [*map(str, [*command, *options])]
+    stopped = [out / name / 'seed_1' for name in ('baseline', 'fnoise')][:workers]
     with subprocess.Popen(
         [sys.executable, 'tools/run_pair.py', *arguments],
         cwd=root,
@@ -109,7 +141,7 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     ) as process:
-        while not (third / 'last_checkpoint').is_file():
+        while not all((run / 'last_checkpoint').is_file() for run in stopped):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(stop)
@@ -122,17 +154,19 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop):
     else:
         assert process.returncode == 128 + stop and 'the same command goes on from here' in errors
         assert not is_locked(out)
-    assert not (third / 'finished').exists()
+    assert not any((run / 'finished').exists() for run in stopped)
     finished = [out / name / 'seed_0' for name in ('baseline', 'fnoise')]
     before = {path: seen for run in finished for path, seen in times(run).items()}
 
     result = tool('run_pair', *arguments)
     assert '4 runs, 2 of them finished' in result.stdout
-    assert re.search(r'1/2  baseline, seed 1: goes on from (epoch_\d|resume)\.pth', result.stdout)
+    goes_on = re.findall(r'^./2  (\w+), seed 1: goes on from (?:epoch_\d|resume)\.pth', result.stdout, re.MULTILINE)
+    assert goes_on == [run.parent.name for run in stopped]
     assert {path: seen for run in finished for path, seen in times(run).items()} == before
     for run in (out / name / f'seed_{seed}' for name in ('baseline', 'fnoise') for seed in (0, 1)):
         assert (run / 'finished').is_file()
-        assert rows(run, 'loss').keys() == set(range(1, 13)) and rows(run, 'coco/bbox_mAP').keys() == {1, 2, 3}
+        assert rows(run, 'loss').keys() == set(range(1, 4 * epochs + 1))
+        assert rows(run, 'coco/bbox_mAP').keys() == set(range(1, epochs + 1))
 
 
 def is_locked(out: Path) -> bool:
