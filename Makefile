@@ -51,7 +51,7 @@ $(SHAPES): | $(READY)
 	@$(RUN) tools/make_shapes.py --out $@
 
 $(OUT)/demo/report/report.html: | $(READY) $(SHAPES)
-	@$(PAIR) --seeds 0 --out $(OUT)/demo
+	@$(PAIR) --seeds 0 --out $(OUT)/demo $(DEMO)
 
 $(OUT)/demo/detections/finished: $(OUT)/demo/report/report.html
 	@$(RUN) tools/infer.py configs/demo_baseline.py $$(cat $(BASELINE)/last_checkpoint) \

@@ -10,9 +10,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/resnet50-0676ba61.pth')
     ),
-    roi_head=dict(
-        bbox_roi_extractor=dict(type='FastRoIExtractor'), mask_roi_extractor=dict(type='FastRoIExtractor')
-    ),
+    roi_head=dict(bbox_roi_extractor=dict(type='FastRoIExtractor'), mask_roi_extractor=dict(type='FastRoIExtractor')),
 )
 
 # Data: `tools/coco_sample.py` writes this folder; `--data-root` of the tools names another one.

@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -23,9 +24,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
 from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
-from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model
 from fnoise_mmdet.timing import Timing, interleave, kept_bytes, summarize, write_results
@@ -34,6 +36,7 @@ CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
 STRIDES = (4, 8, 16, 32)
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 QUICK_ROUNDS = 3
+QUICK = dict(peer=f'{QUICK_ROUNDS} rounds, images of half the size', demo='an epoch of few images')
 TOOLS = Path(__file__).resolve().parent
 
 
@@ -45,7 +48,7 @@ def parse_args() -> argparse.Namespace:
         epilog='examples: python tools/benchmark.py noise --quick ; python tools/benchmark.py step '
         'configs/demo_baseline.py --out benchmarks/step.json',
     )
-    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer,demo,table}')
     helps = dict(
         noise="forward and backward pass of ours, of the formulas of others and of dropout, against a copy of C2 to C5",
         sizes='time of an element of F-Noise and of a copy, as the number of elements grows',
@@ -53,6 +56,7 @@ def parse_args() -> argparse.Namespace:
         eval='evaluation of a config with F-Noise, against the plain one: time, and the operations that run',
         peer="a training step of configs/baseline.py and configs/fnoise.py from random weights, against torchvision's "
         'Mask R-CNN with the same settings on the same images',
+        demo='`make demo` in an empty folder: two trainings, evaluation, pictures, report and detections',
     )  # fmt: skip
     for name, text in helps.items():
         command = commands.add_parser(
@@ -80,13 +84,16 @@ def parse_args() -> argparse.Namespace:
         if name in ('noise', 'sizes'):
             command.add_argument('--dtype', choices=DTYPES, default='float32', help='of the features')
         rounds = 10 if name == 'peer' else 30
-        command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='how often each is timed')
-        command.add_argument('--quick', action='store_true', help=f'{QUICK_ROUNDS} rounds, within a minute')
-        command.add_argument('--threads', type=cli.at_least(1), help="of torch (default: torch's own)")
-        command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
+        command.add_argument('--quick', action='store_true', help=QUICK.get(name, f'{QUICK_ROUNDS} rounds'))
         command.add_argument('--out', type=Path, help='JSON file to write')
+        if name != 'demo':
+            command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='how often each is timed')
+            command.add_argument('--threads', type=cli.at_least(1), help="of torch (default: torch's own)")
+            command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
+    command = commands.add_parser('table', help='print what the other commands have written to a folder, as Markdown')
+    command.add_argument('folder', nargs='?', type=Path, default=Path('benchmarks'), help='of JSON files (benchmarks)')
     args = parser.parse_args()
-    if args.quick:
+    if args.command not in ('demo', 'table') and args.quick:
         args.rounds = QUICK_ROUNDS
         if args.command == 'peer':
             args.size = [length // 2 for length in args.size]
@@ -321,6 +328,24 @@ def as_torchvision_takes_it(batch: Any, device: str) -> dict[str, list[Any]]:
     return dict(images=[image.flip(0).to(device) / 255 for image in batch['inputs']], targets=targets)
 
 
+def time_demo(args: argparse.Namespace) -> dict[str, Any]:
+    """Time `make demo`, set-up and data excepted, and note what its detectors learn."""
+    few = 'train_cfg.max_epochs=1 train_dataloader.dataset.indices=32'
+    with tempfile.TemporaryDirectory() as folder:
+        command = ['make', 'demo', f'OUT={folder}', *([f'DEMO=--cfg-options {few}'] if args.quick else [])]
+        subprocess.run(['make', 'data/shapes'], cwd=TOOLS.parent, check=True)
+        start = time.perf_counter()
+        if subprocess.run(command, cwd=TOOLS.parent).returncode:
+            raise RunError('make demo failed')
+        seconds = time.perf_counter() - start
+        runs = {name: read_run(Path(folder, 'demo', name, 'seed_0')) for name in ('baseline', 'fnoise')}
+    mask_ap50 = {name: run.val[-1]['coco/segm_mAP_50'] for name, run in runs.items()}
+    print(
+        f'make demo: {seconds:.0f} s, mask AP50 {mask_ap50["baseline"]:.3f} and {mask_ap50["fnoise"]:.3f} with F-Noise'
+    )
+    return {'make demo': dict(seconds=seconds, mask_ap50=mask_ap50)}
+
+
 def count_operations(subject: Callable[[], Any]) -> Counter[str]:
     """Count the operations of torch by their name."""
     with torch.profiler.profile() as profile:
@@ -357,17 +382,28 @@ def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None
     Console().print(table)
 
 
-def main() -> None:
-    args = parse_args()
-    MMLogger.get_current_instance().setLevel('ERROR')
-    MessageHub.get_current_instance().update_info('seed', 0)
+def use_device(args: argparse.Namespace) -> None:
+    """Use as many threads as were asked for, and check the device."""
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:  # no such device, or no driver
         raise InputError(f'--device {args.device} cannot be used: {error}') from error
-    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer)
+
+
+def main() -> None:
+    args = parse_args()
+    if args.command == 'table':
+        print(benchmark_table(args.folder))
+        return
+    MMLogger.get_current_instance().setLevel('ERROR')
+    MessageHub.get_current_instance().update_info('seed', 0)
+    if args.command != 'demo':
+        use_device(args)
+    commands = dict(
+        noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo
+    )  # fmt: skip
     results = commands[args.command](args)
     if args.out:
         settings = {name: value for name, value in vars(args).items() if name not in ('command', 'out')}

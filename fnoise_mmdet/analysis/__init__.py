@@ -1,5 +1,6 @@
 """Reading runs and comparing them. Nothing here needs torch."""
 
+from .benchmarks import benchmark_table
 from .charts import Chart, ChartGroup, Line, chart_groups
 from .compare import Comparison, Difference, compare
 from .conditions import Condition, differences, find_groups, read_conditions, settings_of
@@ -19,6 +20,7 @@ __all__ = [
     'Line',
     'Measure',
     'Run',
+    'benchmark_table',
     'chart_groups',
     'colour',
     'compare',
