@@ -12,7 +12,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo compare pictures check-configs test test-slow test-upstream lint format
+.PHONY: help setup demo compare pictures check-configs benchmarks test test-slow test-upstream lint format
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (up to 8 minutes)'
@@ -24,6 +24,8 @@ help:
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures in docs/pictures, where the README shows them'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
+	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
+	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
 	@echo 'make setup          make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where runs and reports go (work_dirs),'
@@ -77,6 +79,22 @@ pictures: demo compare
 check-configs: $(READY)
 	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs
 	@cp $(OUT)/check_configs/table.md docs/configs.md
+
+# On the images of DATA; against torchvision where PEER names a Python that has it.
+DATA ?= data/coco_sample
+BENCHMARK := $(RUN) tools/benchmark.py
+benchmarks: | $(READY) $(SHAPES)
+	@$(BENCHMARK) noise --out benchmarks/noise.json
+	@$(BENCHMARK) noise --batch-size 8 --out benchmarks/noise_batch_8.json
+	@$(BENCHMARK) sizes --out benchmarks/sizes.json
+	@$(BENCHMARK) step --out benchmarks/step_demo.json
+	@$(BENCHMARK) step configs/baseline.py --data-root $(DATA) --noises cct --rounds 10 \
+	    --cfg-options "train_dataloader.dataset.pipeline.2.scale=(512,320)" --out benchmarks/step_r50.json
+	@$(BENCHMARK) eval --out benchmarks/eval.json
+	@$(BENCHMARK) peer --data-root $(DATA) $(if $(PEER),--peer-python $(PEER)) --out benchmarks/peer.json
+	@$(BENCHMARK) demo --out benchmarks/demo.json
+	@$(BENCHMARK) table --into docs/performance.md
+	@$(BENCHMARK) table --short --into README.md
 
 test: $(READY)
 	@$(RUN) -m pytest

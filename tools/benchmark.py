@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
@@ -27,6 +27,7 @@ from fnoise_mmdet import cli
 from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
 from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
+from fnoise_mmdet.data.files import write_atomically
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model
@@ -37,6 +38,7 @@ STRIDES = (4, 8, 16, 32)
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 QUICK_ROUNDS = 3
 QUICK = dict(peer=f'{QUICK_ROUNDS} rounds, images of half the size', demo='an epoch of few images')
+MARK = '<!-- benchmarks -->'
 TOOLS = Path(__file__).resolve().parent
 
 
@@ -67,6 +69,7 @@ def parse_args() -> argparse.Namespace:
         )
         if name in ('step', 'eval'):
             command.add_argument('config', nargs='?', default='configs/demo_baseline.py', help='config without noise')
+            command.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
         if name in ('step', 'eval', 'peer'):
             command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
         if name == 'step':
@@ -92,6 +95,10 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
     command = commands.add_parser('table', help='print what the other commands have written to a folder, as Markdown')
     command.add_argument('folder', nargs='?', type=Path, default=Path('benchmarks'), help='of JSON files (benchmarks)')
+    command.add_argument('--short', action='store_true', help='only what F-Noise costs')
+    command.add_argument(
+        '--into', type=Path, metavar='FILE', help=f'put the table between the two lines {MARK!r} of a file instead'
+    )
     args = parser.parse_args()
     if args.command not in ('demo', 'table') and args.quick:
         args.rounds = QUICK_ROUNDS
@@ -172,9 +179,9 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def read(args: argparse.Namespace, fnoise: str | None) -> Config:
+def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Config:
     """Read a config that starts from random weights."""
-    cfg = load_config(args.config, None, fnoise)
+    cfg = load_config(config, getattr(args, 'cfg_options', None), fnoise)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     leave_out_checkpoints(cfg)
     return cfg
@@ -212,10 +219,10 @@ def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Call
 
 def time_step(args: argparse.Namespace) -> dict[str, Any]:
     """Time a training step: loading excepted, optimizer included."""
-    first = [next(batches(read(args, None), 'train'))]
+    first = [next(batches(read(args.config, args), 'train'))]
     subjects = {}
     for name in (None, *args.noises):
-        cfg = read(args, name)
+        cfg = read(args.config, args, name)
         subjects[name or 'without noise'] = training_step(build(cfg, args.device), cfg, first)
     found = measure(subjects, args)
     show(f'a training step of {args.config}, {args.device}', found)
@@ -226,7 +233,7 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
     """Time the detection on a batch of validation images, and count the operations."""
     subjects: dict[str, Callable[[], Any]] = {}
     for name, fnoise in {'without F-Noise': None, 'with F-Noise': 'cct'}.items():
-        cfg = read(args, fnoise)
+        cfg = read(args.config, args, fnoise)
         model, batch = build(cfg, args.device).eval(), next(batches(cfg, 'val'))
         subjects[name] = lambda model=model, batch=batch: model.test_step(copy.deepcopy(batch))
     with torch.no_grad():
@@ -254,8 +261,7 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
         )
     cfgs = {}
     for name, config in {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise'}.items():
-        args.config = str(TOOLS.parent / f'configs/{config}.py')
-        cfg = cfgs[name] = read(args, None)
+        cfg = cfgs[name] = read(str(TOOLS.parent / f'configs/{config}.py'), args)
         train_from_scratch(cfg)
         for extractor in (cfg.model.roi_head.bbox_roi_extractor, cfg.model.roi_head.mask_roi_extractor):
             extractor.roi_layer.sampling_ratio = SAMPLING_RATIO
@@ -267,7 +273,7 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
     images = list(itertools.islice(batches(cfg, 'train'), 2 + args.rounds))
     losses: dict[str, list[float]] = {name: [] for name in (PEER, *cfgs)}
     subjects = {name: training_step(build(cfg, args.device), cfg, images) for name, cfg in cfgs.items()}
-    with torchvision_step(cfg, images, args) as peer:
+    with torchvision_step(cfg, images, args) as (peer, versions):
         subjects = {PEER: peer} | subjects
         recorded = {name: lambda name=name: losses[name].append(subjects[name]()) for name in subjects}
         found = measure(recorded, args)
@@ -275,12 +281,19 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
     show(f'a training step, Mask R-CNN R50-FPN, {args.batch_size} images of {width} x {height}, {args.device}', found)
     for name, values in losses.items():
         print(f'losses of {name}: {", ".join(f"{value:.3f}" for value in values)}')
-    return {name: vars(timing) | dict(losses=losses[name]) for name, timing in found.items()}
+    results = {name: vars(timing) | dict(losses=losses[name]) for name, timing in found.items()}
+    results[PEER]['versions'] = versions
+    return results
 
 
 @contextlib.contextmanager
-def torchvision_step(cfg: Config, images: Sequence[Any], args: argparse.Namespace) -> Iterator[Callable[[], float]]:
-    """Give what trains torchvision's model on the next of mmdet's batches, here or in a process with another Python."""
+def torchvision_step(
+    cfg: Config, images: Sequence[Any], args: argparse.Namespace
+) -> Iterator[tuple[Callable[[], float], str]]:
+    """Give what trains torchvision's model on the next of mmdet's batches, and the versions of torch and torchvision.
+
+    The model is trained here, or in a process with another Python.
+    """
     optimizer = {name: value for name, value in cfg.optim_wrapper.optimizer.items() if name != 'type'}
     inputs = dict(
         batches=[as_torchvision_takes_it(batch, args.device) for batch in images],
@@ -297,7 +310,7 @@ def torchvision_step(cfg: Config, images: Sequence[Any], args: argparse.Namespac
     if not args.peer_python:
         import torchvision_peer
 
-        yield torchvision_peer.make_step(**inputs)
+        yield torchvision_peer.make_step(**inputs), torchvision_peer.VERSIONS
         return
     with tempfile.TemporaryDirectory() as folder:
         torch.save(inputs, Path(folder, 'inputs.pt'))
@@ -308,13 +321,12 @@ def torchvision_step(cfg: Config, images: Sequence[Any], args: argparse.Namespac
             answer = process.stdout.readline()
             if not answer:
                 raise InputError(f'torchvision does not run with --peer-python {args.peer_python}')
-            print(f'torch and torchvision of {args.peer_python}: {answer}', end='')
 
             def step() -> float:
                 process.stdin.write('\n')
                 return float(process.stdout.readline().split()[1])
 
-            yield step
+            yield step, answer.strip()
             process.stdin.close()
 
 
@@ -382,6 +394,19 @@ def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None
     Console().print(table)
 
 
+def put_table(args: argparse.Namespace) -> None:
+    """Print the table, or put it into a file."""
+    table = benchmark_table(args.folder, args.short)
+    if not args.into:
+        print(table)
+        return
+    try:
+        before, _, after = args.into.read_text(encoding='utf-8').split(MARK)
+    except (OSError, ValueError):
+        raise InputError(f'{args.into} is no file with two lines {MARK!r}, between which the table would go') from None
+    write_atomically(args.into, f'{before}{MARK}\n{table}\n{MARK}{after}'.encode())
+
+
 def use_device(args: argparse.Namespace) -> None:
     """Use as many threads as were asked for, and check the device."""
     if args.threads:
@@ -395,7 +420,7 @@ def use_device(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     if args.command == 'table':
-        print(benchmark_table(args.folder))
+        put_table(args)
         return
     MMLogger.get_current_instance().setLevel('ERROR')
     MessageHub.get_current_instance().update_info('seed', 0)
@@ -406,7 +431,8 @@ def main() -> None:
     )  # fmt: skip
     results = commands[args.command](args)
     if args.out:
-        settings = {name: value for name, value in vars(args).items() if name not in ('command', 'out')}
+        left_out = ('command', 'out', 'data_root', 'peer_python')  # paths say nothing on another machine
+        settings = {name: value for name, value in vars(args).items() if name not in left_out}
         write_results(args.out, args.command, settings, results)
         print(f'wrote {args.out}')
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torchvision
 
+VERSIONS = f'torch {torch.__version__}, torchvision {torchvision.__version__}'
+
 
 def make_step(batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Callable[[], float]:
     """Build the model with random weights, and give what trains it on the next batch and returns the loss.
@@ -51,7 +53,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     step = make_step(**torch.load(args.file, weights_only=True))
-    print(torch.__version__, torchvision.__version__, flush=True)
+    print(VERSIONS, flush=True)
     for _ in sys.stdin:  # a line for every step that is asked for
         start = time.perf_counter()
         loss = step()

@@ -1,70 +1,110 @@
 """What `tools/benchmark.py` has measured, as a table."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
-# What is compared to what, by command: the rows of a table need not name all that was measured.
-REFERENCES = {
-    'noise': 'a copy of the features, forward and backward',
-    'step': 'a training step without noise',
-    'eval': 'evaluation without F-Noise',
-    'peer': "a training step of torchvision's Mask R-CNN",
-}
-UNITS = ((1.0, 's'), (1e-3, 'ms'), (0.0, 'µs'))
+UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
+
+F_NOISE = ('cct', 'with F-Noise')  # as results call it
+
+Content = Mapping[str, Any]  # of one of the files
 
 
-def benchmark_table(folder: Path) -> str:
-    """Give the results in a folder as a table in Markdown, with the machine that they were measured on.
+def benchmark_table(folder: Path, short: bool = False) -> str:
+    """Give the results in a folder as a table in Markdown, and the machines that they were measured on.
 
     Args:
         folder: Of JSON files that ``tools/benchmark.py --out`` has written.
+        short: Whether to leave out what else F-Noise was measured beside, and the sizes.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or one was not written by ``tools/benchmark.py``.
     """
-    files = sorted(folder.glob('*.json'))
-    if not files:
+    rows, machines = [], set()
+    for path in sorted(folder.glob('*.json')):
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+            if short:
+                content['results'] = {
+                    name: one
+                    for place, (name, one) in enumerate(content['results'].items())
+                    if place == 0 or name in F_NOISE
+                }
+            if not short or content['command'] != 'sizes':
+                rows += list(_ROWS[content['command']](content))
+            env = content['environment']
+            machines.add(
+                f'{env["processor"]}, {env["cores"]} cores, {env["torch threads"]} threads, GPU: {env["GPU"]}, '
+                f'torch {env["torch"]}'
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f'{path} was not written by tools/benchmark.py: {type(error).__name__}: {error}') from None
+    if not rows:
         raise InputError(
             f'{folder} has no results: measure some, e.g. tools/benchmark.py noise --out {folder}/noise.json'
         )
-    contents = {path.stem: json.loads(path.read_text(encoding='utf-8')) for path in files}
-    lines = ['| measured | against | median | ratio | quartiles of the ratio |', '|---|---|---:|---:|---:|']
-    for content in contents.values():
-        lines += _rows(content)
-    machines = {
-        f'{env["processor"]}, {env["cores"]} cores, GPU: {env["GPU"]}, torch {env["torch"]}'
-        for env in (content['environment'] for content in contents.values())
-    }
-    return '\n'.join([*lines, '', f'Measured on {"; ".join(sorted(machines))}.'])
+    head = ['| measured | median | against | ratio | quartiles |', '|---|---:|---|---:|---:|']
+    return '\n'.join([*head, *rows, '', f'Measured on {"; ".join(sorted(machines))}.'])
 
 
-def _rows(content: Mapping[str, Any]) -> Iterator[str]:
-    command, settings = content['command'], content['settings']
-    if command == 'demo':
-        (result,) = content['results'].values()
-        learnt = ' and '.join(f'{value:.2f}' for value in result['mask_ap50'].values())
-        yield f'| `make demo`, mask AP50 {learnt} | | {_time(result["seconds"])} | | |'
-        return
-    for name, timing in content['results'].items():
-        if command == 'sizes':
-            copy, noise = timing['copy'], timing['F-Noise']
-            yield _row(f'{int(name):,} elements, F-Noise', 'the same elements, copied', noise)
-            assert copy['ratio'] == 1
-        elif timing['ratio'] != 1 or timing['ratio_low'] != timing['ratio_high']:
-            where = ', '.join(str(settings[key]) for key in ('config',) if key in settings)
-            kept = f', {timing["kept_bytes"] / 2**20:.1f} MiB kept' if 'kept_bytes' in timing else ''
-            yield _row(f'{name}{f" ({where})" if where else ""}{kept}', REFERENCES[command], timing)
+def _noise_rows(content: Content) -> Iterator[str]:
+    settings = content['settings']
+    size = '{} images of {} x {}'.format(settings['batch_size'], *settings['size'])
+    for name, timing in _but_the_reference(content):
+        kept = f'{timing["kept_bytes"] / 2**20:.1f} MiB kept for the backward pass'
+        yield _row(f'{name}: forward and backward on C2 to C5 of {size}; {kept}', timing, 'a copy')
 
 
-def _row(what: str, reference: str, timing: Mapping[str, Any]) -> str:
+def _size_rows(content: Content) -> Iterator[str]:
+    for elements, timings in content['results'].items():
+        timing, copy = timings['F-Noise'], timings['copy']
+        nanoseconds = _time(copy['median'] / int(elements))
+        what = f'F-Noise, an element of {int(elements) / 1e6:.1f} million'
+        yield _row(what, timing, f'a copy, {nanoseconds}', int(elements))
+
+
+def _step_rows(content: Content) -> Iterator[str]:
+    for name, timing in _but_the_reference(content):
+        yield _row(f'training step of `{content["settings"]["config"]}` with {name}', timing, 'without noise')
+
+
+def _eval_rows(content: Content) -> Iterator[str]:
+    for name, timing in _but_the_reference(content):
+        what = f'evaluation of `{content["settings"]["config"]}` {name}; {timing["operations"]} operations'
+        yield _row(what, timing, f'without; {next(iter(content["results"].values()))["operations"]} operations')
+
+
+def _peer_rows(content: Content) -> Iterator[str]:
+    size = '{} images of {} x {}'.format(content['settings']['batch_size'], *content['settings']['size'])
+    for name, timing in _but_the_reference(content):
+        yield _row(f'training step of Mask R-CNN R50-FPN on {size}: {name}', timing, "torchvision's")
+
+
+def _demo_rows(content: Content) -> Iterator[str]:
+    (result,) = content['results'].values()
+    learnt = ' and '.join(f'{value:.2f}' for value in result['mask_ap50'].values())
+    yield f'| `make demo`; mask AP50 {learnt} | {result["seconds"]:.0f} s | | | |'
+
+
+_ROWS: dict[str, Callable[[Content], Iterator[str]]] = dict(
+    noise=_noise_rows, sizes=_size_rows, step=_step_rows, eval=_eval_rows, peer=_peer_rows, demo=_demo_rows
+)
+
+
+def _but_the_reference(content: Content) -> list[tuple[str, Content]]:
+    """Give the timings of all subjects but the first, which the others are compared to."""
+    return list(content['results'].items())[1:]
+
+
+def _row(what: str, timing: Content, against: str, elements: int = 1) -> str:
     spread = f'{timing["ratio_low"]:.3f} to {timing["ratio_high"]:.3f}'
-    return f'| {what} | {reference} | {_time(timing["median"])} | {timing["ratio"]:.3f} | {spread} |'
+    return f'| {what} | {_time(timing["median"] / elements)} | {against} | {timing["ratio"]:.3f} | {spread} |'
 
 
 def _time(seconds: float) -> str:
-    unit, name = next((unit or 1e-6, name) for unit, name in UNITS if seconds >= unit)
+    unit, name = next((one for one in UNITS if seconds >= one[0]), UNITS[-1])
     return f'{seconds / unit:.3g} {name}'

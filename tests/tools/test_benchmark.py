@@ -1,4 +1,8 @@
+import importlib.util
 import json
+import sys
+
+import pytest
 
 
 def results(path, command):
@@ -37,6 +41,82 @@ def test_evaluation_runs_the_same_operations(tool, shapes, tmp_path):
     assert 'difference: none' in result.stdout
     plain, noisy = results(tmp_path / 'eval.json', 'eval').values()
     assert plain['operations'] == noisy['operations'] > 100
+
+
+STAND_IN = """
+import torch
+__version__ = '0.0'
+
+class Model(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(num_classes))
+
+    def forward(self, images, targets):
+        for image, target in zip(images, targets):
+            assert image.dtype == torch.float32 and 0 <= image.min() < image.max() <= 1
+            height, width = image.shape[1:]
+            assert target['masks'].shape[1:] == (height, width) and target['masks'].max() == 1
+            assert (target['boxes'][:, 2:] > target['boxes'][:, :2]).all() and target['boxes'][:, 2].max() <= width
+            assert 1 <= target['labels'].min() and target['labels'].max() < len(self.weight)
+        return dict(loss=self.weight.sum())
+
+class detection:
+    @staticmethod
+    def maskrcnn_resnet50_fpn(weights, weights_backbone, num_classes, rpn_post_nms_top_n_train, _skip_resize):
+        return Model(num_classes)
+
+class models:
+    detection = detection
+"""
+
+
+def test_peer(tool, shapes, tmp_path):
+    """Against a stand-in, which checks what it is given, in a process with a Python of its own."""
+    (tmp_path / 'torchvision.py').write_text(STAND_IN)
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', python, '--threads', 1]
+    result = tool('benchmark', 'peer', *options, '--out', tmp_path / 'peer.json')
+    found = results(tmp_path / 'peer.json', 'peer')
+    assert list(found) == ['torchvision', "mmdet with mmcv's RoIAlign", 'without F-Noise', 'with F-Noise']
+    losses = {name: timing['losses'] for name, timing in found.items()}
+    assert {len(values) for values in losses.values()} == {5} and losses['torchvision'] == sorted(
+        losses['torchvision']
+    )[::-1]
+    assert losses['without F-Noise'] == pytest.approx(losses["mmdet with mmcv's RoIAlign"], rel=0.02)
+    assert losses['without F-Noise'] != losses['with F-Noise'] and 'losses of with F-Noise: ' in result.stdout
+
+
+def test_peer_that_is_not_there(tool, shapes):
+    error = tool(
+        'benchmark', 'peer', '--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', '/bin/false', status=2
+    )
+    assert 'torchvision does not run with --peer-python /bin/false' in error.stderr
+    if not importlib.util.find_spec('torchvision'):
+        assert 'torchvision is not installed here' in tool('benchmark', 'peer', '--data-root', shapes, status=2).stderr
+
+
+def test_table_goes_into_a_file(tool, tmp_path):
+    tool('benchmark', 'noise', '--quick', '--size', 64, 64, '--out', tmp_path / 'noise.json')
+    page = tmp_path / 'page.md'
+    page.write_text('before\n<!-- benchmarks -->\nold\n<!-- benchmarks -->\nafter\n')
+    tool('benchmark', 'table', tmp_path, '--into', page)
+    before, table, after = page.read_text().split('<!-- benchmarks -->')
+    assert (
+        (before, after) == ('before\n', '\nafter\n') and '| cct: forward and backward' in table and 'old' not in table
+    )
+    assert table.strip() == tool('benchmark', 'table', tmp_path).stdout.strip()
+    page.write_text('no place')
+    assert 'page.md is no file with two lines' in tool('benchmark', 'table', tmp_path, '--into', page, status=2).stderr
+
+
+@pytest.mark.slow
+def test_demo(tool, tmp_path):
+    tool('benchmark', 'demo', '--quick', '--out', tmp_path / 'demo.json')
+    found = json.loads((tmp_path / 'demo.json').read_text())['results']['make demo']
+    assert found['seconds'] > 10 and set(found['mask_ap50']) == {'baseline', 'fnoise'}
 
 
 def test_wrong_input(tool, tmp_path):

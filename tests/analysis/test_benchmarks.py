@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fnoise_mmdet.analysis import benchmark_table
+from fnoise_mmdet.errors import InputError
+
+MACHINE = {'processor': 'Z80', 'cores': '2', 'GPU': 'none', 'torch threads': '1', 'torch': '2.9'}
+
+
+def timing(median: float, ratio: float, **more) -> dict:
+    return dict(
+        median=median,
+        low=median,
+        high=median,
+        ratio=ratio,
+        ratio_low=ratio - 0.1,
+        ratio_high=ratio + 0.1,
+        rounds=3,
+        **more,
+    )
+
+
+def write(folder: Path, command: str, settings: dict, results: dict) -> None:
+    content = dict(command=command, settings=settings, environment=MACHINE, results=results)
+    (folder / f'{command}.json').write_text(json.dumps(content))
+
+
+def test_every_command_has_its_rows(tmp_path):
+    shape = dict(batch_size=2, size=[64, 32])
+    write(
+        tmp_path, 'noise', shape,
+        dict(copy=timing(0.01, 1, kept_bytes=0), cct=timing(0.02, 2, kept_bytes=2**20)),
+    )  # fmt: skip
+    write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
+    write(tmp_path, 'step', dict(config='a.py'), {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5)})
+    write(
+        tmp_path, 'eval', dict(config='a.py'),
+        {'without F-Noise': timing(1, 1, operations=7), 'with F-Noise': timing(1, 1, operations=9)},
+    )  # fmt: skip
+    write(tmp_path, 'peer', shape, {'torchvision': timing(7.5, 1), 'with F-Noise': timing(6, 0.8)})
+    write(tmp_path, 'demo', {}, {'make demo': dict(seconds=300.4, mask_ap50=dict(baseline=0.55, fnoise=0.5))})
+    lines = benchmark_table(tmp_path).splitlines()
+    assert lines[2:] == [
+        '| `make demo`; mask AP50 0.55 and 0.50 | 300 s | | | |',
+        '| evaluation of `a.py` with F-Noise; 9 operations | 1 s | without; 7 operations | 1.000 | 0.900 to 1.100 |',
+        '| cct: forward and backward on C2 to C5 of 2 images of 64 x 32; 1.0 MiB kept for the backward pass | 20 ms '
+        '| a copy | 2.000 | 1.900 to 2.100 |',
+        '| training step of Mask R-CNN R50-FPN on 2 images of 64 x 32: with F-Noise | 6 s '
+        "| torchvision's | 0.800 | 0.700 to 0.900 |",
+        '| F-Noise, an element of 2.0 million | 2 ns | a copy, 1 ns | 2.000 | 1.900 to 2.100 |',
+        '| training step of `a.py` with cct | 1.5 s | without noise | 1.500 | 1.400 to 1.600 |',
+        '',
+        'Measured on Z80, 2 cores, 1 threads, GPU: none, torch 2.9.',
+    ]
+
+
+def test_the_short_one_has_f_noise_alone(tmp_path):
+    subjects = {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5), 'DSU': timing(2, 2)}
+    write(tmp_path, 'step', dict(config='a.py'), subjects)
+    write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
+    lines = benchmark_table(tmp_path, short=True).splitlines()
+    assert len(lines) == 5 and '`a.py` with cct' in lines[2]
+
+
+def test_what_is_no_result_is_named(tmp_path):
+    with pytest.raises(InputError, match='has no results'):
+        benchmark_table(tmp_path)
+    (tmp_path / 'other.json').write_text('{"command": "noise"}')
+    with pytest.raises(InputError, match='other.json was not written by tools/benchmark.py'):
+        benchmark_table(tmp_path)
+
+
+def test_the_page_on_performance_has_the_table_of_the_kept_results(root):
+    page = (root / 'docs/performance.md').read_text(encoding='utf-8')
+    assert benchmark_table(root / 'benchmarks') in page
+    assert benchmark_table(root / 'benchmarks', short=True) in (root / 'README.md').read_text(encoding='utf-8')
