@@ -15,8 +15,8 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 .PHONY: help setup demo compare pictures check-configs benchmarks test test-slow test-upstream lint format
 
 help:
-	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (up to 8 minutes)'
-	@echo 'make compare        the same over three seeds, and the report with intervals (up to 25 minutes)'
+	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (8 to 15 minutes)'
+	@echo 'make compare        the same over three seeds, and the report with intervals (20 to 45 minutes)'
 	@echo 'make test           the tests (about 15 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them (about 35 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
@@ -26,7 +26,7 @@ help:
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
-	@echo 'make setup          make .venv only (the first time 5 to 20 minutes; all other targets do it by themselves)'
+	@echo 'make setup          make .venv only (the first time 4 to 10 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where runs and reports go (work_dirs),'
 	@echo 'CHROMIUM=... the browser that make pictures opens the report in (chromium).'

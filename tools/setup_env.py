@@ -168,7 +168,7 @@ def make_venv(venv: Environment) -> None:
             use = precompile_torch(venv, Path(folder), flags['CFLAGS'])  # with ninja, torch hands these to C++
             flags = {name: f'{value} {use}'.strip() for name, value in flags.items()}
         step(
-            'mmdet and mmcv, whose C++ operators are compiled: 5 to 15 minutes; seconds where pip has them cached',
+            'mmdet and mmcv, whose C++ operators are compiled: 3 to 10 minutes; seconds where pip has them cached',
             *pip, '--no-build-isolation', '-r', venv.requirements,
             advice=f"if mmcv did not build, the compiler's message is in {venv.log}",
             env={**os.environ, **flags, 'MAX_JOBS': os.environ.get('MAX_JOBS', str(os.cpu_count() or 1))},
