@@ -85,7 +85,8 @@ def test_peer(tool, shapes, tmp_path):
     assert {len(values) for values in losses.values()} == {5} and losses['torchvision'] == sorted(
         losses['torchvision']
     )[::-1]
-    assert losses['without F-Noise'] == pytest.approx(losses["mmdet with mmcv's RoIAlign"], rel=0.02)
+    # Of the same weights; those of later steps differ by what rounding becomes in a training.
+    assert losses['without F-Noise'][0] == pytest.approx(losses["mmdet with mmcv's RoIAlign"][0], rel=1e-4)
     assert losses['without F-Noise'] != losses['with F-Noise'] and 'losses of with F-Noise: ' in result.stdout
 
 
