@@ -17,8 +17,8 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (8 to 15 minutes)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (20 to 45 minutes)'
-	@echo 'make test           the tests (about 15 minutes on two cores)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them (about 35 minutes)'
+	@echo 'make test           the tests (15 to 35 minutes on two cores)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them (35 to 60 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
