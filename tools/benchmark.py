@@ -248,8 +248,7 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
 
 
 PEER, MMCV = 'torchvision', "mmdet with mmcv's RoIAlign"
-# The RoIs of both; beside them torchvision's model has mmdet's settings already, or the other way round.
-SAMPLING_RATIO, MAX_PROPOSALS = 2, 1000
+SAMPLING_RATIO = 2  # of RoIAlign, torchvision's; its other settings of RoIs are mmdet's, or are set to them
 
 
 def time_peer(args: argparse.Namespace) -> dict[str, Any]:
@@ -300,7 +299,7 @@ def torchvision_step(
         settings=dict(
             model=dict(
                 num_classes=cfg.model.roi_head.bbox_head.num_classes + 1,
-                rpn_post_nms_top_n_train=MAX_PROPOSALS,
+                rpn_post_nms_top_n_train=cfg.model.train_cfg.rpn_proposal.max_per_img,
                 _skip_resize=True,
             ),
             optimizer=optimizer,
@@ -324,7 +323,7 @@ def torchvision_step(
 
             def step() -> float:
                 process.stdin.write('\n')
-                return float(process.stdout.readline().split()[1])
+                return float(process.stdout.readline())
 
             yield step, answer.strip()
             process.stdin.close()
@@ -426,9 +425,7 @@ def main() -> None:
     MessageHub.get_current_instance().update_info('seed', 0)
     if args.command != 'demo':
         use_device(args)
-    commands = dict(
-        noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo
-    )  # fmt: skip
+    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo)
     results = commands[args.command](args)
     if args.out:
         left_out = ('command', 'out', 'data_root', 'peer_python')  # paths say nothing on another machine
