@@ -315,7 +315,11 @@ def torchvision_step(
         torch.save(inputs, Path(folder, 'inputs.pt'))
         command = [args.peer_python, TOOLS / 'torchvision_peer.py', Path(folder, 'inputs.pt')]
         command += ['--threads', str(torch.get_num_threads())]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        except OSError as error:
+            raise InputError(f'--peer-python {args.peer_python} cannot be run: {error}') from None
+        with process:
             assert process.stdin and process.stdout
             answer = process.stdout.readline()
             if not answer:

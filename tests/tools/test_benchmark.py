@@ -95,6 +95,8 @@ def test_peer_that_is_not_there(tool, shapes):
         'benchmark', 'peer', '--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', '/bin/false', status=2
     )
     assert 'torchvision does not run with --peer-python /bin/false' in error.stderr
+    options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', 'nowhere']
+    assert '--peer-python nowhere cannot be run' in tool('benchmark', 'peer', *options, status=2).stderr
     if not importlib.util.find_spec('torchvision'):
         assert 'torchvision is not installed here' in tool('benchmark', 'peer', '--data-root', shapes, status=2).stderr
 
