@@ -10,7 +10,10 @@ model = dict(
     backbone=dict(
         init_cfg=dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/resnet50-0676ba61.pth')
     ),
-    roi_head=dict(bbox_roi_extractor=dict(type='FastRoIExtractor'), mask_roi_extractor=dict(type='FastRoIExtractor')),
+    roi_head=dict(
+        bbox_roi_extractor=dict(type='FastRoIExtractor'),
+        mask_roi_extractor=dict(type='FastRoIExtractor', channels_last=True),
+    ),
 )
 
 # Data: `tools/coco_sample.py` writes this folder; `--data-root` of the tools names another one.
