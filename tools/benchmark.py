@@ -266,6 +266,7 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
             extractor.roi_layer.sampling_ratio = SAMPLING_RATIO
             if name == MMCV:
                 extractor.type = 'SingleRoIExtractor'
+                extractor.pop('channels_last', None)
         cfg.train_dataloader.batch_size = args.batch_size
         resize = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Resize')
         resize.scale = tuple(args.size)
@@ -316,7 +317,7 @@ def torchvision_step(
         command = [args.peer_python, TOOLS / 'torchvision_peer.py', Path(folder, 'inputs.pt')]
         command += ['--threads', str(torch.get_num_threads())]
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         except OSError as error:
             raise InputError(f'--peer-python {args.peer_python} cannot be run: {error}') from None
         with process:
@@ -326,10 +327,13 @@ def torchvision_step(
                 raise InputError(f'torchvision does not run with --peer-python {args.peer_python}')
 
             def step() -> float:
-                process.stdin.write('\n')
-                return float(process.stdout.readline())
+                try:
+                    process.stdin.write(b'\n')
+                    return float(process.stdout.readline())
+                except (BrokenPipeError, ValueError):
+                    raise RunError('the process that trains torchvision has ended; what it said is above') from None
 
-            yield step, answer.strip()
+            yield step, answer.decode().strip()
             process.stdin.close()
 
 

@@ -47,47 +47,48 @@ def benchmark_table(folder: Path, short: bool = False) -> str:
         raise InputError(
             f'{folder} has no results: measure some, e.g. tools/benchmark.py noise --out {folder}/noise.json'
         )
-    head = ['| measured | median | against | ratio | quartiles |', '|---|---:|---|---:|---:|']
+    head = ['| measured | median | ratio | quartiles |', '|---|---:|---:|---:|']
     return '\n'.join([*head, *rows, '', f'Measured on {"; ".join(sorted(machines))}.'])
 
 
 def _noise_rows(content: Content) -> Iterator[str]:
-    settings = content['settings']
-    size = '{} images of {} x {}'.format(settings['batch_size'], *settings['size'])
+    yield _caption(f'forward and backward pass of C2 to C5, {_images(content)}', 'a copy')
     for name, timing in _but_the_reference(content):
-        kept = f'{timing["kept_bytes"] / 2**20:.1f} MiB kept for the backward pass'
-        yield _row(f'{name}: forward and backward on C2 to C5 of {size}; {kept}', timing, 'a copy')
+        yield _row(f'{name}; {timing["kept_bytes"] / 2**20:.1f} MiB kept between them', timing)
 
 
 def _size_rows(content: Content) -> Iterator[str]:
+    yield _caption('F-Noise, an element of one level, both passes', 'a copy')
     for elements, timings in content['results'].items():
-        timing, copy = timings['F-Noise'], timings['copy']
-        nanoseconds = _time(copy['median'] / int(elements))
-        what = f'F-Noise, an element of {int(elements) / 1e6:.1f} million'
-        yield _row(what, timing, f'a copy, {nanoseconds}', int(elements))
+        timing, copy = timings['F-Noise'], timings['copy']['median'] / int(elements)
+        yield _row(f'of {int(elements) / 1e6:.1f} million; a copy {_time(copy)}', timing, int(elements))
 
 
 def _step_rows(content: Content) -> Iterator[str]:
+    yield _caption(f'training step of `{content["settings"]["config"]}`', 'one without noise')
     for name, timing in _but_the_reference(content):
-        yield _row(f'training step of `{content["settings"]["config"]}` with {name}', timing, 'without noise')
+        yield _row(name, timing)
 
 
 def _eval_rows(content: Content) -> Iterator[str]:
+    operations = next(iter(content['results'].values()))['operations']
+    yield _caption(
+        f'evaluation of `{content["settings"]["config"]}`', f'one without F-Noise, which runs {operations} operations'
+    )
     for name, timing in _but_the_reference(content):
-        what = f'evaluation of `{content["settings"]["config"]}` {name}; {timing["operations"]} operations'
-        yield _row(what, timing, f'without; {next(iter(content["results"].values()))["operations"]} operations')
+        yield _row(f'{name}; {timing["operations"]} operations', timing)
 
 
 def _peer_rows(content: Content) -> Iterator[str]:
-    size = '{} images of {} x {}'.format(content['settings']['batch_size'], *content['settings']['size'])
+    yield _caption(f'training step of Mask R-CNN R50-FPN, {_images(content)}', "torchvision's")
     for name, timing in _but_the_reference(content):
-        yield _row(f'training step of Mask R-CNN R50-FPN on {size}: {name}', timing, "torchvision's")
+        yield _row(name, timing)
 
 
 def _demo_rows(content: Content) -> Iterator[str]:
     (result,) = content['results'].values()
     learnt = ' and '.join(f'{value:.2f}' for value in result['mask_ap50'].values())
-    yield f'| `make demo`; mask AP50 {learnt} | {result["seconds"]:.0f} s | | | |'
+    yield f'| **`make demo`**; mask AP50 {learnt} | {result["seconds"]:.0f} s | | |'
 
 
 _ROWS: dict[str, Callable[[Content], Iterator[str]]] = dict(
@@ -95,14 +96,22 @@ _ROWS: dict[str, Callable[[Content], Iterator[str]]] = dict(
 )
 
 
+def _images(content: Content) -> str:
+    return '{} images of {} x {}'.format(content['settings']['batch_size'], *content['settings']['size'])
+
+
+def _caption(what: str, reference: str) -> str:
+    return f'| **{what}**, against {reference} | | | |'
+
+
 def _but_the_reference(content: Content) -> list[tuple[str, Content]]:
     """Give the timings of all subjects but the first, which the others are compared to."""
     return list(content['results'].items())[1:]
 
 
-def _row(what: str, timing: Content, against: str, elements: int = 1) -> str:
+def _row(what: str, timing: Content, elements: int = 1) -> str:
     spread = f'{timing["ratio_low"]:.3f} to {timing["ratio_high"]:.3f}'
-    return f'| {what} | {_time(timing["median"] / elements)} | {against} | {timing["ratio"]:.3f} | {spread} |'
+    return f'| {what} | {_time(timing["median"] / elements)} | {timing["ratio"]:.3f} | {spread} |'
 
 
 def _time(seconds: float) -> str:

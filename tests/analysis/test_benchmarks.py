@@ -43,14 +43,17 @@ def test_every_command_has_its_rows(tmp_path):
     write(tmp_path, 'demo', {}, {'make demo': dict(seconds=300.4, mask_ap50=dict(baseline=0.55, fnoise=0.5))})
     lines = benchmark_table(tmp_path).splitlines()
     assert lines[2:] == [
-        '| `make demo`; mask AP50 0.55 and 0.50 | 300 s | | | |',
-        '| evaluation of `a.py` with F-Noise; 9 operations | 1 s | without; 7 operations | 1.000 | 0.900 to 1.100 |',
-        '| cct: forward and backward on C2 to C5 of 2 images of 64 x 32; 1.0 MiB kept for the backward pass | 20 ms '
-        '| a copy | 2.000 | 1.900 to 2.100 |',
-        '| training step of Mask R-CNN R50-FPN on 2 images of 64 x 32: with F-Noise | 6 s '
-        "| torchvision's | 0.800 | 0.700 to 0.900 |",
-        '| F-Noise, an element of 2.0 million | 2 ns | a copy, 1 ns | 2.000 | 1.900 to 2.100 |',
-        '| training step of `a.py` with cct | 1.5 s | without noise | 1.500 | 1.400 to 1.600 |',
+        '| **`make demo`**; mask AP50 0.55 and 0.50 | 300 s | | |',
+        '| **evaluation of `a.py`**, against one without F-Noise, which runs 7 operations | | | |',
+        '| with F-Noise; 9 operations | 1 s | 1.000 | 0.900 to 1.100 |',
+        '| **forward and backward pass of C2 to C5, 2 images of 64 x 32**, against a copy | | | |',
+        '| cct; 1.0 MiB kept between them | 20 ms | 2.000 | 1.900 to 2.100 |',
+        "| **training step of Mask R-CNN R50-FPN, 2 images of 64 x 32**, against torchvision's | | | |",
+        '| with F-Noise | 6 s | 0.800 | 0.700 to 0.900 |',
+        '| **F-Noise, an element of one level, both passes**, against a copy | | | |',
+        '| of 2.0 million; a copy 1 ns | 2 ns | 2.000 | 1.900 to 2.100 |',
+        '| **training step of `a.py`**, against one without noise | | | |',
+        '| cct | 1.5 s | 1.500 | 1.400 to 1.600 |',
         '',
         'Measured on Z80, 2 cores, 1 threads, GPU: none, torch 2.9.',
     ]
@@ -61,7 +64,7 @@ def test_the_short_one_has_f_noise_alone(tmp_path):
     write(tmp_path, 'step', dict(config='a.py'), subjects)
     write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
     lines = benchmark_table(tmp_path, short=True).splitlines()
-    assert len(lines) == 5 and '`a.py` with cct' in lines[2]
+    assert len(lines) == 6 and 'training step of `a.py`' in lines[2] and lines[3].startswith('| cct |')
 
 
 def test_what_is_no_result_is_named(tmp_path):

@@ -41,7 +41,7 @@ def test_pictures_in_training_validation_and_test(train, shapes):
 
     trained = arrays(runner, 'feature_maps_train_2')
     assert trained['image'].dtype == np.uint8 and trained['image'].shape == (128, 128, 3)
-    for level, (channels, size) in enumerate([(64, 32), (128, 16), (256, 8), (512, 4)]):
+    for level, (channels, size) in enumerate([(32, 32), (64, 16), (128, 8), (256, 4)]):
         clean, perturbed = trained[f'clean_{level}'], trained[f'perturbed_{level}']
         assert clean.shape == perturbed.shape == (channels, size, size)
         # Uniform noise of up to 0.3 of each element: what that very pass has seen.

@@ -90,12 +90,18 @@ def test_peer(tool, shapes, tmp_path):
     assert losses['without F-Noise'] != losses['with F-Noise'] and 'losses of with F-Noise: ' in result.stdout
 
 
-def test_peer_that_is_not_there(tool, shapes):
+def test_peer_that_is_not_there(tool, shapes, tmp_path):
     error = tool(
         'benchmark', 'peer', '--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', '/bin/false', status=2
     )
     assert 'torchvision does not run with --peer-python /bin/false' in error.stderr
-    options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', 'nowhere']
+    dying = tmp_path / 'dying'
+    dying.write_text('#!/bin/sh\necho torch 0, torchvision 0\n')
+    dying.chmod(0o755)
+    options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', dying]
+    error = tool('benchmark', 'peer', *options, status=1).stderr
+    assert 'error: the process that trains torchvision has ended' in error and 'Traceback' not in error
+    options[-1] = 'nowhere'
     assert '--peer-python nowhere cannot be run' in tool('benchmark', 'peer', *options, status=2).stderr
     if not importlib.util.find_spec('torchvision'):
         assert 'torchvision is not installed here' in tool('benchmark', 'peer', '--data-root', shapes, status=2).stderr
