@@ -288,13 +288,13 @@ def test_a_disk_without_room_for_the_checkpoints_is_said(cfg, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('batch', 'enable', 'warns'), [(8, False, False), (4, False, False), (2, False, True), (2, True, False)]
+    ('batch', 'enable', 'warns'), [(4, False, False), (2, False, False), (1, False, True), (1, True, False)]
 )
 def test_a_learning_rate_of_another_batch_size_is_warned_of(cfg, capsys, batch, enable, warns):
     cfg.merge_from_dict({'train_dataloader.batch_size': batch, 'auto_scale_lr.enable': bool(enable)})
     warn_of_learning_rate(cfg)
     text = capsys.readouterr().out
-    assert ('meant for 8 images an iteration, and there are 2' in text and 'lr=0.00025' in text) == warns
+    assert ('meant for 4 images an iteration, and there are 1' in text and 'lr=0.0005' in text) == warns
 
 
 def test_a_head_with_too_few_classes_is_named(cfg):
@@ -311,7 +311,7 @@ def test_what_would_run_is_described(cfg):
         'scale=0.3',
         'on levels all, pre',
         '16 images',
-        'max_epochs 6',
-        'AdamW, learning rate 0.001',
+        'max_epochs 4',
+        'AdamW, learning rate 0.002',
     ):
         assert part in text
