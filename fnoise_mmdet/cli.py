@@ -15,6 +15,7 @@ from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
+from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
 
 T = TypeVar('T')
@@ -104,8 +105,10 @@ def runner_config(args: argparse.Namespace) -> Config:
     """Read the config of a run, with its options, launcher and work dir.
 
     Raises:
-        InputError: The config or an option is wrong.
+        InputError: The config or an option is wrong, or the launcher has not
+            started this process.
     """
+    check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
     cfg.launcher = args.launcher
@@ -114,14 +117,9 @@ def runner_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def is_main_process() -> bool:
-    """Tell whether this is the only process of a run or its first, before the launcher's group is made."""
-    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
-    return next(filter(None, ranks), '0') == '0'
-
-
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's runner, or the one that the config asks for."""
+    """Build mmengine's runner, or the one that the config asks for; its processes find each other first."""
+    use_cpus(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
@@ -135,6 +133,8 @@ def run(main: Callable[[], None]) -> None:
     # twentieth of it. torch reads this before the first such tensor is made.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     refuse_code()
+    if not is_main_process():
+        sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # until the end: of several processes one speaks
     try:
         main()
     except InputError as error:
@@ -151,7 +151,8 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f'error: {message.strip()}', file=sys.stderr)
+    place = '' if is_main_process() else f' of process {rank()}'
+    print(f'error{place}: {message.strip()}', file=sys.stderr)
     sys.exit(status)
 
 

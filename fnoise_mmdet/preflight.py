@@ -209,17 +209,13 @@ def check_device(cfg: Config) -> None:
     """Check that what needs a GPU has one.
 
     Raises:
-        InputError: Mixed precision or a distributed launcher without a GPU.
+        InputError: Mixed precision without a GPU.
     """
-    if torch.cuda.is_available():
-        return
-    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
         raise InputError(
             'mixed precision needs a GPU, and torch sees none here: leave --amp out, or set '
             '--cfg-options optim_wrapper.type=OptimWrapper where the config asks for it'
         )
-    if cfg.get('launcher', 'none') != 'none':
-        raise InputError(f'--launcher {cfg.launcher} needs a GPU a process, and torch sees none here: leave it out')
 
 
 def check_work_dir(cfg: Config) -> None:

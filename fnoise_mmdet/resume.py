@@ -81,11 +81,17 @@ def resume_from(cfg: Config, checkpoint: str | None) -> None:
 
 def stopped(error: Exception, work_dir: Path) -> Exception:
     """Give the error that says how to go on after a training could not, or the same where that is not known."""
-    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
+    what: object = error
+    if isinstance(error, OSError):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        what = f'no room is left on the disk of {work_dir}'
+    elif isinstance(error, RuntimeError):
+        if 'gloo' not in str(error):
+            return error
+        what = 'another process of this training is gone, or does not answer'
     path, _ = latest_checkpoint(work_dir)
     way_on = f'the last good checkpoint is {path}; --resume goes on from it' if path else 'no checkpoint was saved yet'
-    what = f'no room is left on the disk of {work_dir}' if isinstance(error, OSError) else error
     return RunError(f'{what}; {way_on}')
 
 

@@ -77,8 +77,10 @@ def test_a_stop_names_the_way_on(work_dir, tmp_path_factory):
     assert 'no checkpoint was saved yet' in str(
         stopped(FloatingPointError('loss is nan'), tmp_path_factory.mktemp('a'))
     )
-    other = OSError(errno.EACCES, 'Permission denied')
-    assert stopped(other, work_dir) is other
+    lost = stopped(RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer'), work_dir)
+    assert isinstance(lost, RunError) and str(lost).startswith('another process of this training is gone')
+    for other in (OSError(errno.EACCES, 'Permission denied'), RuntimeError('shapes do not match')):
+        assert stopped(other, work_dir) is other
 
 
 def test_two_are_not_at_work_in_one_folder(tmp_path):

@@ -31,13 +31,20 @@ def parse_args() -> argparse.Namespace:
         description='Train once without interruption. Then train again and again, each time killed once (SIGKILL) at a '
         'random moment of an iteration, of the saving of a checkpoint, of a validation, or of the drawing of pictures, '
         'and resumed. Weights, optimizer, schedules and log must be those of the first training to the last bit. '
-        'Sums on a CPU are repeated to the last bit on one thread, which is what the trainings get.',
+        'Sums on a CPU are repeated to the last bit on one thread, which is what the trainings get. Of several '
+        'processes one is killed, whichever, and torchrun ends the others.',
         epilog='example: python tools/check_resume.py configs/demo_fnoise.py --kills 20 --out work_dirs/resume '
         '--train-options --data-root data/shapes --cfg-options train_cfg.max_epochs=2',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', type=Path, required=True, help='folder to make, for the work dirs')
     parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill (default: 20)')
+    parser.add_argument(
+        '--processes',
+        type=cli.at_least(1),
+        default=1,
+        help='processes of each training (default: 1, without a launcher)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the moments (default: 0)')
     parser.add_argument('--train-options', nargs=argparse.REMAINDER, default=[], help='the rest: options of train.py')
     return parser.parse_args()
@@ -63,7 +70,7 @@ def main() -> None:
         process = train(args, work_dir)
         killed = wait_for(moment, work_dir, process, rng.uniform(0.2, 0.9) * duration, rng)
         if killed:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process, rng if args.processes > 1 else None)
         process.wait()
         path, torn = latest_checkpoint(work_dir)
         resumed = train(args, work_dir, '--resume').wait() if killed else 0
@@ -81,10 +88,22 @@ def main() -> None:
 def train(args: argparse.Namespace, work_dir: Path, *options: str) -> subprocess.Popen[bytes]:
     """Begin a training, in a session of its own."""
     command = [sys.executable, str(TRAIN), args.config, f'--work-dir={work_dir}', *options, *args.train_options]
+    if args.processes > 1:
+        launcher = ['-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={args.processes}']
+        command[1:3] = [*launcher, str(TRAIN), args.config, '--launcher=pytorch']
     with Path(f'{work_dir}.log').open('ab') as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, env=os.environ | {'OMP_NUM_THREADS': '1'}, start_new_session=True
         )
+
+
+def kill(process: subprocess.Popen[bytes], rng: random.Random | None) -> None:
+    """Kill a training with all that it has begun, or any one of the processes that a launcher has begun."""
+    if rng is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        return
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+    os.kill(int(rng.choice(children)), signal.SIGKILL)
 
 
 def wait_for(moment: str, work_dir: Path, process: subprocess.Popen[bytes], seconds: float, rng: random.Random) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 from pathlib import Path
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.distributed import is_main_process
 from fnoise_mmdet.hooks import MissedValidationHook
 from fnoise_mmdet.preflight import check_training, check_work_dir, describe_training
 from fnoise_mmdet.resume import locked, resume_from, stopped
@@ -41,15 +42,15 @@ def main() -> None:
     if args.dry_run:
         print(describe_training(cfg))
         return
-    with locked(Path(cfg.work_dir)) if cli.is_main_process() else contextlib.nullcontext():
-        if cli.is_main_process():
+    with locked(Path(cfg.work_dir)) if is_main_process() else contextlib.nullcontext():
+        if is_main_process():
             check_work_dir(cfg)  # another run may have begun in it since
         runner = cli.build_runner(cfg)
         if cfg.resume:
             runner.register_hook(MissedValidationHook())
         try:
             runner.train()
-        except (FloatingPointError, OSError) as error:
+        except (FloatingPointError, OSError, RuntimeError) as error:
             raise stopped(error, Path(cfg.work_dir)) from error
 
 

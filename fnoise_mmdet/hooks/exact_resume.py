@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import HOOKS
-from mmengine.dist import get_rank, is_main_process
+from mmengine.dist import broadcast, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -26,14 +26,18 @@ class ExactResumeHook(Hook):
     every worker, the hook makes the streams functions of where the training
     is, as the noise's own is. Each iteration begins with the streams of torch
     (of every device), NumPy and ``random`` seeded by (seed, rank, iteration),
-    and each sample is loaded with those of (seed, rank, epoch, batch, place in
-    the batch). So neither workers nor validations matter to what is drawn, and
-    the augmentation is the same for any number of workers.
+    and each sample is loaded with those of (seed, epoch, batch, place among
+    the samples that all processes load for it). So neither workers nor
+    validations matter to what is drawn, and the augmentation is the same for
+    any number of workers and, with as many images an iteration, of processes.
 
     A training that is resumed within an epoch goes on with the epoch's next
     batch; those before it are not loaded again. Its log begins with that of
     the interrupted one up to the checkpoint: a file for the whole training,
     without a gap and without a line twice.
+
+    Of several processes each validates with the buffers of the first, batch
+    norm's running statistics among them: a checkpoint holds no others.
 
     What a checkpoint does not hold cannot be restored: gradients that are
     being accumulated over several iterations, and what a transform keeps of
@@ -60,7 +64,7 @@ class ExactResumeHook(Hook):
         """Take over the loading of samples, and the log of the training that is resumed."""
         loader = runner.train_dataloader
         if loader.batch_sampler is not None and not isinstance(loader.batch_sampler, NumberedBatches):
-            self._batches = NumberedBatches(loader.batch_sampler, (runner.seed or 0, get_rank()))
+            self._batches = NumberedBatches(loader.batch_sampler, (runner.seed or 0, 0))  # 0: of no rank
             # DataLoader refuses another sampler once it is made, because an iterator may be using the old one.
             object.__setattr__(loader, 'batch_sampler', self._batches)
             loader.dataset.__getitems__ = SeededSamples(loader.dataset)  # torch's protocol for loading a whole batch
@@ -104,6 +108,11 @@ class ExactResumeHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Seed what the iteration draws from."""
         seed_streams((runner.seed or 0, get_rank(), ITERATION, runner.iter))
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Take over the buffers of the first process."""
+        for buffer in runner.model.buffers():
+            broadcast(buffer)
 
 
 class NumberedBatches:
@@ -151,11 +160,13 @@ class SeededSamples:
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
+        self.rank, self.processes = get_rank(), get_world_size()  # which a worker cannot ask for
 
     def __call__(self, batch: NumberedBatch) -> list[Any]:
         samples = []
         for place, index in enumerate(batch):
-            seed_streams((*batch.key, place))
+            # As mmengine's samplers deal samples out: to each process one, in turns.
+            seed_streams((*batch.key, place * self.processes + self.rank))
             samples.append(self.dataset[index])
         return samples
 

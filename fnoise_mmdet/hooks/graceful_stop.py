@@ -11,7 +11,9 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import Any
 
+import torch
 from mmdet.registry import HOOKS
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -50,6 +52,11 @@ class GracefulStopHook(Hook):
     process ends with status 128 and the number of the signal: 143 for SIGTERM,
     130 for Ctrl-C. A second signal ends it at once. Where gradients are
     accumulated, the training goes on to where they are applied.
+
+    Several processes stop after the same iteration, whichever of them was
+    told. A second signal changes nothing there: launchers pass on what the
+    terminal has sent already, and kill what does not end (torchrun after 30
+    seconds).
     """
 
     priority = 'LOWEST'  # after what belongs to the iteration, a regular checkpoint among it
@@ -76,10 +83,14 @@ class GracefulStopHook(Hook):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
-            os._exit(128 + number)
+            if get_world_size() == 1:
+                os._exit(128 + number)
+            return
         self._received = number
         name = signal.Signals(number).name
-        print(f'{name}: the training stops after this iteration; once more stops it at once', file=sys.stderr)
+        more = '; once more stops it at once' if get_world_size() == 1 else ''
+        if is_main_process():
+            print(f'{name}: the training stops after this iteration{more}', file=sys.stderr)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -96,7 +107,8 @@ class GracefulStopHook(Hook):
         self._stop(runner, runner.iter)
 
     def _stop(self, runner: Runner, iteration: int) -> None:
-        if self._received is None or not self._handlers:
+        received = self._received_by_any() if self._handlers else 0
+        if not received:
             return
         hook = next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
         if hook is None:
@@ -104,4 +116,13 @@ class GracefulStopHook(Hook):
         else:
             hook.save_resume_point(runner, runner.epoch, iteration)
             runner.logger.info(f'stopped after {iteration} iterations; the same command with --resume goes on')
-        raise SystemExit(128 + self._received)
+        raise SystemExit(128 + received)
+
+    def _received_by_any(self) -> int:
+        """Give the signal that any of the processes was sent, 0 where none was.
+
+        A process that stopped by itself would leave the others waiting for it.
+        """
+        number = torch.tensor(self._received or 0)
+        all_reduce(number, 'max')
+        return int(number)

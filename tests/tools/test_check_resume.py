@@ -13,6 +13,15 @@ def test_a_killed_training_loses_nothing(tool, shapes, tmp_path):
     assert 'survived 4 of 4 kills: 1 in iteration, 1 in saving, 1 in validation, 1 in drawing' in result.stdout
 
 
+@pytest.mark.slow
+def test_a_training_that_loses_a_process_loses_nothing_else(tool, shapes, tmp_path):
+    result = tool(
+        'check_resume', 'configs/demo_fnoise.py', '--out', tmp_path / 'out', '--kills', 2, '--processes', 2,
+        '--train-options', '--data-root', shapes, '--cfg-options', *OPTIONS, *OFTEN,
+    )  # fmt: skip
+    assert 'survived 2 of 2 kills: 1 in iteration, 1 in saving' in result.stdout
+
+
 def test_a_folder_that_is_there_is_left_alone(tool, tmp_path):
     result = tool('check_resume', 'configs/demo_fnoise.py', '--out', tmp_path, status=2)
     assert 'exists already and is left as it is' in result.stderr
