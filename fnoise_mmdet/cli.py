@@ -15,6 +15,7 @@ from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
+from .data.files import write_atomically
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
 
@@ -167,6 +168,19 @@ def at_least(low: int) -> Callable[[str], int]:
 
     parse.__name__ = 'int'
     return parse
+
+
+def put_between(path: Path, mark: str, text: str) -> None:
+    """Put a text between the two lines of a file that are the mark.
+
+    Raises:
+        InputError: The file is not there, or has not two of them.
+    """
+    try:
+        before, _, after = path.read_text(encoding='utf-8').split(mark)
+    except (OSError, ValueError):
+        raise InputError(f'{path} is no file with two lines {mark!r}, between which the table would go') from None
+    write_atomically(path, f'{before}{mark}\n{text}\n{mark}{after}'.encode())
 
 
 def show_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:

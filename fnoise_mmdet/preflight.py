@@ -257,20 +257,34 @@ def _nearest_folder(path: Path) -> Path:
     return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
 
 
+def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
+    """Give the size of a checkpoint: weights and buffers, and the optimizer's state of what it trains."""
+    states = 2 if 'Adam' in str(cfg.optim_wrapper.optimizer.type) else 1  # a parameter's
+    trained = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
+    return sum(one.numel() * one.element_size() for one in model.state_dict().values()) + states * trained
+
+
+def kept_checkpoints(cfg: Config) -> int:
+    """Give the number of checkpoints that a training leaves, 0 where it saves none."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if not hook:
+        return 0
+    length = cfg.train_cfg.get('max_epochs' if hook.get('by_epoch', True) else 'max_iters') or 1
+    saved = max(1, length // max(1, hook.get('interval', 1)))
+    most = hook.get('max_keep_ckpts', -1)
+    return min(saved, most) if most >= 1 else saved
+
+
 def check_room(cfg: Config, model: nn.Module) -> None:
     """Check that the disk of the work dir has room for the checkpoints, one more than are kept.
 
     Raises:
         InputError: It has not.
     """
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if not hook:
+    kept = kept_checkpoints(cfg)
+    if not kept:
         return
-    states = 2 if 'Adam' in str(cfg.optim_wrapper.optimizer.type) else 1  # a parameter's, of the optimizer
-    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) * (1 + states)
-    kept = hook.get('max_keep_ckpts', -1)
-    if kept < 1:
-        kept = max(1, (cfg.train_cfg.get('max_epochs') or 1) // max(1, hook.get('interval', 1)))
+    size = checkpoint_bytes(cfg, model)
     there = len(find_checkpoints(Path(cfg.work_dir)))  # of a training that goes on
     missing = kept + 1 - min(kept, there)
     free = shutil.disk_usage(_nearest_folder(Path(cfg.work_dir))).free

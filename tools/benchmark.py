@@ -27,7 +27,6 @@ from fnoise_mmdet import cli
 from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
 from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
-from fnoise_mmdet.data.files import write_atomically
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model
@@ -404,14 +403,10 @@ def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None
 def put_table(args: argparse.Namespace) -> None:
     """Print the table, or put it into a file."""
     table = benchmark_table(args.folder, args.short)
-    if not args.into:
+    if args.into:
+        cli.put_between(args.into, MARK, table)
+    else:
         print(table)
-        return
-    try:
-        before, _, after = args.into.read_text(encoding='utf-8').split(MARK)
-    except (OSError, ValueError):
-        raise InputError(f'{args.into} is no file with two lines {MARK!r}, between which the table would go') from None
-    write_atomically(args.into, f'{before}{MARK}\n{table}\n{MARK}{after}'.encode())
 
 
 def use_device(args: argparse.Namespace) -> None:
