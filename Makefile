@@ -18,7 +18,7 @@ help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (6 to 10 minutes)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
 	@echo 'make test           the tests (15 to 35 minutes on two cores)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them (35 to 60 minutes)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
@@ -105,7 +105,7 @@ test: $(READY)
 	@$(RUN) -m pytest
 
 test-slow: $(READY)
-	@$(RUN) -m pytest -m slow
+	@$(RUN) -m pytest -m slow -n 2 --dist loadgroup
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready

@@ -61,6 +61,7 @@ def main() -> None:
     if train(args, whole).wait():
         raise InputError(f'the training fails without being killed: see {whole}.log')
     duration = time.monotonic() - start
+    lines = len(_rows(whole))
     print(f'the uninterrupted training took {duration:.0f} s')
 
     survived: Counter[str] = Counter()
@@ -68,7 +69,8 @@ def main() -> None:
         moment = MOMENTS[number % len(MOMENTS)]
         work_dir = args.out / f'killed_{number}'
         process = train(args, work_dir)
-        killed = wait_for(moment, work_dir, process, rng.uniform(0.2, 0.9) * duration, rng)
+        # By the lines of its log: how long a training takes depends on what else the machine does.
+        killed = wait_for(moment, work_dir, process, rng.randrange(lines), rng.uniform(0, duration / lines), rng)
         if killed:
             kill(process, rng if args.processes > 1 else None)
         process.wait()
@@ -106,27 +108,39 @@ def kill(process: subprocess.Popen[bytes], rng: random.Random | None) -> None:
     os.kill(int(rng.choice(children)), signal.SIGKILL)
 
 
-def wait_for(moment: str, work_dir: Path, process: subprocess.Popen[bytes], seconds: float, rng: random.Random) -> bool:
+def wait_for(
+    moment: str, work_dir: Path, process: subprocess.Popen[bytes], lines: int, seconds: float, rng: random.Random
+) -> bool:
     """Wait until a training is where it is to be killed.
 
+    Args:
+        moment: What it is to be doing.
+        work_dir: Its work dir.
+        process: The training.
+        lines: Of its log, after which it is killed in an iteration.
+        seconds: After these lines.
+        rng: Draws how far it gets in what it does at other moments.
+
     Returns:
-        Whether it is; False where it has ended before.
+        Whether it is there; False where it has ended before.
     """
     is_there: dict[str, Callable[[], bool]] = {
+        'iteration': lambda: _logged(work_dir) >= lines,
         'saving': lambda: any(work_dir.glob('.*.pth.*.part')),
         'validation': lambda: (work_dir / 'predictions/.part').is_dir(),
         'drawing': lambda: any(work_dir.glob('*/vis_data/vis_image/.*.part')),
     }
-    start = time.monotonic()
-    after = seconds if moment == 'iteration' else 0.0
     while process.poll() is None:
-        if moment == 'iteration' and time.monotonic() - start >= after:
-            return True
-        if moment != 'iteration' and is_there[moment]():
-            time.sleep(rng.uniform(0, 0.02))
+        if is_there[moment]():
+            time.sleep(seconds if moment == 'iteration' else rng.uniform(0, 0.02))
             return process.poll() is None
         time.sleep(0.0005)
     return False
+
+
+def _logged(work_dir: Path) -> int:
+    """Give the number of lines that a training has logged."""
+    return sum(log.read_bytes().count(b'\n') for log in work_dir.glob('*/vis_data/scalars.json'))
 
 
 def differences(one: Path, other: Path) -> Iterator[str]:

@@ -120,6 +120,7 @@ def test_table_goes_into_a_file(tool, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group('demo')  # which makes data/shapes
 def test_demo(tool, tmp_path):
     tool('benchmark', 'demo', '--quick', '--out', tmp_path / 'demo.json')
     found = json.loads((tmp_path / 'demo.json').read_text())['results']['make demo']
