@@ -100,6 +100,8 @@ class ExactResumeHook(Hook):
         if done:  # the loop counts the batches that it is given
             run_iter = loop.run_iter
             loop.run_iter = lambda idx, data_batch: run_iter(idx + done, data_batch)
+        if done == len(loop.dataloader):  # no iteration is left to say which was the last
+            runner.message_hub.update_info('iter', loop.iter - 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Let the loop count for itself again."""
