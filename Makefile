@@ -22,7 +22,7 @@ help:
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
-	@echo 'make pictures       make the demo and the comparison, and put their pictures in docs/pictures, where the README shows them'
+	@echo 'make pictures       make the demo and the comparison, and put their pictures and their table where the README shows them'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -69,9 +69,11 @@ $(OUT)/demo/detections/finished: $(OUT)/demo/trained
 compare: | $(READY) $(SHAPES)
 	@$(PAIR) --seeds 0 1 2 --out $(OUT)/pair
 
-# The README's pictures; the browser takes the picture of the report.
+# The README's pictures and its table; the browser takes the picture of the report.
 pictures: demo compare
-	@mkdir -p docs/pictures
+	@mkdir -p docs/pictures docs/study
+	@cp $(OUT)/pair/report/comparison.json docs/study/demo.json
+	@$(RUN) tools/study_table.py docs/study/demo.json --into README.md
 	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
 	@cp $(FNOISE)/*/vis_data/vis_image/feature_maps_train_640.png docs/pictures/feature_maps.png
 	@$(RUN) tools/show_noise.py configs/demo_fnoise.py $$(cat $(FNOISE)/last_checkpoint) \
