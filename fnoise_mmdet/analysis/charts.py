@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .conditions import Condition
-from .measures import ROBUST_METRICS, common_cells
+from .measures import ROBUST_METRICS, collect_measures, common_cells
 from .runs import Row, Run
+from .scales import scale_series
 
 # The eye sees a trend when a twentieth of a training is averaged.
 SMOOTHED_PART = 0.05
@@ -99,6 +100,13 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
     smoothing = f' Averaged over {window} logged lines.' if window > 1 else ''
     groups = [
         ChartGroup(
+            'scales',
+            'AP and losses against the scale of the noise',
+            'The last validation and the last epoch of conditions that differ in the scale alone, 0 being the detector '
+            "without noise: the mean over seeds, and Student's 95 % interval of it where there are several.",
+            _against_scale(conditions, losses),
+        ),
+        ChartGroup(
             'losses',
             'Training losses, iteration by iteration',
             f'With the noise on, where there is noise.{smoothing}',
@@ -163,6 +171,19 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ),
     ]
     return [group for group in groups if any(group.rows)]
+
+
+def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> list[list[Chart]]:
+    """Give the charts whose lines are noises and not conditions, with intervals in the place of lowest and highest."""
+    charts: dict[str, Chart] = {}
+    colours: dict[str, int] = {}
+    for series in scale_series(conditions, list(collect_measures(conditions, losses))):
+        chart = charts.setdefault(series.label, Chart(series.label, 'scale of the noise', series.label, []))
+        x, mean = [point.scale for point in series.points], [point.mean for point in series.points]
+        low, high = zip(*(point.interval or (point.mean, point.mean) for point in series.points))
+        colour = colours.setdefault(series.noise, len(colours))
+        chart.lines.append(Line(series.noise, colour, x, mean, list(low), list(high)))
+    return [list(charts.values())] if charts else []
 
 
 def _keys(runs: Sequence[Run], prefix: str) -> list[str]:
