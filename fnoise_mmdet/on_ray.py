@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported or a worker begins. It sends nothing home, leaves Ctrl-C to the command line, and
-# writes no logs of its own beside the runs'.
+# Ray reads these when it is imported or begins: it sends nothing home, leaves Ctrl-C to the command line, and keeps no
+# logs of its own beside the runs'. Its workers do not kill trainings, which are told to end and then save where they
+# are, and leave them the priority of any other process.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED='0',
     TUNE_DISABLE_SIGINT_HANDLER='1',
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
     RAY_CHDIR_TO_TRIAL_DIR='0',
+    RAY_kill_child_processes_on_worker_exit='0',
+    RAY_worker_niceness='0',
 )
 
 import ray
@@ -25,13 +28,12 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
 from . import processes
-from .errors import InputError
+from .errors import InputError, RunError
 from .progress import StudyProgress
 from .study import StudyRun
 from .sweep import Job, Plan
 
 REFRESH = 0.5  # seconds
-WORKERS_END = 5  # seconds
 
 
 @contextmanager
@@ -58,8 +60,8 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
     warnings.filterwarnings('ignore', category=FutureWarning, module='ray')
     try:
         ray.init(address=address or 'local', **quiet, **({} if address else alone))
-    except (ConnectionError, ValueError) as error:
-        raise InputError(f'--address {address}: there is no Ray to connect to: {error}') from None
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f'Ray at {address or "this machine"} cannot be used: {error}') from None
     try:
         machines = [node['Resources'] for node in ray.nodes() if node['Alive']]
         if gpus is None:
@@ -81,12 +83,15 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
 class PlanSearcher(Searcher):
     """Has Tune ask a plan for what to train next: a trial is a run, or a part of it that ends at a rung."""
 
-    def __init__(self, plan: Plan, out: Path) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.plan, self.out = plan, out
+        self.plan = plan
         self.jobs: dict[str, Job] = {}
+        self._error: RunError | None = None
 
     def suggest(self, trial_id: str) -> Any:
+        if self._error:
+            raise self._error
         job = self.plan.next()
         if job is None:
             return None if self.plan.under_way else Searcher.FINISHED
@@ -94,7 +99,10 @@ class PlanSearcher(Searcher):
         return dict(condition=job.run.condition, seed=job.run.seed, work_dir=str(job.run.work_dir), until=job.until)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.plan.ended(self.jobs[trial_id].run, failed=error)
+        try:
+            self.plan.ended(self.jobs[trial_id].run, failed=error)
+        except RunError as failure:  # raised here, Tune would take it for one of the trial
+            self._error = failure
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: a sweep goes on from its work dirs."""
@@ -180,8 +188,9 @@ def run_plan(
             (work_dir / 'finished').touch()
         return dict(finished=finished)
 
-    searcher = PlanSearcher(plan, out)
+    searcher = PlanSearcher(plan)
     storage = out / '.ray'
+    shutil.rmtree(storage, ignore_errors=True)  # of one that was killed
     try:
         tune.run(
             trial,
@@ -199,6 +208,6 @@ def run_plan(
     finally:
         ray.shutdown()
         for run in plan.under_way:
-            if run.work_dir.is_dir():
-                processes.wait_until_free(run.work_dir)
+            if run.work_dir.is_dir() and not processes.wait_until_free(run.work_dir):
+                print(f'{run} has been told to end, and has not yet', flush=True)
         shutil.rmtree(storage, ignore_errors=True)

@@ -92,14 +92,15 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
     return True
 
 
-def wait_until_free(work_dir: Path) -> None:
-    """Wait for a training that is ending to leave a work dir, as long as it is given for that."""
+def wait_until_free(work_dir: Path) -> bool:
+    """Wait for a training that is ending to leave a work dir, and tell whether it has."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with (work_dir / '.lock').open('w') as lock, contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return True
         time.sleep(POLL)
+    return False
 
 
 def is_validation(row: dict[str, Any]) -> bool:

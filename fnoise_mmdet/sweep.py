@@ -277,5 +277,8 @@ def read_decisions(out: Path) -> dict[str, Any]:
 def cut_after(work_dir: Path) -> int | None:
     """Give the epoch after which early stopping has cut the condition of a run, None where it has not."""
     folder = work_dir.absolute().parent
-    epoch: int | None = read_decisions(folder.parent).get('cut', {}).get(folder.name)
+    try:
+        epoch: int | None = read_decisions(folder.parent).get('cut', {}).get(folder.name)
+    except (ValueError, AttributeError):  # a file of something else
+        return None
     return epoch

@@ -1,9 +1,9 @@
 """Train a detector without noise and with noises at several scales over several seeds on Ray, and compare."""
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -103,19 +103,31 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     return sweep_configs(add_comparison_hooks(baseline), conditions)
 
 
+def import_ray() -> Any:
+    """Import what runs on Ray, which is no requirement of anything else.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        from fnoise_mmdet import on_ray
+    except ImportError as error:
+        raise InputError(f"a sweep runs on Ray Tune, pip install 'ray[tune]>=2.60,<3': {error}") from None
+    return on_ray
+
+
 def train(
     runs: list[study.StudyRun], configs: dict[str, Config], rungs: Rungs | None, args: argparse.Namespace
 ) -> Plan:
     """Run what is not finished, as many side by side as fit."""
-    from fnoise_mmdet.on_ray import connected, run_plan
-
+    on_ray = import_ray()
     plan = Plan(args.out, runs, rungs)
     todo = [run for run in runs if run not in plan.finished]
     script = [str(TOOLS / 'train.py')]
-    with connected(args.address, args.cpus, args.gpus) as (gpus, places), study.stopped_by_signals():
+    with on_ray.connected(args.address, args.cpus, args.gpus) as (gpus, places), study.stopped_by_signals():
         print(f'Ray has places for {places} trials, each with {args.cpus} CPUs and {gpus:g} GPUs', flush=True)
         with StudyProgress(todo, configs, places) as progress:
-            run_plan(
+            on_ray.run_plan(
                 plan,
                 lambda run: study.training_command(script, args.out, run, newest=True),
                 progress,
@@ -140,8 +152,7 @@ def main() -> None:
     unfinished = [run for run in runs if states[run] != study.FINISHED]
     if unfinished:
         study.check_configs(configs)
-        if importlib.util.find_spec('ray') is None or importlib.util.find_spec('ray.tune') is None:
-            raise InputError("a sweep runs on Ray Tune, which is not installed: pip install 'ray[tune]>=2.60,<3'")
+        import_ray()
     if args.dry_run:
         study.print_states(states)
         return
