@@ -155,11 +155,12 @@ def main() -> None:
     with staged_folder(args.out, args.force) as folder:
         comparison = compare(conditions, [*cut, *warnings], cli.show_progress)
         names = [condition.name for condition in conditions]
+        others = ' and '.join(names[1:]) if len(names) <= 4 else f'{len(names) - 1} conditions'
         write_report(
             folder,
             comparison,
             chart_groups(conditions),
-            title=args.title or f'{" and ".join(names[1:]) or names[0]} against {names[0]}',
+            title=args.title or f'{others or names[0]} against {names[0]}',
             panels=feature_panels(conditions),
             detections=detection_pictures(conditions, args.images, args.score_thr),
             detections_note=f'The first validation images: ground truth, and what the first run of each condition '

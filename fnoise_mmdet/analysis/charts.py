@@ -175,14 +175,15 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
 
 def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> list[list[Chart]]:
     """Give the charts whose lines are noises and not conditions, with intervals in the place of lowest and highest."""
+    found = scale_series(conditions, list(collect_measures(conditions, losses)))
+    noises = list(dict.fromkeys(series.noise for series in found))
     charts: dict[str, Chart] = {}
-    colours: dict[str, int] = {}
-    for series in scale_series(conditions, list(collect_measures(conditions, losses))):
-        chart = charts.setdefault(series.label, Chart(series.label, 'scale of the noise', series.label, []))
+    for series in found:
+        title = series.label if len(noises) > 1 else f'{series.label}: {series.noise}'
+        chart = charts.setdefault(series.label, Chart(title, 'scale of the noise', series.label, []))
         x, mean = [point.scale for point in series.points], [point.mean for point in series.points]
         low, high = zip(*(point.interval or (point.mean, point.mean) for point in series.points))
-        colour = colours.setdefault(series.noise, len(colours))
-        chart.lines.append(Line(series.noise, colour, x, mean, list(low), list(high)))
+        chart.lines.append(Line(series.noise, noises.index(series.noise), x, mean, list(low), list(high)))
     return [list(charts.values())] if charts else []
 
 

@@ -93,8 +93,8 @@ def test_chart_and_numbers(condition):
     ]
     group = next(group for group in chart_groups(conditions) if group.key == 'scales')
     charts = {chart.title: chart for row in group.rows for chart in row}
-    assert list(charts) == ['box AP', 'validation loss', 'training loss']
-    (line,) = charts['box AP'].lines
+    assert list(charts) == ['box AP: cct', 'validation loss: cct', 'training loss: cct']
+    (line,) = charts['box AP: cct'].lines
     assert line.label == 'cct' and line.x == [0, 0.1, 0.3]
     np.testing.assert_allclose(line.mean, [0.3, 0.35, 0.65])
     np.testing.assert_allclose([line.low[1], line.high[1]], t_interval([0.3, 0.4]))
