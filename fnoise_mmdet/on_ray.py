@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 # are, and leave them the priority of any other process.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED='0',
+    RAY_AIR_NEW_OUTPUT='0',  # whose silent mode still prints failures
     TUNE_DISABLE_SIGINT_HANDLER='1',
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
     RAY_CHDIR_TO_TRIAL_DIR='0',
@@ -24,7 +26,7 @@ os.environ.update(
 
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 
 from . import processes
@@ -33,7 +35,7 @@ from .progress import StudyProgress
 from .study import StudyRun
 from .sweep import Job, Plan
 
-REFRESH = 0.5  # seconds
+REFRESH, CONNECTS = 0.5, 10  # seconds
 
 
 @contextmanager
@@ -51,16 +53,19 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
     Raises:
         InputError: There is no such cluster, or a trial does not fit on any of its machines.
     """
-    quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.CRITICAL)
     alone: dict[str, Any] = dict(
         num_cpus=len(os.sched_getaffinity(0)),
         include_dashboard=False,
         object_store_memory=100 * 2**20,  # trials hand nothing over; Ray would set a third of the memory aside
     )
     warnings.filterwarnings('ignore', category=FutureWarning, module='ray')
+    host, colon, port = (address or '').rpartition(':')
     try:
+        if colon and port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECTS).close()
         ray.init(address=address or 'local', **quiet, **({} if address else alone))
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f'Ray at {address or "this machine"} cannot be used: {error}') from None
     try:
         machines = [node['Resources'] for node in ray.nodes() if node['Alive']]
@@ -149,11 +154,11 @@ class Shown(tune.Callback):
 
 def _reason(trial: Any) -> str:
     """Say in a few words why a trial has failed."""
-    error = trial.get_pickled_error()
+    file = trial.pickled_error_file
+    error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).is_file() else None
     if isinstance(error, RayActorError):
         return 'lost its worker'
-    cause = getattr(error, 'cause', error) if isinstance(error, RayTaskError) else error
-    return str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
+    return str(getattr(error, 'cause', error) or 'failed')
 
 
 def run_plan(
