@@ -19,19 +19,14 @@ from typing import Any
 
 PATIENCE = 30  # seconds that trainings are given to end by themselves
 POLL = 0.2  # seconds
-# Becomes the command that it is given, which is told to end when the thread that began it is no more: a training must
-# not outlive a worker of Ray that is killed. (1 is PR_SET_PDEATHSIG.)
-BOUND = (
-    'import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); '
-    'os.getppid() == int(sys.argv[1]) or sys.exit(143); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])'
-)
 
 
 def end(processes: Sequence['subprocess.Popen[bytes]']) -> None:
     """End processes and their workers, by force where it takes too long or the user is impatient."""
     try:
         for process in processes:
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE
         for process in processes:
             process.wait(max(0, deadline - time.monotonic()))
@@ -71,7 +66,7 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
     wait_until_free(work_dir)
     with log.open('ab') as output:
         process = subprocess.Popen(
-            [sys.executable, '-c', BOUND, str(os.getpid()), *script],
+            [sys.executable, '-I', __file__, str(os.getpid()), *script],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -85,8 +80,8 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
                 return False
             time.sleep(POLL)
     finally:
-        if process.returncode is None:
-            end([process])
+        if process.returncode != 0:
+            end([process])  # with what it may have left behind
     if process.returncode:
         raise RuntimeError(how_it_ended(process.returncode))
     return True
@@ -116,3 +111,38 @@ def last_validation(work_dir: Path) -> int:
         with contextlib.suppress(ValueError):  # the last line may be being written
             rows.append(json.loads(line))
     return max((row['step'] for row in rows if is_validation(row)), default=0)
+
+
+def guard(parent: int, script: Sequence[str]) -> int:
+    """Run a script, and have it end when the process that wanted it is no more, even where that was killed.
+
+    It is told to once, to save where it is. (What Linux sends of itself when a
+    parent dies, PR_SET_PDEATHSIG, comes once for each of the parent's threads,
+    and a second signal ends a training at once.)
+
+    Returns:
+        The status of the script.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):  # to the group of both: the script decides
+        signal.signal(number, lambda *_: None)
+    process = subprocess.Popen([sys.executable, *script])
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL)
+        if os.getppid() != parent:
+            break
+    process.terminate()
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(0, signal.SIGKILL)
+        raise
+
+
+if __name__ == '__main__':
+    status = guard(int(sys.argv[1]), sys.argv[2:])
+    if status < 0:  # end as it did
+        with contextlib.suppress(OSError):  # SIGKILL has no other handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)

@@ -56,8 +56,12 @@ def test_last_validation(tmp_path):
 
 
 def test_training_ends_with_what_has_begun_it(tmp_path):
-    """Even where that is killed, and cannot end it."""
-    training = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    """Even where that is killed, and cannot end it: it is told to once, and has the time to save."""
+    training = (
+        'import os, signal, sys, time\n'
+        'def stop(*_): signal.signal(15, lambda *_: os._exit(1)); time.sleep(1); print("saved"); sys.exit()\n'
+        'signal.signal(signal.SIGTERM, stop); print(os.getpid(), flush=True); time.sleep(60)'
+    )
     script = (
         f'from pathlib import Path; from fnoise_mmdet.processes import train; out = Path({str(tmp_path / "run")!r}); '
         f'train(["-c", {training!r}], out, out / "train.log", ".", 1, None)'
@@ -69,9 +73,10 @@ def test_training_ends_with_what_has_begun_it(tmp_path):
             time.sleep(0.05)
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while is_running(int(log.read_text())):
+    while is_running(int(log.read_text().split()[0])):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert log.read_text().endswith('saved\n')
 
 
 def is_running(pid):

@@ -51,7 +51,7 @@ def test_dry_run_lists_and_writes_nothing(tool, command, tmp_path):
         ([CONFIG, '--seeds', '1', '1'], 'seed 1 is given more than once'),
         ([CONFIG, '--asha', '--asha-grace', '4'], '--asha-grace 4: the training has 4 epochs'),
         ([CONFIG, '--data-root', 'nowhere'], 'data root nowhere is not a folder'),
-        ([CONFIG, '--cfg-options', 'optim_wrapper.optimizer.lr=-1'], 'baseline: '),
+        ([CONFIG, '--cfg-options', 'model.rpn_head.type=Nope'], 'baseline: the model cannot be built'),
     ],
 )
 def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, message):
@@ -95,6 +95,11 @@ def training_of(work_dir: Path) -> int | None:
 
 def parent_of(pid: int) -> int:
     return int(re.search(r'^PPid:\s*(\d+)', Path(f'/proc/{pid}/status').read_text(), re.MULTILINE)[1])
+
+
+def worker_of(training: int) -> int:
+    """Find the worker of Ray that a training belongs to, behind the process that guards it."""
+    return parent_of(parent_of(training))
 
 
 def assert_same(work_dir: Path, other: Path, epochs: int) -> None:
@@ -150,10 +155,10 @@ def test_what_is_killed_is_tried_again_from_its_checkpoint(root, command, whole,
     out = tmp_path / 'out'
     arguments = [*command, f'train_cfg.max_epochs={EPOCHS}', *SWEEP, '--out', out]
     with started(root, arguments) as process:
-        for run, kill_parent in zip(RUNS, (False, True)):
+        for run, kill_worker in zip(RUNS, (False, True)):
             wait_for((out / run / 'last_checkpoint').is_file, process)
             pid = training_of(out / run)
-            os.kill(parent_of(pid) if kill_parent else pid, signal.SIGKILL)
+            os.kill(worker_of(pid) if kill_worker else pid, signal.SIGKILL)
         text, errors = process.communicate()
     assert process.returncode == 0, text + errors
     assert 'baseline, seed 5: was killed by signal 9; is tried again (1 of 2)' in text
