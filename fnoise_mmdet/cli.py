@@ -35,7 +35,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add what redirects and overrides a config."""
+    """Add what puts noise into a config, redirects and overrides it."""
     parser.add_argument(
         '--fnoise',
         nargs='?',
@@ -45,6 +45,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help='put noise into a config that has none: before the neck, or where the noise was published for; default: '
         f'cct, which is F-Noise; others: {", ".join(name for name in NOISE_CONFIGS if name != "cct")}',
     )
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add other data, and other settings."""
     parser.add_argument(
         '--data-root',
         help="folder in COCO layout that every data loader and evaluator reads instead of the config's: "

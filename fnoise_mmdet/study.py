@@ -13,19 +13,20 @@ import re
 import shlex
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from mmengine.config import Config
 
+from . import processes
 from .analysis.conditions import differences, flatten
 from .data.files import write_atomically
-from .errors import InputError
+from .errors import InputError, RunError
+from .preflight import check_training
 from .resume import latest_checkpoint
 
-PATIENCE = 30  # seconds that trainings are given to end by themselves
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'
 
 
@@ -72,8 +73,13 @@ def study_runs(out: Path, conditions: Sequence[str], seeds: Sequence[int]) -> li
     return [StudyRun(name, seed, out / name / f'seed_{seed}') for seed in seeds for name in conditions]
 
 
-def check_study(out: Path, configs: Mapping[str, Config]) -> None:
+def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False) -> None:
     """Check that a folder is new, empty, or holds a study of the same configs.
+
+    Args:
+        out: The folder.
+        configs: The config of each condition.
+        may_grow: Whether the study may have other conditions, and get those that it lacks.
 
     Raises:
         InputError: It is a file, holds something else, or a study of other configs.
@@ -84,10 +90,12 @@ def check_study(out: Path, configs: Mapping[str, Config]) -> None:
         return
     if not (out / 'study.json').is_file():
         raise InputError(f'{out} has something in it that is no study, and is left as it is: name another folder')
-    conditions = json.loads((out / 'study.json').read_text(encoding='utf-8'))['conditions']
-    if conditions != list(configs):
+    conditions = _read_study(out)['conditions']
+    if conditions != list(configs) and not may_grow:
         raise InputError(f'{out} is a study of {" and ".join(conditions)}: name another folder')
     for name, cfg in configs.items():
+        if name not in conditions:
+            continue
         path = _config_file(out, name)
         there = flatten(Config.fromfile(path).to_dict())
         here = flatten(Config.fromstring(cfg.pretty_text, '.py').to_dict())
@@ -101,22 +109,54 @@ def check_study(out: Path, configs: Mapping[str, Config]) -> None:
             )
 
 
+def check_configs(configs: Mapping[str, Config]) -> None:
+    """Check all that every training of a study needs.
+
+    Raises:
+        InputError: It is not there, or settings cannot be used; the message begins with the condition.
+    """
+    for name, cfg in configs.items():
+        checked = Config(cfg.to_dict(), filename=cfg.filename)
+        checked.work_dir, checked.resume, checked.launcher = '', True, 'none'
+        try:
+            check_training(checked)
+        except InputError as error:
+            raise InputError(f'{name}: {error}') from None
+
+
 def _config_file(out: Path, condition: str) -> Path:
     return out / f'{condition}.py'
 
 
+def _read_study(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / 'study.json').read_text(encoding='utf-8'))
+    return content
+
+
 def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]) -> None:
-    """Write the configs of a study that begins, and last ``study.json``, which says that they are whole."""
+    """Write the configs of a study that begins or grows, and last ``study.json``, which says that they are whole.
+
+    Conditions that are there are left as they are; the command of one that
+    grows is added to those before.
+    """
+    there: dict[str, Any] = dict(conditions=[], command='')
     if (out / 'study.json').is_file():
+        there = _read_study(out)
+    new = [name for name in configs if name not in there['conditions']]
+    if not new:
         return
-    for name, cfg in configs.items():
-        _config_file(out, name).write_text(cfg.pretty_text, encoding='utf-8')
-    content = json.dumps(dict(conditions=list(configs), command=shlex.join(command)), indent=1)
-    write_atomically(out / 'study.json', content.encode())
+    for name in new:
+        _config_file(out, name).write_text(configs[name].pretty_text, encoding='utf-8')
+    commands = [*there['command'].splitlines(), shlex.join(command)]
+    content = dict(conditions=[*there['conditions'], *new], command='\n'.join(commands))
+    write_atomically(out / 'study.json', json.dumps(content, indent=1).encode())
 
 
 def study_command(work_dir: Path) -> str | None:
-    """Give the command that began the study to which a work dir belongs, None where it belongs to none."""
+    """Give the command that began the study to which a work dir belongs, None where it belongs to none.
+
+    A study that has grown has a line for each command that added to it.
+    """
     file = work_dir.absolute().parent.parent / 'study.json'
     if not file.is_file():
         return None
@@ -127,14 +167,22 @@ def study_command(work_dir: Path) -> str | None:
     return command
 
 
-def training_command(train: Sequence[str], out: Path, run: StudyRun) -> list[str]:
-    """Give the command that begins a run, or goes on with it, ``train`` being that of ``tools/train.py``."""
-    checkpoint = run.last_checkpoint()
+def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: bool = False) -> list[str]:
+    """Give the command that begins a run, or goes on with it.
+
+    Args:
+        train: The command of ``tools/train.py``.
+        out: Folder of the study.
+        run: The run.
+        newest: Whether the training is to find out by itself where it goes on from, each time that it is begun.
+    """
+    checkpoint = None if newest else run.last_checkpoint()
+    resume = '--resume' if newest else f'--resume={checkpoint}'
     return [
         *train,
         str(_config_file(out, run.condition)),
         f'--work-dir={run.work_dir}',
-        *([f'--resume={checkpoint}'] if checkpoint else []),
+        *([resume] if newest or checkpoint else []),
         '--cfg-options',
         f'randomness.seed={run.seed}',
     ]
@@ -184,25 +232,7 @@ def trainings(
     try:
         yield begin
     finally:
-        _end([process for process in begun if process.poll() is None])
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End processes and their workers, by force where it takes too long or the user is impatient."""
-    try:
-        for process in processes:
-            os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE
-        for process in processes:
-            process.wait(max(0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):  # workers may outlive it, or all may be gone
-                os.killpg(process.pid, signal.SIGKILL)
-        for process in processes:
-            process.wait()
+        processes.end([process for process in begun if process.poll() is None])
 
 
 class TrainingLog:
@@ -246,3 +276,49 @@ class TrainingLog:
                 if self.max_epochs:
                     self.start = self.done = int(found[1]) / self.max_epochs
         return self.done
+
+
+def print_states(states: Mapping[StudyRun, str]) -> None:
+    """Print what would become of each run."""
+    for run, state in states.items():
+        will = {NEW: 'will begin', FINISHED: 'is finished and kept'}.get(state)
+        print(f'{run}: {will or f"will go on from {run.last_checkpoint()}"}')
+
+
+def log_tail(run: StudyRun, lines: int = 15) -> str:
+    """Give the end of what the trainings of a run have printed, as it is shown where one has failed."""
+    text = run.log.read_text(encoding='utf-8', errors='replace') if run.log.is_file() else ''
+    return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])
+
+
+def write_report(tools: Path, out: Path) -> None:
+    """Have ``tools/compare.py`` compare the runs of a study in ``OUT/report``.
+
+    Raises:
+        RunError: It could not.
+    """
+    report = out / 'report'
+    command = [sys.executable, str(tools / 'compare.py'), str(out), '--out', str(report), '--force']
+    status = subprocess.run(command).returncode
+    if status:
+        raise RunError(f'the trainings are finished, but the report failed with status {status}')
+    print(f'the report is {report / "report.html"}', flush=True)
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Leave a block by SystemExit when the process is told to end, and say that this is no loss."""
+
+    def stop(number: int, _frame: Any) -> None:
+        print('stopping: the same command goes on from here', file=sys.stderr)
+        sys.exit(128 + number)
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup makes it
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

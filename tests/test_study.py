@@ -58,6 +58,7 @@ def test_state_of_a_run(tmp_path):
     (run.work_dir / 'epoch_1.pth').write_bytes(b'weights')
     assert run.state() == BROKEN and run.last_checkpoint() == run.work_dir / 'epoch_1.pth'
     assert f'--resume={run.last_checkpoint()}' in training_command(['train'], tmp_path, run)
+    assert '--resume' in training_command(['train'], tmp_path, run, newest=True)
     run.marker.touch()
     assert run.state() == FINISHED
 
@@ -79,6 +80,21 @@ def test_study_goes_on_with_its_settings_alone(out, tmp_path):
     )
 
 
+def test_study_that_may_grow_gets_conditions_and_loses_none(out):
+    more = dict(configs(), c=Config(dict(model=dict(type='c'))))
+    check_study(out, more, may_grow=True)
+    write_study(out, more, ['python', 'tools/sweep.py'])
+    assert json.loads((out / 'study.json').read_text())['conditions'] == ['a', 'b', 'c']
+    assert study_command(out / 'c/seed_0') == "python tools/run_pair.py 'my config.py'\npython tools/sweep.py"
+    check_study(out, more)
+    # A part of them is a call of the same study; what is there is never changed.
+    check_study(out, dict(c=more['c']), may_grow=True)
+    write_study(out, dict(c=more['c']), ['python', 'tools/sweep.py', 'again'])
+    assert 'again' not in study_command(out / 'c/seed_0')
+    with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(0.1 there, 0.2 now\)'):
+        check_study(out, dict(configs(lr=0.2), d=Config()), may_grow=True)
+
+
 def test_folder_of_something_else_is_left_alone(tmp_path):
     check_study(tmp_path / 'new', configs())
     check_study(tmp_path, configs())
@@ -98,7 +114,7 @@ def test_one_process_at_a_time(out):
 
 @pytest.mark.parametrize('obedient', [True, False])
 def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedient):
-    monkeypatch.setattr('fnoise_mmdet.study.PATIENCE', 1)
+    monkeypatch.setattr('fnoise_mmdet.processes.PATIENCE', 1)
     worker = 'import time; time.sleep(60)'
     ignore = '' if obedient else 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
     script = (

@@ -24,6 +24,7 @@ from fnoise_mmdet.data.files import staged_folder
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.report.write import number
+from fnoise_mmdet.sweep import cut_after
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,6 +98,25 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
     return groups
 
 
+def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], list[str]]:
+    """Leave out the conditions that early stopping has cut: they are not what the others are.
+
+    Raises:
+        InputError: There are no others.
+    """
+    kept: dict[str, list[Path]] = {}
+    warnings = []
+    for name, paths in groups.items():
+        cut = {epoch for path in paths if (epoch := cut_after(path)) is not None}
+        if cut:
+            warnings.append(f'{name} was cut after epoch {min(cut)} by its sweep, and is left out')
+        else:
+            kept[name] = paths
+    if not kept:
+        raise InputError(f'nothing is left to compare: {"; ".join(warnings)}')
+    return kept, warnings
+
+
 def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Picture]:
     """Give the last feature maps that the first run of each condition has drawn in validation."""
     pictures: list[Picture | None] = []
@@ -130,15 +150,17 @@ def show(comparison: Comparison, console: Console) -> None:
 
 def main() -> None:
     args = parse_args()
-    conditions, warnings = read_conditions(read_groups(args))
+    groups, cut = without_cut(read_groups(args))
+    conditions, warnings = read_conditions(groups)
     with staged_folder(args.out, args.force) as folder:
-        comparison = compare(conditions, warnings, cli.show_progress)
+        comparison = compare(conditions, [*cut, *warnings], cli.show_progress)
         names = [condition.name for condition in conditions]
+        others = ' and '.join(names[1:]) if len(names) <= 4 else f'{len(names) - 1} conditions'
         write_report(
             folder,
             comparison,
             chart_groups(conditions),
-            title=args.title or f'{" and ".join(names[1:]) or names[0]} against {names[0]}',
+            title=args.title or f'{others or names[0]} against {names[0]}',
             panels=feature_panels(conditions),
             detections=detection_pictures(conditions, args.images, args.score_thr),
             detections_note=f'The first validation images: ground truth, and what the first run of each condition '

@@ -1,27 +1,23 @@
 """Train a detector without and with F-Noise over several seeds, and compare."""
 
 import argparse
-import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from fnoise_mmdet import cli, study
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.preflight import check_training
+from fnoise_mmdet.processes import how_it_ended
+from fnoise_mmdet.progress import StudyProgress
 from fnoise_mmdet.resume import locked
 
 TOOLS = Path(__file__).resolve().parent
 POLL = 0.5  # seconds
-TAIL = 15  # lines shown of the log of a training that failed
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,109 +80,40 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     return configs
 
 
-def check_configs(configs: dict[str, Config]) -> None:
-    """Check all that every training of a study needs."""
-    for name, cfg in configs.items():
-        checked = Config(cfg.to_dict(), filename=cfg.filename)
-        checked.work_dir, checked.resume, checked.launcher = '', True, 'none'
-        try:
-            check_training(checked)
-        except InputError as error:
-            raise InputError(f'{name}: {error}') from None
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours} h {minutes:02} min' if hours else f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
-
-
-@dataclass
-class Training:
-    """A training that was begun."""
-
-    name: str
-    run: study.StudyRun
-    log: study.TrainingLog
-    process: subprocess.Popen[bytes]
-    bar: TaskID
-    began: float
-    seconds: float = 0.0
-
-
-def time_left(trainings: list[Training], still: float) -> str:
-    """Say how long so many runs' worth of training take, at the pace of the trainings."""
-    done = sum(training.log.done - training.log.start for training in trainings)
-    return f'{duration(sum(training.seconds for training in trainings) / done * still)} left' if done > 0 else ''
-
-
 def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace, lock: Any) -> None:
     """Run what is not finished, as many side by side as there are workers."""
     todo = [run for run in runs if run.state() != study.FINISHED]
-    begun: list[Training] = []
-    running: list[Training] = []
-    console = Console()
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn('{task.fields[left]}'),
-    )
-
-    def whole_left() -> str:
-        unfinished = len(todo) - len(begun) + len(running)
-        still = len(todo) - sum(training.log.done for training in begun)
-        return time_left(begun, still / max(1, min(args.workers, unfinished)))
-
+    waiting = list(todo)
+    running: dict[study.StudyRun, subprocess.Popen[bytes]] = {}
     with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        StudyProgress(todo, configs, args.workers) as progress,
         study.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, lock, args.workers) as begin,
     ):
-        whole = progress.add_task('all', total=len(todo), left='')
-        while len(begun) < len(todo) or running:
-            for run in todo[len(begun) :][: args.workers - len(running)]:
-                name = f'{len(begun) + 1}/{len(todo)}  {run}'
-                goes_on = run.state() == study.BROKEN
-                verb = f'goes on from {run.last_checkpoint().name}' if goes_on else 'begins'
-                left = whole_left()
-                print(f'{name}: {verb}{f"; {left}" if left else ""}', flush=True)
-                log = study.TrainingLog(run.log, configs[run.condition].train_cfg.get('max_epochs'))
-                bar = progress.add_task(str(run), total=1, left='')
-                begun.append(Training(name, run, log, begin(run), bar, time.monotonic()))
-                running.append(begun[-1])
+        while waiting or running:
+            while waiting and len(running) < args.workers:
+                run = waiting.pop(0)
+                progress.begin(run)
+                running[run] = begin(run)
             time.sleep(POLL)
-            ended = [training for training in running if training.process.poll() is not None]
-            ended.sort(key=lambda training: training.process.returncode != 0)  # a failure ends this loop
-            for training in running:
-                training.seconds = time.monotonic() - training.began
-                done = training.log.read()
-                progress.update(training.bar, completed=done, left=time_left([training], 1 - done))
-            for training in ended:
-                running.remove(training)
-                if training.process.returncode:
-                    report_failure(training, stopping=bool(running))
-                training.run.marker.touch()
-                training.log.done = 1.0
-                progress.remove_task(training.bar)
-                print(f'{training.name}: finished after {duration(training.seconds)}', flush=True)
-            progress.update(whole, completed=sum(training.log.done for training in begun), left=whole_left())
+            ended = [run for run, process in running.items() if process.poll() is not None]
+            ended.sort(key=lambda run: running[run].returncode != 0)  # a failure ends this loop
+            progress.refresh()
+            for run in ended:
+                status = running.pop(run).returncode
+                if status:
+                    report_failure(run, status, progress, stopping=bool(running))
+                run.marker.touch()
+                progress.finish(run)
 
 
-def report_failure(training: Training, stopping: bool) -> None:
-    status, log = training.process.returncode, training.run.log
-    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()[-TAIL:]
-    how = f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
+def report_failure(run: study.StudyRun, status: int, progress: StudyProgress, stopping: bool) -> None:
+    how = how_it_ended(status)
     if stopping:
-        print(f'{training.name}: {how}; stopping the other trainings', flush=True)
+        progress.end(run, f'{how}; stopping the other trainings')
     sys.exit(
-        '\n'.join(f'| {line}' for line in lines) + f'\nerror: {training.run} {how}; all that it said is in {log}.\n'
+        f'{study.log_tail(run)}error: {run} {how}; all that it said is in {run.log}.\n'
         'What the others have done is kept: mend what is wrong and give the same command to go on.'
     )
-
-
-def stop(number: int, _frame: Any) -> None:
-    print('stopping: the same command goes on from here', file=sys.stderr)
-    sys.exit(128 + number)
 
 
 def main() -> None:
@@ -198,30 +125,19 @@ def main() -> None:
     states = {run: run.state() for run in runs}
     unfinished = [run for run in runs if states[run] != study.FINISHED]
     if unfinished:
-        check_configs(configs)
+        study.check_configs(configs)
     if args.dry_run:
-        for run in runs:
-            will = {study.NEW: 'will begin', study.FINISHED: 'is finished and kept'}.get(states[run])
-            print(f'{run}: {will or f"will go on from {run.last_checkpoint()}"}')
+        study.print_states(states)
         return
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup makes it
-            signal.signal(number, stop)
-    with locked(args.out) as lock:
+    with study.stopped_by_signals(), locked(args.out) as lock:
         study.check_study(args.out, configs)  # another one may have begun it since
         study.write_study(args.out, configs, ['python', *sys.argv])
         kept = len(runs) - len(unfinished)
         print(f'{len(runs)} runs, {kept} of them finished, in {args.out}', flush=True)
         train(runs, configs, args, lock)
-        if args.no_report:
-            return
-        report = args.out / 'report'
-        command = [sys.executable, str(TOOLS / 'compare.py'), str(args.out), '--out', str(report), '--force']
-        status = subprocess.run(command).returncode
-    if status:
-        sys.exit(f'error: the trainings are finished, but the report failed with status {status}')
-    print(f'the report is {report / "report.html"}')
+        if not args.no_report:
+            study.write_report(TOOLS, args.out)
 
 
 if __name__ == '__main__':

@@ -44,7 +44,7 @@ OLDEST, NEWEST = (3, 10), (3, 12)
 BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
 TEST_TOOLS = [
     'pytest>=8,<10', 'pytest-xdist>=3.6,<4', 'hypothesis>=6.100,<7', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5',
-    'onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'playwright>=1.45,<2',
+    'onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'playwright>=1.45,<2', 'ray[tune]>=2.60,<3',
 ]  # fmt: skip
 # setuptools takes CFLAGS in the place of Python's own flags, so optimization has to be asked for. Without
 # debug symbols the operators build faster, into a wheel a fifteenth as large.

@@ -8,6 +8,7 @@ from .intervals import Interval
 from .measures import Measure
 from .plots import colour, plot_charts
 from .runs import Run, is_run, read_run
+from .scales import ScalePoint, ScaleSeries, scale_series
 from .verdict import verdict
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     'Line',
     'Measure',
     'Run',
+    'ScalePoint',
+    'ScaleSeries',
     'benchmark_table',
     'chart_groups',
     'colour',
@@ -30,6 +33,7 @@ __all__ = [
     'plot_charts',
     'read_conditions',
     'read_run',
+    'scale_series',
     'settings_of',
     'verdict',
 ]

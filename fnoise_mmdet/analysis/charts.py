@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .conditions import Condition
-from .measures import ROBUST_METRICS, common_cells
+from .measures import ROBUST_METRICS, collect_measures, common_cells
 from .runs import Row, Run
+from .scales import scale_series
 
 # The eye sees a trend when a twentieth of a training is averaged.
 SMOOTHED_PART = 0.05
@@ -99,6 +100,13 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
     smoothing = f' Averaged over {window} logged lines.' if window > 1 else ''
     groups = [
         ChartGroup(
+            'scales',
+            'AP and losses against the scale of the noise',
+            'The last validation and the last epoch of conditions that differ in the scale alone, 0 being the detector '
+            "without noise: the mean over seeds, and Student's 95 % interval of it where there are several.",
+            _against_scale(conditions, losses),
+        ),
+        ChartGroup(
             'losses',
             'Training losses, iteration by iteration',
             f'With the noise on, where there is noise.{smoothing}',
@@ -163,6 +171,20 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ),
     ]
     return [group for group in groups if any(group.rows)]
+
+
+def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> list[list[Chart]]:
+    """Give the charts whose lines are noises and not conditions, with intervals in the place of lowest and highest."""
+    found = scale_series(conditions, list(collect_measures(conditions, losses)))
+    noises = list(dict.fromkeys(series.noise for series in found))
+    charts: dict[str, Chart] = {}
+    for series in found:
+        title = series.label if len(noises) > 1 else f'{series.label}: {series.noise}'
+        chart = charts.setdefault(series.label, Chart(title, 'scale of the noise', series.label, []))
+        x, mean = [point.scale for point in series.points], [point.mean for point in series.points]
+        low, high = zip(*(point.interval or (point.mean, point.mean) for point in series.points))
+        chart.lines.append(Line(series.noise, noises.index(series.noise), x, mean, list(low), list(high)))
+    return [list(charts.values())] if charts else []
 
 
 def _keys(runs: Sequence[Run], prefix: str) -> list[str]:

@@ -212,6 +212,25 @@ def _unwrapped(node: Any) -> Any:
     return {name: _unwrapped(child) for name, child in node.items()}
 
 
+def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Give the settings of a run as it would be without noise, and those of its noises with their places."""
+    noises: list[dict[str, Any]] = []
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list | tuple):
+            return [plain(child) for child in node]
+        if not isinstance(node, dict):
+            return node
+        if node.get('type') == 'FNoiseNeck':
+            noises.append({name: child for name, child in node.items() if name != 'neck'})
+            return plain(node.get('neck'))
+        return {name: plain(child) for name, child in node.items()}
+
+    settings = flatten(plain(run.record.get('config', {})))
+    # A detector without a neck has none, and with noise an empty one.
+    return {key: value for key, value in settings.items() if key not in OWN_SETTINGS and value is not None}, noises
+
+
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Give the settings that differ, as (a's, b's), None where one has no such setting."""
     return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}

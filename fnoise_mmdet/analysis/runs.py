@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..processes import is_validation
 from .robustness import Robustness, read_robustness
 
 Row = dict[str, Any]
@@ -80,11 +81,6 @@ class Run(NamedTuple):
         return files[-1] if files else None
 
 
-def _is_val(row: Row) -> bool:
-    """Whether a row is a validation's: mmdet's metrics are named ``prefix/metric``."""
-    return 'loss' not in row and any('/' in key and not key.startswith('epoch/') for key in row)
-
-
 def _read_rows(path: Path, notes: list[str]) -> list[Row]:
     lines = path.read_text(encoding='utf-8').splitlines()
     rows: list[Row] = []
@@ -142,7 +138,7 @@ def read_run(path: Path, name: str | None = None) -> Run:
             val = {step: row for step, row in val.items() if step in kept}
             epochs = {step: row for step, row in epochs.items() if step in kept}
         train |= {row['step']: row for row in rows if 'loss' in row}
-        val |= {row['step']: row for row in rows if _is_val(row)}
+        val |= {row['step']: row for row in rows if is_validation(row)}
         epochs |= {row['step']: row for row in rows if 'epoch/mean_loss' in row}
     if not train:
         raise InputError(f'run {path} has logged no training iteration')

@@ -23,6 +23,7 @@ from ..analysis import (
     Run,
     differences,
     plot_charts,
+    scale_series,
     settings_of,
     verdict,
 )
@@ -295,6 +296,10 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
                 differences=[difference(one) for one in comparison.differences if one.measure.key == measure.key],
             )
             for measure in comparison.measures
+        ],
+        scales=[
+            {**series._asdict(), 'points': [point._asdict() for point in series.points]}
+            for series in scale_series(comparison.conditions, comparison.measures)
         ],
         settings=dict(setting_differences(comparison)),
     )

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import pytest
@@ -49,6 +50,20 @@ def test_runs_that_do_not_match_are_named(tool, runs, tmp_path):
     said = ' '.join(result.stdout.split())
     assert 'short does not match the other runs and is set aside: last iteration is 3, not 8' in said
     assert 'short and noise cannot be compared' in (tmp_path / 'out/comparison.md').read_text()
+
+
+def test_conditions_that_a_sweep_has_cut_are_left_out_by_name(tool, runs, tmp_path):
+    sweep = tmp_path / 'sweep'
+    for name, run in dict(baseline=runs.baseline, weak=runs.fnoise, strong=runs.fnoise).items():
+        shutil.copytree(run, sweep / name / 'seed_0')
+    (sweep / 'sweep.json').write_text('{"promoted": {"weak": 1}, "cut": {"strong": 1}}')
+    result = tool('compare', sweep, '--out', tmp_path / 'out', '--images', 0)
+    content = json.loads((tmp_path / 'out/comparison.json').read_text())
+    assert list(content['conditions']) == ['baseline', 'weak']
+    assert content['warnings'] == ['strong was cut after epoch 1 by its sweep, and is left out']
+    assert content['warnings'][0] in ' '.join(result.stdout.split())
+    alone = tool('compare', sweep / 'strong/seed_0', '--out', tmp_path / 'other', status=2)
+    assert 'nothing is left to compare: seed_0 was cut after epoch 1 by its sweep' in alone.stderr
 
 
 @pytest.mark.parametrize(

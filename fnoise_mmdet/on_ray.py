@@ -1,0 +1,218 @@
+"""The trainings of a sweep as trials of Ray Tune. Only this module needs Ray."""
+
+import logging
+import os
+import shutil
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Ray reads these when it is imported or begins: it sends nothing home, leaves Ctrl-C to the command line, and keeps no
+# logs of its own beside the runs'. Its workers do not kill trainings, which are told to end and then save where they
+# are, and leave them the priority of any other process.
+os.environ.update(
+    RAY_USAGE_STATS_ENABLED='0',
+    RAY_AIR_NEW_OUTPUT='0',  # whose silent mode still prints failures
+    TUNE_DISABLE_SIGINT_HANDLER='1',
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
+    RAY_CHDIR_TO_TRIAL_DIR='0',
+    RAY_kill_child_processes_on_worker_exit='0',
+    RAY_worker_niceness='0',
+)
+
+import ray
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
+from ray.tune.search import Searcher
+
+from . import processes
+from .errors import InputError, RunError
+from .progress import StudyProgress
+from .study import StudyRun
+from .sweep import Job, Plan
+
+REFRESH, CONNECTS = 0.5, 10  # seconds
+
+
+@contextmanager
+def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tuple[float, int]]:
+    """Connect to a Ray cluster, or begin a Ray of this machine alone, which ends with the block.
+
+    Args:
+        address: Address of the cluster, None for this machine.
+        cpus: CPUs of a trial.
+        gpus: GPUs of a trial, None for one where the cluster has any.
+
+    Yields:
+        The GPUs of a trial, and how many trials run side by side.
+
+    Raises:
+        InputError: There is no such cluster, or a trial does not fit on any of its machines.
+    """
+    quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.CRITICAL)
+    alone: dict[str, Any] = dict(
+        num_cpus=len(os.sched_getaffinity(0)),
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,  # trials hand nothing over; Ray would set a third of the memory aside
+    )
+    warnings.filterwarnings('ignore', category=FutureWarning, module='ray')
+    host, colon, port = (address or '').rpartition(':')
+    try:
+        if colon and port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECTS).close()
+        ray.init(address=address or 'local', **quiet, **({} if address else alone))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f'Ray at {address or "this machine"} cannot be used: {error}') from None
+    try:
+        machines = [node['Resources'] for node in ray.nodes() if node['Alive']]
+        if gpus is None:
+            gpus = 1.0 if any(machine.get('GPU') for machine in machines) else 0.0
+        places = 0
+        for machine in machines:
+            fit = machine.get('CPU', 0) // cpus
+            places += int(min(fit, machine.get('GPU', 0) // gpus) if gpus else fit)
+        if not places:
+            has = ', '.join(
+                f'{machine.get("CPU", 0):g} CPUs and {machine.get("GPU", 0):g} GPUs' for machine in machines
+            )
+            raise InputError(f'no machine has the {cpus} CPUs and {gpus:g} GPUs of a trial: Ray has found {has}')
+        yield gpus, places
+    finally:
+        ray.shutdown()
+
+
+class PlanSearcher(Searcher):
+    """Has Tune ask a plan for what to train next: a trial is a run, or a part of it that ends at a rung."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.jobs: dict[str, Job] = {}
+        self._error: RunError | None = None
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._error:
+            raise self._error
+        job = self.plan.next()
+        if job is None:
+            return None if self.plan.under_way else Searcher.FINISHED
+        self.jobs[trial_id] = job
+        return dict(condition=job.run.condition, seed=job.run.seed, work_dir=str(job.run.work_dir), until=job.until)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        try:
+            self.plan.ended(self.jobs[trial_id].run, failed=error)
+        except RunError as failure:  # raised here, Tune would take it for one of the trial
+            self._error = failure
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: a sweep goes on from its work dirs."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""
+
+
+class Shown(tune.Callback):
+    """Shows what becomes of the trials."""
+
+    def __init__(self, searcher: PlanSearcher, progress: StudyProgress, retries: int) -> None:
+        self.searcher, self.progress, self.retries = searcher, progress, retries
+        self._failures: dict[str, int] = {}
+        self._refreshed = 0.0
+
+    def _run(self, trial: Any) -> StudyRun:
+        return self.searcher.jobs[trial.trial_id].run
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.progress.begin(self._run(trial))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._refreshed > REFRESH:
+            self.progress.refresh()
+            self._refreshed = time.monotonic()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = self.searcher.jobs[trial.trial_id]
+        if job.run.marker.is_file():
+            self.progress.finish(job.run)
+        else:
+            self.progress.end(job.run, f'waits after epoch {job.until} for its rivals')
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        done = self._failures[trial.trial_id] = self._failures.get(trial.trial_id, 0) + 1
+        self.progress.end(self._run(trial), f'{_reason(trial)}; is tried again ({done} of {self.retries})')
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        run = self._run(trial)
+        if run in self.progress.running:
+            self.progress.end(run, f'{_reason(trial)}, and is given up')
+
+
+def _reason(trial: Any) -> str:
+    """Say in a few words why a trial has failed."""
+    file = trial.pickled_error_file
+    error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).is_file() else None
+    if isinstance(error, RayActorError):
+        return 'lost its worker'
+    return str(getattr(error, 'cause', error) or 'failed')
+
+
+def run_plan(
+    plan: Plan,
+    command: Callable[[StudyRun], list[str]],
+    progress: StudyProgress,
+    out: Path,
+    cpus: int,
+    gpus: float,
+    retries: int,
+) -> None:
+    """Train all that a plan gives, and leave no training behind, however this ends.
+
+    Args:
+        plan: What is trained next.
+        command: Gives the script and arguments that begin a run or go on with it.
+        progress: Shows what happens.
+        out: Folder of the study.
+        cpus: CPUs of a trial, which has as many threads.
+        gpus: GPUs of a trial.
+        retries: How often a trial that fails is tried again.
+    """
+    cloudpickle.register_pickle_by_value(processes)
+    folder, commands = os.getcwd(), {str(run.work_dir): command(run) for run in plan.runs}
+
+    def trial(config: dict[str, Any]) -> dict[str, Any]:
+        work_dir = Path(config['work_dir'])
+        finished = processes.train(
+            commands[config['work_dir']], work_dir, work_dir / 'train.log', folder, cpus, config['until']
+        )
+        if finished:
+            (work_dir / 'finished').touch()
+        return dict(finished=finished)
+
+    searcher = PlanSearcher(plan)
+    storage = out / '.ray'
+    shutil.rmtree(storage, ignore_errors=True)  # of one that was killed
+    try:
+        tune.run(
+            trial,
+            name='sweep',
+            storage_path=str(storage),
+            search_alg=searcher,
+            num_samples=-1,
+            resources_per_trial=dict(cpu=cpus, gpu=gpus),
+            max_failures=retries,
+            raise_on_failed_trial=False,
+            callbacks=[Shown(searcher, progress, retries)],
+            trial_dirname_creator=lambda trial: trial.trial_id,
+            verbose=0,
+        )
+    finally:
+        ray.shutdown()
+        for run in plan.under_way:
+            if run.work_dir.is_dir() and not processes.wait_until_free(run.work_dir):
+                print(f'{run} has been told to end, and has not yet', flush=True)
+        shutil.rmtree(storage, ignore_errors=True)

@@ -1,0 +1,148 @@
+"""Trainings as processes.
+
+Nothing but Python's standard library is used here: a worker of Ray gets this
+module by value, and so need not import torch and mmdet only to look after the
+process that does.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 30  # seconds that trainings are given to end by themselves
+POLL = 0.2  # seconds
+
+
+def end(processes: Sequence['subprocess.Popen[bytes]']) -> None:
+    """End processes and their workers, by force where it takes too long or the user is impatient."""
+    try:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        for process in processes:
+            process.wait(max(0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):  # workers may outlive it, or all may be gone
+                os.killpg(process.pid, signal.SIGKILL)
+        for process in processes:
+            process.wait()
+
+
+def how_it_ended(status: int) -> str:
+    """Say how a process ended that did not end well."""
+    return f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
+
+
+def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None) -> bool:
+    """Run a training to its end, or until it has validated an epoch.
+
+    Args:
+        script: Python script and arguments.
+        work_dir: Its work dir.
+        log: What gets all that it prints, behind what is there.
+        folder: The folder that it runs in.
+        threads: How many threads it computes with.
+        until: The epoch after whose validation it is told to stop, None for none.
+
+    Returns:
+        Whether it has come to its end.
+
+    Raises:
+        RuntimeError: It ended otherwise; the message says how.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    wait_until_free(work_dir)
+    with log.open('ab') as output:
+        process = subprocess.Popen(
+            [sys.executable, '-I', __file__, str(os.getpid()), *script],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+            start_new_session=True,
+        )
+    try:
+        while process.poll() is None:
+            if until is not None and last_validation(work_dir) >= until:
+                return False
+            time.sleep(POLL)
+    finally:
+        if process.returncode != 0:
+            end([process])  # with what it may have left behind
+    if process.returncode:
+        raise RuntimeError(how_it_ended(process.returncode))
+    return True
+
+
+def wait_until_free(work_dir: Path) -> bool:
+    """Wait for a training that is ending to leave a work dir, and tell whether it has."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with (work_dir / '.lock').open('w') as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(POLL)
+    return False
+
+
+def is_validation(row: dict[str, Any]) -> bool:
+    """Whether a row of a log of scalars is a validation's: mmdet's metrics are named ``prefix/metric``."""
+    return 'loss' not in row and any('/' in key and not key.startswith('epoch/') for key in row)
+
+
+def last_validation(work_dir: Path) -> int:
+    """Give the last epoch that a training has validated, as its last log says it; 0 for none."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    rows = []
+    for line in logs[-1].read_text(encoding='utf-8').splitlines() if logs else []:
+        with contextlib.suppress(ValueError):  # the last line may be being written
+            rows.append(json.loads(line))
+    return max((row['step'] for row in rows if is_validation(row)), default=0)
+
+
+def guard(parent: int, script: Sequence[str]) -> int:
+    """Run a script, and have it end when the process that wanted it is no more, even where that was killed.
+
+    It is told to once, to save where it is. (What Linux sends of itself when a
+    parent dies, PR_SET_PDEATHSIG, comes once for each of the parent's threads,
+    and a second signal ends a training at once.)
+
+    Returns:
+        The status of the script.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):  # to the group of both: the script decides
+        signal.signal(number, lambda *_: None)
+    process = subprocess.Popen([sys.executable, *script])
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL)
+        if os.getppid() != parent:
+            break
+    process.terminate()
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(0, signal.SIGKILL)
+        raise
+
+
+if __name__ == '__main__':
+    status = guard(int(sys.argv[1]), sys.argv[2:])
+    if status < 0:  # end as it did
+        with contextlib.suppress(OSError):  # SIGKILL has no other handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)

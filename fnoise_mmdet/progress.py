@@ -1,0 +1,108 @@
+"""What a study shows while its trainings run."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from .study import StudyRun, TrainingLog
+
+
+def duration(seconds: float) -> str:
+    """Give a time as people say it."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours} h {minutes:02} min' if hours else f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
+
+
+@dataclass
+class Training:
+    """A training that was begun, as its progress is shown."""
+
+    name: str
+    log: TrainingLog
+    bar: TaskID
+    began: float
+    seconds: float = 0.0
+
+
+class StudyProgress:
+    """Shows how far the trainings of a study are: lines, and bars in a terminal.
+
+    Args:
+        runs: Those that are not finished.
+        configs: The config of each condition.
+        workers: How many run side by side.
+    """
+
+    def __init__(self, runs: Sequence[StudyRun], configs: Mapping[str, Config], workers: int) -> None:
+        self.runs, self.configs, self.workers = list(runs), configs, workers
+        self.begun: dict[StudyRun, Training] = {}
+        self.running: list[StudyRun] = []
+        console = Console()
+        self._bars = Progress(
+            TextColumn('{task.description}'),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn('{task.fields[left]}'),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._whole = self._bars.add_task('all', total=len(self.runs), left='')
+
+    def __enter__(self) -> 'StudyProgress':
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, run: StudyRun) -> None:
+        """Say that a run begins, or goes on; call it before it does."""
+        checkpoint = run.last_checkpoint()
+        verb = f'goes on from {checkpoint.name}' if checkpoint else 'begins'
+        place = list(self.begun).index(run) if run in self.begun else len(self.begun)
+        name = f'{place + 1}/{len(self.runs)}  {run}'
+        left = self._left()
+        print(f'{name}: {verb}{f"; {left}" if left else ""}', flush=True)
+        log = TrainingLog(run.log, self.configs[run.condition].train_cfg.get('max_epochs'))
+        bar = self._bars.add_task(str(run), total=1, left='')
+        self.begun[run] = Training(name, log, bar, time.monotonic())
+        self.running.append(run)
+
+    def refresh(self) -> None:
+        """Read how far the trainings are."""
+        for run in self.running:
+            training = self.begun[run]
+            training.seconds = time.monotonic() - training.began
+            done = training.log.read()
+            self._bars.update(training.bar, completed=done, left=_time_left([training], 1 - done))
+        done = sum(training.log.done for training in self.begun.values())
+        self._bars.update(self._whole, completed=done, left=self._left())
+
+    def finish(self, run: StudyRun) -> None:
+        """Say that a run has come to its end."""
+        self.begun[run].log.done = 1.0
+        self.end(run, f'finished after {duration(self.begun[run].seconds)}')
+
+    def end(self, run: StudyRun, how: str) -> None:
+        """Say that a training has ended, and how."""
+        self.running.remove(run)
+        self._bars.remove_task(self.begun[run].bar)
+        print(f'{self.begun[run].name}: {how}', flush=True)
+
+    def _left(self) -> str:
+        """Say how long all that is left takes at the pace of what was done."""
+        unfinished = len(self.runs) - len(self.begun) + len(self.running)
+        begun = list(self.begun.values())
+        still = len(self.runs) - sum(training.log.done for training in begun)
+        return _time_left(begun, still / max(1, min(self.workers, unfinished)))
+
+
+def _time_left(trainings: Sequence[Training], still: float) -> str:
+    """Say how long so many runs' worth of training take, at the pace of the trainings."""
+    done = sum(training.log.done - training.log.start for training in trainings)
+    return f'{duration(sum(training.seconds for training in trainings) / done * still)} left' if done > 0 else ''
