@@ -24,7 +24,7 @@ from fnoise_mmdet.data.files import staged_folder
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.report.write import number
-from fnoise_mmdet.sweep import cut_after
+from fnoise_mmdet.studies.sweep import cut_after
 
 
 def parse_args() -> argparse.Namespace:

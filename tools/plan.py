@@ -14,7 +14,7 @@ from fnoise_mmdet.analysis import cost
 from fnoise_mmdet.config import NOISE_CONFIGS, load_config, use_data_root
 from fnoise_mmdet.data.files import write_atomically
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.plan import SOURCES, measured_step, read_study
+from fnoise_mmdet.studies.plan import SOURCES, measured_step, read_study
 
 MARK = '<!-- cost -->'
 

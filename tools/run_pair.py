@@ -9,12 +9,13 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from fnoise_mmdet import cli, study
+from fnoise_mmdet import cli
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.processes import how_it_ended
-from fnoise_mmdet.progress import StudyProgress
 from fnoise_mmdet.resume import locked
+from fnoise_mmdet.studies import study
+from fnoise_mmdet.studies.processes import how_it_ended
+from fnoise_mmdet.studies.progress import StudyProgress
 
 TOOLS = Path(__file__).resolve().parent
 POLL = 0.5  # seconds

@@ -7,12 +7,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from fnoise_mmdet import cli, study
+from fnoise_mmdet import cli
 from fnoise_mmdet.config import NOISE_CONFIGS, add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError, RunError
-from fnoise_mmdet.progress import StudyProgress
 from fnoise_mmdet.resume import locked
-from fnoise_mmdet.sweep import BASELINE, Plan, Rungs, sweep_conditions, sweep_configs
+from fnoise_mmdet.studies import study
+from fnoise_mmdet.studies.progress import StudyProgress
+from fnoise_mmdet.studies.sweep import BASELINE, Plan, Rungs, sweep_conditions, sweep_configs
 
 TOOLS = Path(__file__).resolve().parent
 

@@ -30,7 +30,7 @@ from ..analysis import (
 from ..analysis.measures import common_cells
 from ..analysis.resampling import RESAMPLES
 from ..analysis.robustness import Cell
-from ..study import study_command
+from ..studies.study import study_command
 from ..version import __version__
 from .picture import Picture, data_address
 

@@ -70,8 +70,8 @@ def sweep(root, monkeypatch):
 
 
 def test_missing_ray_is_named(sweep, monkeypatch):
-    monkeypatch.delitem(sys.modules, 'fnoise_mmdet.on_ray', raising=False)
-    monkeypatch.delattr('fnoise_mmdet.on_ray', raising=False)
+    monkeypatch.delitem(sys.modules, 'fnoise_mmdet.studies.on_ray', raising=False)
+    monkeypatch.delattr('fnoise_mmdet.studies.on_ray', raising=False)
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(sweep.InputError, match=r"a sweep runs on Ray Tune, pip install 'ray\[tune\]>=2.60,<3': "):
         sweep.import_ray()

@@ -9,8 +9,8 @@ from mmengine.config import Config
 
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.resume import locked
-from fnoise_mmdet.study import study_runs
-from fnoise_mmdet.sweep import Plan, Rungs, cut_after, read_decisions, sweep_conditions, sweep_configs
+from fnoise_mmdet.studies.study import study_runs
+from fnoise_mmdet.studies.sweep import Plan, Rungs, cut_after, read_decisions, sweep_conditions, sweep_configs
 
 
 def test_presets_are_crossed_with_scales():

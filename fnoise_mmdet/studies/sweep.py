@@ -1,6 +1,6 @@
 """A sweep: a study whose conditions are noises at several scales, and which of them go on.
 
-Nothing here needs Ray: :mod:`fnoise_mmdet.on_ray` runs what is decided here.
+Nothing here needs Ray: :mod:`fnoise_mmdet.studies.on_ray` runs what is decided here.
 """
 
 import copy
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.config import Config
 
-from .analysis.runs import is_run, read_run
-from .config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise
-from .data.files import write_atomically
-from .errors import InputError, RunError
+from ..analysis.runs import is_run, read_run
+from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise
+from ..data.files import write_atomically
+from ..errors import InputError, RunError
 from .study import FINISHED, StudyRun
 
 BASELINE = 'baseline'

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.resume import locked
-from fnoise_mmdet.study import (
+from fnoise_mmdet.studies.study import (
     BROKEN,
     FINISHED,
     NEW,
@@ -114,7 +114,7 @@ def test_one_process_at_a_time(out):
 
 @pytest.mark.parametrize('obedient', [True, False])
 def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedient):
-    monkeypatch.setattr('fnoise_mmdet.processes.PATIENCE', 1)
+    monkeypatch.setattr('fnoise_mmdet.studies.processes.PATIENCE', 1)
     worker = 'import time; time.sleep(60)'
     ignore = '' if obedient else 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
     script = (
@@ -185,7 +185,7 @@ def running(pid):
 def test_orphan_of_a_killed_parent_keeps_the_lock(out):
     """Its parent is killed without a chance to end it: nobody may begin the same run beside it."""
     script = (
-        'import os, sys; from pathlib import Path; from fnoise_mmdet.study import *; '
+        'import os, sys; from pathlib import Path; from fnoise_mmdet.studies.study import *; '
         'from fnoise_mmdet.resume import locked; out = Path(sys.argv[1])\n'
         'sleep = [sys.executable, "-c", "import time; time.sleep(60)"]; run = study_runs(out, ["a"], [0])[0]\n'
         'with locked(out) as lock, trainings(sleep, out, lock) as begin: '

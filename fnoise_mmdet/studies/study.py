@@ -20,12 +20,12 @@ from typing import IO, Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..analysis.conditions import differences, flatten
+from ..data.files import write_atomically
+from ..errors import InputError, RunError
+from ..preflight import check_training
+from ..resume import latest_checkpoint
 from . import processes
-from .analysis.conditions import differences, flatten
-from .data.files import write_atomically
-from .errors import InputError, RunError
-from .preflight import check_training
-from .resume import latest_checkpoint
 
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'
 

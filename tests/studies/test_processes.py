@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from fnoise_mmdet import processes
-from fnoise_mmdet.processes import last_validation, train
 from fnoise_mmdet.resume import locked
+from fnoise_mmdet.studies import processes
+from fnoise_mmdet.studies.processes import last_validation, train
 
 
 def run(work_dir, script, until=None):
@@ -63,7 +63,8 @@ def test_training_ends_with_what_has_begun_it(tmp_path):
         'signal.signal(signal.SIGTERM, stop); print(os.getpid(), flush=True); time.sleep(60)'
     )
     script = (
-        f'from pathlib import Path; from fnoise_mmdet.processes import train; out = Path({str(tmp_path / "run")!r}); '
+        'from pathlib import Path; from fnoise_mmdet.studies.processes import train; '
+        f'out = Path({str(tmp_path / "run")!r}); '
         f'train(["-c", {training!r}], out, out / "train.log", ".", 1, None)'
     )
     log = tmp_path / 'run/train.log'

@@ -5,7 +5,7 @@ import pytest
 from fnoise_mmdet.analysis import cost
 from fnoise_mmdet.config import load_config, use_data_root
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.plan import SOURCES, measured_step, published_step, read_study
+from fnoise_mmdet.studies.plan import SOURCES, measured_step, published_step, read_study
 
 FULL = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 SCALES = [0, 0.1, 0.2, 0.3, 0.5]

@@ -10,11 +10,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .analysis.cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Figure, Study
-from .config import config_classes, find_detector, nested_dicts
-from .data import read_coco
-from .errors import InputError
-from .preflight import check_model, checkpoint_bytes, kept_checkpoints
+from ..analysis.cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Figure, Study
+from ..config import config_classes, find_detector, nested_dicts
+from ..data import read_coco
+from ..errors import InputError
+from ..preflight import check_model, checkpoint_bytes, kept_checkpoints
 
 MMDET_SPEED, MMDET_ZOO = 'mmdet model zoo, training speed', 'mmdet metafile of Mask R-CNN'
 COCO_IMAGES, COCO_EMPTY, COCO_ANNOTATIONS = 'YOLOv5 coco.yaml', 'cocoapi issue 76', 'COCO download page'

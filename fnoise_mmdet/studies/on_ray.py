@@ -29,8 +29,8 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 
+from ..errors import InputError, RunError
 from . import processes
-from .errors import InputError, RunError
 from .progress import StudyProgress
 from .study import StudyRun
 from .sweep import Job, Plan
