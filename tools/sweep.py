@@ -111,7 +111,7 @@ def import_ray() -> Any:
         InputError: It is not installed.
     """
     try:
-        from fnoise_mmdet import on_ray
+        from fnoise_mmdet.studies import on_ray
     except ImportError as error:
         raise InputError(f"a sweep runs on Ray Tune, pip install 'ray[tune]>=2.60,<3': {error}") from None
     return on_ray

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..processes import is_validation
+from ..studies.processes import is_validation
 from .robustness import Robustness, read_robustness
 
 Row = dict[str, Any]
