@@ -309,7 +309,10 @@ def write_report(tools: Path, out: Path) -> None:
 def stopped_by_signals() -> Iterator[None]:
     """Leave a block by SystemExit when the process is told to end, and say that this is no loss."""
 
+    received: list[int] = []
+
     def stop(number: int, _frame: Any) -> None:
+        received.append(number)
         print('stopping: the same command goes on from here', file=sys.stderr)
         sys.exit(128 + number)
 
@@ -319,6 +322,10 @@ def stopped_by_signals() -> Iterator[None]:
             before[number] = signal.signal(number, stop)
     try:
         yield
+    except BaseException:
+        if received:  # what comes out of Ray for it is SystemExit(1)
+            sys.exit(128 + received[0])
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -184,7 +184,9 @@ def test_stopped_sweep_goes_on(tool, root, command, whole, tmp_path):
     assert not any(training_of(out / run) or (out / run / 'finished').exists() for run in RUNS)
     assert not (out / '.ray').exists()
     text = tool('sweep', *arguments).stdout
-    assert len(re.findall(r'seed 5: goes on from resume.pth', text)) == 2
+    assert len(re.findall(r'seed 5: goes on from (?:resume|epoch_\d)\.pth', text)) == 2
+    for run in RUNS:  # told once, so that nothing of what was done is lost
+        assert 'INFO - stopped after' in (out / run / 'train.log').read_text()
     for run in RUNS:
         assert_same(out / run, whole / run, EPOCHS)
     # All is there, and another scale is added: the runs that are finished are kept.
