@@ -65,6 +65,18 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scales(parser: argparse.ArgumentParser) -> None:
+    """Add the scales of a study's noises."""
+    parser.add_argument(
+        '--scale',
+        type=float,
+        nargs='+',
+        default=[0.0, 0.1, 0.2, 0.3, 0.5],
+        help='scales of the noises, a condition each; 0 is the baseline, which a sweep trains in any case '
+        '(default: 0 0.1 0.2 0.3 0.5)',
+    )
+
+
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
     """Add the leave to load what may run code."""
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)

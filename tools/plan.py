@@ -35,13 +35,7 @@ def parse_args() -> argparse.Namespace:
         metavar='NOISE',
         help='the noise, whose time of a step is taken where --benchmark has it (default: cct)',
     )
-    parser.add_argument(
-        '--scale',
-        type=float,
-        nargs='+',
-        default=[0, 0.1, 0.2, 0.3, 0.5],
-        help='strengths of the noise, a condition each; 0 is the baseline (default: 0 0.1 0.2 0.3 0.5)',
-    )
+    cli.add_scales(parser)
     parser.add_argument('--num-seeds', type=cli.at_least(1), default=5, help='trainings of each condition (default: 5)')
     parser.add_argument('--gpus', type=cli.at_least(1), nargs='+', default=[1, 8, 64], help='(default: 1 8 64)')
     parser.add_argument('--images', type=cli.at_least(1), help="of an epoch (default: counted, or COCO's)")

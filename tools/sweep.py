@@ -39,13 +39,7 @@ def parse_args() -> argparse.Namespace:
         help='noises, each crossed with the scales, or with the scale behind it alone; those that have no scale stand '
         f'alone (default: cct; there are {", ".join(NOISE_CONFIGS)})',
     )
-    parser.add_argument(
-        '--scale',
-        type=float,
-        nargs='+',
-        default=[0.0, 0.1, 0.2, 0.3, 0.5],
-        help='scales of the noises; 0 is the baseline, which is always trained (default: 0 0.1 0.2 0.3 0.5)',
-    )
+    cli.add_scales(parser)
     parser.add_argument(
         '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='a run of each condition (default: 0 1 2)'
     )

@@ -20,6 +20,15 @@ class Interval(NamedTuple):
         """Tell whether the whole interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
 
+    def in_words(self) -> str:
+        """Give both ends as they are shown."""
+        return f'{signed(self.low)} to {signed(self.high)}'
+
+
+def signed(value: float) -> str:
+    """Give a difference as it is shown, to three decimals."""
+    return f'{value:+.3f}'.replace('-', '−')
+
 
 def t_interval(values: Sequence[float]) -> Interval | None:
     """Give Student's interval for the mean of a normal distribution; None for fewer than two values.

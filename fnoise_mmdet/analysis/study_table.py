@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .intervals import Interval, signed
 from .measures import AP_METRICS, ROBUST_METRICS
 
 # In the order of a table. Time and memory are not among them: they are the machine's, and benchmarks measure them.
@@ -66,21 +67,14 @@ def _rows(measure: Mapping[str, Any], reference: str, shown: Sequence[str]) -> l
         mean = f'{np.mean(values):.3f}' + (f' ± {np.std(values, ddof=1):.3f}' if len(values) > 1 else '')
         cells = ['', '', '']
         if found := differences.get(name):
-            over_seeds = found['interval_seeds_t']
-            told = over_seeds is not None and (over_seeds[0] > 0 or over_seeds[1] < 0)
-            amount = _signed(found['mean'])
+            over_seeds, over_images = (
+                Interval(*found[key]) if found[key] else None
+                for key in ('interval_seeds_t', 'interval_images_bootstrap')
+            )
+            amount = signed(found['mean'])
             cells = [
-                f'**{amount}**' if told else amount,
-                _range(over_seeds),
-                _range(found['interval_images_bootstrap']),
+                f'**{amount}**' if over_seeds and over_seeds.excludes_zero() else amount,
+                *(interval.in_words() if interval else '–' for interval in (over_seeds, over_images)),
             ]
         rows.append(f'| {name} | {mean} | {" | ".join(cells)} |')
     return rows
-
-
-def _range(interval: Sequence[float] | None) -> str:
-    return f'{_signed(interval[0])} to {_signed(interval[1])}' if interval else '–'
-
-
-def _signed(value: float) -> str:
-    return f'{value:+.3f}'.replace('-', '−')

@@ -1,7 +1,7 @@
 """A comparison in words: what the data allow to say, and what they do not."""
 
 from .compare import Comparison, Difference
-from .intervals import Interval
+from .intervals import signed
 from .measures import AP_METRICS, HIGHER, ROBUST_METRICS
 
 LEARNED = 0.01  # the AP below which a model detects nothing worth comparing
@@ -37,7 +37,7 @@ def _about(comparison: Comparison, name: str) -> list[str]:
             else 'exclude 0, but the interval over seeds decides: a new training is a new model'
         )
         sentences.append(
-            f'Other validation images like these would move the difference to between {_range(main.images)}: '
+            f'Other validation images like these would move the difference to between {main.images.in_words()}: '
             f'these bounds {which}.'
         )
     pair = [one for one in comparison.conditions if one.name in (name, reference)]
@@ -49,13 +49,13 @@ def _about(comparison: Comparison, name: str) -> list[str]:
 
 def _headline(main: Difference) -> str:
     pairs, label = len(main.by_seed), main.measure.label
-    amount = f'{main.condition} − {main.reference} = {_signed(main.mean)}'
+    amount = f'{main.condition} − {main.reference} = {signed(main.mean)}'
     if main.seeds is None:
         return (
             f'One pair of runs cannot tell a difference in {label} from chance: {amount}. Trainings differ from seed '
             'to seed as much; run more seeds.'
         )
-    told = f'{amount}, 95 % interval {_range(main.seeds)} over {pairs} seeds'
+    told = f'{amount}, 95 % interval {main.seeds.in_words()} over {pairs} seeds'
     if not main.seeds.excludes_zero():
         reach = (main.seeds.high - main.seeds.low) / 2
         return (
@@ -84,16 +84,16 @@ def _losses(comparison: Comparison, name: str) -> list[str]:
     direction = 'higher' if train.mean > 0 else 'lower'
     said = f'The training loss of {name} is {direction} by {_number(abs(train.mean))}'
     if train.seeds is not None and not train.seeds.excludes_zero():
-        said = f'No difference in the training loss can be told ({_signed(train.mean)})'
+        said = f'No difference in the training loss can be told ({signed(train.mean)})'
     if val is None:
         return [f'{said}. There is no validation loss that would tell the effect of the noise from that of the model.']
     clean = 'On clean validation images, where no noise acts, the loss'
     if val.seeds is None:
-        return [f'{said}. {clean} differs by {_signed(val.mean)}, which one pair does not tell from chance.']
+        return [f'{said}. {clean} differs by {signed(val.mean)}, which one pair does not tell from chance.']
     if not val.seeds.excludes_zero():
-        return [f'{said}. {clean} shows no difference: {_signed(val.mean)}, {_range(val.seeds)}.']
+        return [f'{said}. {clean} shows no difference: {signed(val.mean)}, {val.seeds.in_words()}.']
     worse = 'higher: the model fits them less well' if val.mean > 0 else 'lower: the model fits them better'
-    return [f'{said}. {clean} is {worse} ({_signed(val.mean)}, {_range(val.seeds)}).']
+    return [f'{said}. {clean} is {worse} ({signed(val.mean)}, {val.seeds.in_words()}).']
 
 
 def _robustness(comparison: Comparison, name: str) -> list[str]:
@@ -102,10 +102,10 @@ def _robustness(comparison: Comparison, name: str) -> list[str]:
     mpc = next((one for one in found if one is not None), None)
     if mpc is None:
         return []
-    told = f'{mpc.measure.label} {_signed(mpc.mean)}'
+    told = f'{mpc.measure.label} {signed(mpc.mean)}'
     if mpc.seeds is None:
         return [f'Under corruption of the images: {told}, which one pair does not tell from chance.']
-    told = f'{told}, {_range(mpc.seeds)}'
+    told = f'{told}, {mpc.seeds.in_words()}'
     if not mpc.seeds.excludes_zero():
         return [f'Under corruption of the images no difference can be told: {told}.']
     return [f'Under corruption of the images {name} is {"better" if mpc.mean > 0 else "worse"}: {told}.']
@@ -113,11 +113,3 @@ def _robustness(comparison: Comparison, name: str) -> list[str]:
 
 def _number(value: float) -> str:
     return f'{value:.3f}'
-
-
-def _signed(value: float) -> str:
-    return f'{value:+.3f}'.replace('-', '−')
-
-
-def _range(interval: Interval) -> str:
-    return f'{_signed(interval.low)} to {_signed(interval.high)}'

@@ -308,7 +308,6 @@ def write_report(tools: Path, out: Path) -> None:
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """Leave a block by SystemExit when the process is told to end, and say that this is no loss."""
-
     received: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
