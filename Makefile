@@ -106,8 +106,10 @@ benchmarks: | $(READY) $(SHAPES)
 test: $(READY)
 	@$(RUN) -m pytest
 
+# JOBS of them at a time; TESTS names some, or leaves some out (--ignore=FILE).
+JOBS ?= 2
 test-slow: $(READY)
-	@$(RUN) -m pytest -m slow -n 2 --dist loadgroup
+	@$(RUN) -m pytest -m slow -n $(JOBS) --dist loadgroup $(TESTS)
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready
