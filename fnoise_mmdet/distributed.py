@@ -31,6 +31,11 @@ def rank() -> int:
     return int(next(filter(None, ranks), 0))
 
 
+def world_size(launcher: str) -> int:
+    """Give the number of processes that the launcher has started, before their group is made."""
+    return 1 if launcher == 'none' else int(os.environ.get(VARIABLES[launcher][1]) or 1)
+
+
 def is_main_process() -> bool:
     """Tell whether this is the only process of a run or its first, before the launcher's group is made."""
     return rank() == 0

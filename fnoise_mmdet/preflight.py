@@ -21,6 +21,7 @@ from torch import nn
 from .checkpoint import load_checkpoint
 from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
 from .data import annotation_findings, check_images, class_names, is_inside, read_coco
+from .distributed import world_size
 from .errors import InputError
 from .hooks import NoiseScheduleHook
 from .necks import find_fnoise_necks
@@ -300,7 +301,7 @@ def warn_of_learning_rate(cfg: Config) -> None:
     """Warn where the learning rate is meant for another number of images an iteration (linear scaling rule)."""
     scaling = cfg.get('auto_scale_lr') or {}
     base = scaling.get('base_batch_size')
-    batch = (cfg.train_dataloader.get('batch_size') or 0) * int(os.environ.get('WORLD_SIZE', 1))
+    batch = (cfg.train_dataloader.get('batch_size') or 0) * world_size(cfg.get('launcher', 'none'))
     rate = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     if not base or not batch or not rate or scaling.get('enable'):
         return
@@ -311,8 +312,12 @@ def warn_of_learning_rate(cfg: Config) -> None:
         )
 
 
-def check_training(cfg: Config) -> None:
+def check_training(cfg: Config, with_data: bool = True) -> None:
     """Run every check that a training needs, and report all findings at once.
+
+    Args:
+        cfg: The config.
+        with_data: Whether annotations and images are checked too, and not because another config has the same.
 
     Raises:
         InputError: Something is wrong; nothing has been written.
@@ -321,7 +326,7 @@ def check_training(cfg: Config) -> None:
         [
             partial(check_device, cfg),
             partial(check_work_dir, cfg),
-            partial(check_data, cfg, ['train', 'val']),
+            *([partial(check_data, cfg, ['train', 'val'])] if with_data else []),
             partial(check_heads, cfg),
             partial(check_pretrained, cfg),
             partial(_check_built, cfg),

@@ -26,6 +26,13 @@ def test_rank_is_that_of_the_launcher(monkeypatch, launcher):
 
 
 @pytest.mark.parametrize('launcher', list(distributed.VARIABLES))
+def test_world_size_is_that_of_the_launcher(monkeypatch, launcher):
+    monkeypatch.setenv(distributed.VARIABLES[launcher][1], '4')
+    assert distributed.world_size(launcher) == 4
+    assert distributed.world_size('none') == 1  # as in an allocation of Slurm, outside of srun
+
+
+@pytest.mark.parametrize('launcher', list(distributed.VARIABLES))
 def test_a_launcher_that_has_started_nothing_is_named(monkeypatch, launcher):
     distributed.check_launcher('none')
     rank, world_size, _ = distributed.VARIABLES[launcher]

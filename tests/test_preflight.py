@@ -294,6 +294,13 @@ def test_a_learning_rate_of_another_batch_size_is_warned_of(cfg, capsys, batch, 
     assert ('meant for 4 images an iteration, and there are 1' in text and 'lr=0.0005' in text) == warns
 
 
+def test_the_batch_of_a_learning_rate_is_that_of_all_processes(cfg, capsys, monkeypatch):
+    cfg.merge_from_dict({'train_dataloader.batch_size': 1, 'launcher': 'slurm'})
+    monkeypatch.setenv('SLURM_NTASKS', '4')
+    warn_of_learning_rate(cfg)
+    assert not capsys.readouterr().out
+
+
 def test_a_head_with_too_few_classes_is_named(cfg):
     check_heads(cfg)
     cfg.model.roi_head.mask_head.num_classes = 4

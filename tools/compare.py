@@ -24,6 +24,7 @@ from fnoise_mmdet.data.files import staged_folder
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.report.write import number
+from fnoise_mmdet.studies.study import study_conditions
 from fnoise_mmdet.studies.sweep import cut_after
 
 
@@ -85,6 +86,9 @@ def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
     groups = find_groups(args.runs)
+    if len(args.runs) == 1:
+        order = study_conditions(args.runs[0])
+        groups = dict(sorted(groups.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
     if args.names:
         if len(args.names) != len(groups):
             raise InputError(f'--names needs a name for each of {len(groups)} groups: {", ".join(groups)}')

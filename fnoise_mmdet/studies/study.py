@@ -110,16 +110,19 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
 
 
 def check_configs(configs: Mapping[str, Config]) -> None:
-    """Check all that every training of a study needs.
+    """Check all that every training of a study needs, data that several of them share once.
 
     Raises:
         InputError: It is not there, or settings cannot be used; the message begins with the condition.
     """
+    seen: list[list[Any]] = []
     for name, cfg in configs.items():
         checked = Config(cfg.to_dict(), filename=cfg.filename)
         checked.work_dir, checked.resume, checked.launcher = '', True, 'none'
+        data = [checked.get(key) for key in ('train_dataloader', 'val_dataloader', 'val_evaluator')]
         try:
-            check_training(checked)
+            check_training(checked, with_data=data not in seen)
+            seen.append(data)
         except InputError as error:
             raise InputError(f'{name}: {error}') from None
 
@@ -157,14 +160,19 @@ def study_command(work_dir: Path) -> str | None:
 
     A study that has grown has a line for each command that added to it.
     """
-    file = work_dir.absolute().parent.parent / 'study.json'
-    if not file.is_file():
-        return None
     try:
-        command: str = json.loads(file.read_text(encoding='utf-8'))['command']
-    except (ValueError, KeyError, TypeError):  # a file of something else
+        command: str = _read_study(work_dir.absolute().parent.parent)['command']
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a file of something else
         return None
     return command
+
+
+def study_conditions(out: Path) -> list[str]:
+    """Give the conditions of a study in the order in which it was begun, none where a folder is no study."""
+    try:
+        return list(_read_study(out)['conditions'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.resume import locked
+from fnoise_mmdet.studies import study
 from fnoise_mmdet.studies.study import (
     BROKEN,
     FINISHED,
@@ -93,6 +94,25 @@ def test_study_that_may_grow_gets_conditions_and_loses_none(out):
     assert 'again' not in study_command(out / 'c/seed_0')
     with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(0.1 there, 0.2 now\)'):
         check_study(out, dict(configs(lr=0.2), d=Config()), may_grow=True)
+
+
+def test_data_that_conditions_share_are_checked_once(monkeypatch):
+    calls = []
+
+    def check_training(cfg, with_data):
+        calls.append((cfg.model.type, with_data))
+        if cfg.model.type == 'd':
+            raise InputError('the model is wrong')
+
+    monkeypatch.setattr(study, 'check_training', check_training)
+    loaders = dict(a='one', b='one', c='other', d='one')
+    cfgs = {
+        name: Config(dict(model=dict(type=name), train_dataloader=dict(dataset=dict(ann_file=file))))
+        for name, file in loaders.items()
+    }
+    with pytest.raises(InputError, match='d: the model is wrong'):
+        study.check_configs(cfgs)
+    assert calls == [('a', True), ('b', False), ('c', True), ('d', False)]
 
 
 def test_folder_of_something_else_is_left_alone(tmp_path):
