@@ -73,7 +73,7 @@ compare: | $(READY) $(SHAPES)
 pictures: demo compare
 	@mkdir -p docs/pictures docs/study
 	@cp $(OUT)/pair/report/comparison.json docs/study/demo.json
-	@$(RUN) tools/study_table.py docs/study/demo.json --into README.md
+	@$(RUN) tools/show_study.py docs/study/demo.json --into README.md
 	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
 	@cp $(FNOISE)/*/vis_data/vis_image/feature_maps_train_640.png docs/pictures/feature_maps.png
 	@$(RUN) tools/show_noise.py configs/demo_fnoise.py $$(cat $(FNOISE)/last_checkpoint) \

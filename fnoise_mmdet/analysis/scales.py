@@ -8,9 +8,14 @@ import numpy as np
 
 from .conditions import Condition, split_noise
 from .intervals import Interval, t_interval
-from .measures import AP_METRICS, Measure
+from .measures import AP_METRICS, ROBUST_METRICS, Measure
 
-SHOWN = (*AP_METRICS, 'val_loss', 'loss')
+SHOWN = (
+    *AP_METRICS,
+    'val_loss',
+    'loss',
+    *(f'{metric}/{figure}' for figure in ('mPC', 'noise') for metric in ROBUST_METRICS),
+)
 
 
 class ScalePoint(NamedTuple):
