@@ -2,6 +2,7 @@
 PYTHON ?= python3
 OUT ?= work_dirs
 CHROMIUM ?= chromium
+DATA ?= data/coco_sample
 SHAPES := data/shapes
 READY := .venv/ready
 UPSTREAM := .venv-upstream
@@ -12,7 +13,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo compare pictures check-configs benchmarks test test-slow test-upstream lint format
+.PHONY: help setup demo compare pictures study check-configs benchmarks test test-slow test-upstream lint format
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (6 to 10 minutes)'
@@ -22,7 +23,8 @@ help:
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
-	@echo 'make pictures       make the demo and the comparison, and put their pictures and their table where the README shows them'
+	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
+	@echo 'make study          the study of docs/study/, with its tables and pictures (5 hours or so; DATA=DIR names the real images)'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -69,11 +71,9 @@ $(OUT)/demo/detections/finished: $(OUT)/demo/trained
 compare: | $(READY) $(SHAPES)
 	@$(PAIR) --seeds 0 1 2 --out $(OUT)/pair
 
-# The README's pictures and its table; the browser takes the picture of the report.
+# The README's pictures but that of the study; the browser takes the picture of the report.
 pictures: demo compare
-	@mkdir -p docs/pictures docs/study
-	@cp $(OUT)/pair/report/comparison.json docs/study/demo.json
-	@$(RUN) tools/show_study.py docs/study/demo.json --into README.md
+	@mkdir -p docs/pictures
 	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
 	@cp $(FNOISE)/*/vis_data/vis_image/feature_maps_train_640.png docs/pictures/feature_maps.png
 	@$(RUN) tools/show_noise.py configs/demo_fnoise.py $$(cat $(FNOISE)/last_checkpoint) \
@@ -83,12 +83,28 @@ pictures: demo compare
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
 	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"
 
+# What docs/study/ and the README's table show. Whatever was interrupted goes on.
+STUDY := $(OUT)/study
+SMALLER := "train_dataloader.dataset.pipeline.2.scale=(320,192)" "val_dataloader.dataset.pipeline.1.scale=(320,192)"
+study: | $(READY) $(SHAPES)
+	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop FeatureDropBlock \
+	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds 0 1 2 3 4 --no-report --out $(STUDY)/embedded
+	@$(RUN) tools/robustness.py $(STUDY)/embedded --severities 3
+	@$(RUN) tools/run_pair.py configs/baseline.py --data-root $(DATA) --from-scratch --seeds 0 1 2 --workers 2 \
+	    --no-report --out $(STUDY)/coco --cfg-options $(SMALLER)
+	@for name in embedded coco; do \
+	    $(RUN) tools/compare.py $(STUDY)/$$name --out $(STUDY)/$$name/report --force && mkdir -p docs/study/$$name && \
+	    cp $(STUDY)/$$name/report/comparison.json $(STUDY)/$$name/study.json $(STUDY)/$$name/*.py docs/study/$$name/ && \
+	    $(RUN) tools/show_study.py docs/study/$$name/comparison.json --into docs/study/README.md --mark $$name \
+	        --figure docs/study/$$name/differences.png || exit; \
+	done
+	@$(RUN) tools/show_study.py docs/study/embedded/comparison.json --conditions cct_0.3 --into README.md
+
 check-configs: $(READY)
 	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs
 	@cp $(OUT)/check_configs/table.md docs/configs.md
 
 # On the images of DATA; against torchvision where PEER names a Python that has it.
-DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/benchmark.py
 benchmarks: | $(READY) $(SHAPES)
 	@$(BENCHMARK) noise --out benchmarks/noise.json

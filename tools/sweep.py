@@ -49,7 +49,8 @@ def parse_args() -> argparse.Namespace:
     ray.add_argument(
         '--address',
         help='address of a running Ray cluster, e.g. auto or 10.0.0.1:6379; all of its machines must see OUT, the '
-        'data, this folder and this Python under the same paths (default: this machine alone, for this sweep alone)',
+        'data, this folder and this Python under the same paths; set RAY_AUTH_MODE=token where it asks for a token '
+        '(default: this machine alone, for this sweep alone)',
     )
     ray.add_argument(
         '--cpus',

@@ -66,7 +66,11 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
             socket.create_connection((host, int(port)), timeout=CONNECTS).close()
         ray.init(address=address or 'local', **quiet, **({} if address else alone))
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f'Ray at {address or "this machine"} cannot be used: {error}') from None
+        # Ray shows its token to an address only when it is told to, and asks for one by default.
+        token = (
+            '; if it asks for a token, set RAY_AUTH_MODE=token' if colon and 'RAY_AUTH_MODE' not in os.environ else ''
+        )
+        raise InputError(f'Ray at {address or "this machine"} cannot be used: {error}{token}') from None
     try:
         machines = [node['Resources'] for node in ray.nodes() if node['Alive']]
         if gpus is None:
