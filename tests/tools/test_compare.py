@@ -52,14 +52,16 @@ def test_runs_that_do_not_match_are_named(tool, runs, tmp_path):
     assert 'short and noise cannot be compared' in (tmp_path / 'out/comparison.md').read_text()
 
 
-def test_conditions_that_a_sweep_has_cut_are_left_out_by_name(tool, runs, tmp_path):
+def test_conditions_stand_as_in_their_study_without_those_that_a_sweep_has_cut(tool, runs, tmp_path):
     sweep = tmp_path / 'sweep'
-    for name, run in dict(baseline=runs.baseline, weak=runs.fnoise, strong=runs.fnoise).items():
+    conditions = dict(baseline=runs.baseline, weak=runs.fnoise, strong=runs.fnoise, added=runs.fnoise)
+    for name, run in conditions.items():
         shutil.copytree(run, sweep / name / 'seed_0')
+    (sweep / 'study.json').write_text(json.dumps(dict(conditions=list(conditions), command='')))
     (sweep / 'sweep.json').write_text('{"promoted": {"weak": 1}, "cut": {"strong": 1}}')
     result = tool('compare', sweep, '--out', tmp_path / 'out', '--images', 0)
     content = json.loads((tmp_path / 'out/comparison.json').read_text())
-    assert list(content['conditions']) == ['baseline', 'weak']
+    assert list(content['conditions']) == ['baseline', 'weak', 'added']
     assert content['warnings'] == ['strong was cut after epoch 1 by its sweep, and is left out']
     assert content['warnings'][0] in ' '.join(result.stdout.split())
     alone = tool('compare', sweep / 'strong/seed_0', '--out', tmp_path / 'other', status=2)
