@@ -1,7 +1,7 @@
 """A comparison in words: what the data allow to say, and what they do not."""
 
 from .compare import Comparison, Difference
-from .intervals import signed
+from .intervals import LEVEL, holm, signed, t_test
 from .measures import AP_METRICS, HIGHER, ROBUST_METRICS
 
 LEARNED = 0.01  # the AP below which a model detects nothing worth comparing
@@ -12,12 +12,43 @@ def verdict(comparison: Comparison) -> list[str]:
 
     The first measure decides, which is an AP where there is one, and it
     decides by its interval over seeds. Whoever looks at many measures will find
-    a difference in one of them by chance.
+    a difference in one of them by chance, and so does who looks at many
+    conditions: what these tell together comes before what each tells.
     """
     reference, *others = comparison.conditions
     if not others:
         return [f'There is only one condition, {reference.name}: nothing to compare it with.']
-    return [sentence for other in others for sentence in _about(comparison, other.name)]
+    return [*_overview(comparison), *(sentence for other in others for sentence in _about(comparison, other.name))]
+
+
+def _overview(comparison: Comparison) -> list[str]:
+    """Tell of all conditions together, where several have an interval over seeds in the first measure."""
+    reference, main = comparison.conditions[0].name, comparison.measures[0]
+    found = [one for one in comparison.differences if one.measure is main and one.seeds is not None]
+    if len(found) < 2:
+        return []
+    kept = {
+        one.condition
+        for one, chance in zip(found, holm([t_test(list(one.by_seed.values())) for one in found]))
+        if chance < 1 - LEVEL
+    }
+    told = [one for one in found if one.seeds is not None and one.seeds.excludes_zero()]
+    if not told:
+        return [
+            f'None of {len(found)} conditions can be told from {reference} in {main.label}: each 95 % interval over '
+            'seeds holds 0.'
+        ]
+    sides = []
+    for side in ('better', 'worse'):
+        of_side = [one for one in told if one.reading.endswith(side)]
+        if of_side:
+            names = ', '.join(f'{one.condition} ({signed(one.mean)})' for one in of_side)
+            sides.append(f'{len(of_side)} {"is" if len(of_side) == 1 else "are"} {side}, {names}')
+    still = ', '.join(one.condition for one in told if one.condition in kept) or 'none'
+    return [
+        f'{main.label} of {len(found)} conditions against {reference}, by 95 % intervals over seeds: '
+        f"{'; '.join(sides)}. After Holm's correction for {len(found)} comparisons this holds for {still}."
+    ]
 
 
 def _about(comparison: Comparison, name: str) -> list[str]:

@@ -27,6 +27,29 @@ def test_one_pair_tells_nothing(make_run):
     assert 'which one pair does not tell from chance' in second
 
 
+def test_many_conditions_are_settled_together_first(make_run):
+    def overview(**offsets):
+        conditions = [
+            Condition(name, [make_run(f'{name}/{seed}', offset, record=dict(seed=seed))
+                             for seed, offset in enumerate(found)], [])
+            for name, found in dict(baseline=[0.0, 0.01, 0.02], **offsets).items()
+        ]  # fmt: skip
+        return verdict(compare(conditions))
+
+    clear, unclear, lucky = [0.2, 0.211, 0.219], [0.1, 0.0, -0.1], [-0.09, -0.14, -0.1]
+    assert overview(a=unclear, b=unclear)[0] == (
+        'None of 2 conditions can be told from baseline in box AP: each 95 % interval over seeds holds 0.'
+    )
+    assert overview(a=unclear, good=clear, bad=lucky, b=unclear, c=unclear)[0] == (
+        'box AP of 5 conditions against baseline, by 95 % intervals over seeds: 1 is better, good (+0.200); 1 is '
+        "worse, bad (−0.120). After Holm's correction for 5 comparisons this holds for good."
+    )
+    assert overview(bad=lucky, worse=lucky, c=unclear)[0].endswith(
+        "2 are worse, bad (−0.120), worse (−0.120). After Holm's correction for 3 comparisons this holds for none."
+    )
+    assert overview(a=unclear)[0].startswith('No difference in box AP'), 'one condition needs no overview'
+
+
 def test_models_that_have_not_learned_are_named(make_run):
     sentences = settle(make_run, [-0.2], [-0.195])  # the AP of the made-up runs ends at 0.2
     assert sentences[1] == 'No model has a box AP of 0.01 or more: they have hardly learned to detect. Train longer.'
