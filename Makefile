@@ -24,7 +24,7 @@ help:
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
-	@echo 'make study          the study of docs/study/, with its tables and pictures (5 hours or so; DATA=DIR names the real images)'
+	@echo 'make study          the study of docs/study/, with its table and picture (3 hours or so)'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -83,22 +83,19 @@ pictures: demo compare
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
 	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"
 
-# What docs/study/ and the README's table show. Whatever was interrupted goes on.
-STUDY := $(OUT)/study
-SMALLER := "train_dataloader.dataset.pipeline.2.scale=(320,192)" "val_dataloader.dataset.pipeline.1.scale=(320,192)"
+# What docs/study/ and the README's table show. Whatever was interrupted goes on; SEEDS adds some.
+SEEDS ?= 0 1 2
+EMBEDDED := $(OUT)/study/embedded
+KEPT := docs/study/embedded
 study: | $(READY) $(SHAPES)
 	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop FeatureDropBlock \
-	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds 0 1 2 3 4 --no-report --out $(STUDY)/embedded
-	@$(RUN) tools/robustness.py $(STUDY)/embedded --severities 3
-	@$(RUN) tools/run_pair.py configs/baseline.py --data-root $(DATA) --from-scratch --seeds 0 1 2 --workers 2 \
-	    --no-report --out $(STUDY)/coco --cfg-options $(SMALLER)
-	@for name in embedded coco; do \
-	    $(RUN) tools/compare.py $(STUDY)/$$name --out $(STUDY)/$$name/report --force && mkdir -p docs/study/$$name && \
-	    cp $(STUDY)/$$name/report/comparison.json $(STUDY)/$$name/study.json $(STUDY)/$$name/*.py docs/study/$$name/ && \
-	    $(RUN) tools/show_study.py docs/study/$$name/comparison.json --into docs/study/README.md --mark $$name \
-	        --figure docs/study/$$name/differences.png || exit; \
-	done
-	@$(RUN) tools/show_study.py docs/study/embedded/comparison.json --conditions cct_0.3 --into README.md
+	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
+	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
+	@$(RUN) tools/compare.py $(EMBEDDED) --out $(EMBEDDED)/report --force
+	@mkdir -p $(KEPT)
+	@cp $(EMBEDDED)/report/comparison.json $(EMBEDDED)/*.py $(KEPT)/
+	@$(RUN) tools/show_study.py $(KEPT)/comparison.json --into docs/study/README.md --figure $(KEPT)/differences.png
+	@$(RUN) tools/show_study.py $(KEPT)/comparison.json --conditions cct_0.3 --into README.md
 
 check-configs: $(READY)
 	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs

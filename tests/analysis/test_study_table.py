@@ -92,6 +92,7 @@ def test_what_is_not_there_is_named(path, tmp_path):
             read_study(wrong)
 
 
-def test_the_readme_has_the_table_of_what_is_kept(root):
-    _, table, _ = (root / 'README.md').read_text(encoding='utf-8').split('<!-- study -->')
-    assert table.strip() == study_table(read_study(root / 'docs/study/demo.json'))
+@pytest.mark.parametrize(('page', 'conditions'), [('README.md', ['cct_0.3']), ('docs/study/README.md', [])])
+def test_pages_have_the_table_of_what_is_kept(root, page, conditions):
+    _, table, _ = (root / page).read_text(encoding='utf-8').split('<!-- study -->')
+    assert table.strip() == study_table(read_study(root / 'docs/study/embedded/comparison.json', conditions))

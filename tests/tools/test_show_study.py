@@ -1,6 +1,6 @@
 import pytest
 
-STUDY = 'docs/study/demo.json'
+STUDY = 'docs/study/embedded/comparison.json'
 
 
 @pytest.mark.parametrize('mark', ['study', 'other'])
