@@ -2,7 +2,6 @@
 PYTHON ?= python3
 OUT ?= work_dirs
 CHROMIUM ?= chromium
-DATA ?= data/coco_sample
 SHAPES := data/shapes
 READY := .venv/ready
 UPSTREAM := .venv-upstream
@@ -93,7 +92,7 @@ study: | $(READY) $(SHAPES)
 	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
 	@$(RUN) tools/compare.py $(EMBEDDED) --out $(EMBEDDED)/report --force
 	@mkdir -p $(KEPT)
-	@cp $(EMBEDDED)/report/comparison.json $(EMBEDDED)/*.py $(KEPT)/
+	@cp $(EMBEDDED)/report/comparison.json $(EMBEDDED)/baseline.py $(KEPT)/
 	@$(RUN) tools/show_study.py $(KEPT)/comparison.json --into docs/study/README.md --figure $(KEPT)/differences.png
 	@$(RUN) tools/show_study.py $(KEPT)/comparison.json --conditions cct_0.3 --into README.md
 
@@ -102,6 +101,7 @@ check-configs: $(READY)
 	@cp $(OUT)/check_configs/table.md docs/configs.md
 
 # On the images of DATA; against torchvision where PEER names a Python that has it.
+DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/benchmark.py
 benchmarks: | $(READY) $(SHAPES)
 	@$(BENCHMARK) noise --out benchmarks/noise.json
