@@ -88,7 +88,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
     groups = find_groups(args.runs)
     if len(args.runs) == 1:
         order = study_conditions(args.runs[0])
-        groups = dict(sorted(groups.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+        groups = {name: groups[name] for name in [*order, *groups] if name in groups}
     if args.names:
         if len(args.names) != len(groups):
             raise InputError(f'--names needs a name for each of {len(groups)} groups: {", ".join(groups)}')

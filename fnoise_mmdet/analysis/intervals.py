@@ -66,6 +66,11 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return corrected
 
 
+def told_after_holm(samples: Sequence[Sequence[float]]) -> list[bool]:
+    """Tell which means differ from 0 still when the tests of all of them are corrected for their number."""
+    return [chance < 1 - LEVEL for chance in holm([t_test(values) for values in samples])]
+
+
 def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interval | None:
     """Give the percentile bootstrap interval for the mean (Efron, 1979); None for fewer than two values."""
     if len(values) < 2:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .intervals import LEVEL, Interval, holm, signed, t_test
+from .intervals import LEVEL, Interval, signed, t_test, told_after_holm
 from .measures import AP_METRICS, ROBUST_METRICS
 
 # In the order of a table. Time and memory are not among them: they are the machine's, and benchmarks measure them.
@@ -121,10 +121,9 @@ def _by_chance(study: KeptStudy) -> str:
     ]
     if len(of_seeds) < 2:
         return ''
-    chances = [t_test(values) for values in of_seeds]
     level = 1 - LEVEL
-    found = sum(chance < level for chance in chances)
-    kept = sum(chance < level for chance in holm(chances))
+    found = sum(t_test(values) < level for values in of_seeds)
+    kept = sum(told_after_holm(of_seeds))
     return (
         f' Of the {len(of_seeds)} differences in what has a better side, {found} leave{"s" * (found == 1)} 0 out, '
         f'where {level * len(of_seeds):.1f} would by chance alone; '

@@ -1,7 +1,7 @@
 """A comparison in words: what the data allow to say, and what they do not."""
 
 from .compare import Comparison, Difference
-from .intervals import LEVEL, holm, signed, t_test
+from .intervals import signed, told_after_holm
 from .measures import AP_METRICS, HIGHER, ROBUST_METRICS
 
 LEARNED = 0.01  # the AP below which a model detects nothing worth comparing
@@ -27,11 +27,7 @@ def _overview(comparison: Comparison) -> list[str]:
     found = [one for one in comparison.differences if one.measure is main and one.seeds is not None]
     if len(found) < 2:
         return []
-    kept = {
-        one.condition
-        for one, chance in zip(found, holm([t_test(list(one.by_seed.values())) for one in found]))
-        if chance < 1 - LEVEL
-    }
+    kept = told_after_holm([list(one.by_seed.values()) for one in found])
     told = [one for one in found if one.seeds is not None and one.seeds.excludes_zero()]
     if not told:
         return [
@@ -44,7 +40,7 @@ def _overview(comparison: Comparison) -> list[str]:
         if of_side:
             names = ', '.join(f'{one.condition} ({signed(one.mean)})' for one in of_side)
             sides.append(f'{len(of_side)} {"is" if len(of_side) == 1 else "are"} {side}, {names}')
-    still = ', '.join(one.condition for one in told if one.condition in kept) or 'none'
+    still = ', '.join(one.condition for one, holds in zip(found, kept) if holds) or 'none'
     return [
         f'{main.label} of {len(found)} conditions against {reference}, by 95 % intervals over seeds: '
         f"{'; '.join(sides)}. After Holm's correction for {len(found)} comparisons this holds for {still}."
