@@ -12,7 +12,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo compare pictures study check-configs benchmarks test test-slow test-upstream lint format
+.PHONY: help setup demo compare pictures study study-real check-configs benchmarks test test-slow test-upstream lint format
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (6 to 10 minutes)'
@@ -23,7 +23,10 @@ help:
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
-	@echo 'make study          the study of docs/study/, with its table and picture (3 hours or so)'
+	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (3 hours or so);'
+	@echo '                    SEEDS="3 4" trains others, here or on another machine, and the page shows all'
+	@echo '                    that are kept'
+	@echo 'make study-real     its part on real images, those of DATA=DIR in COCO layout (an hour or two)'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -82,19 +85,38 @@ pictures: demo compare
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
 	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"
 
-# What docs/study/ and the README's table show. Whatever was interrupted goes on; SEEDS adds some.
+# What docs/study/ and the README show of it: all seeds that are kept there, so that several machines can share them out;
+# SEEDS names those to train here. Whatever was interrupted goes on.
 SEEDS ?= 0 1 2
-EMBEDDED := $(OUT)/study/embedded
-KEPT := docs/study/embedded
+SPACE := $() $()
+SHARE = seeds_$(subst $(SPACE),_,$(strip $(SEEDS)))
+EMBEDDED = $(OUT)/study/embedded/$(SHARE)
+REAL = $(OUT)/study/real/$(SHARE)
 study: | $(READY) $(SHAPES)
 	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop FeatureDropBlock \
 	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
 	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
-	@$(RUN) tools/compare.py $(EMBEDDED) --out $(EMBEDDED)/report --force
-	@mkdir -p $(KEPT)
-	@cp $(EMBEDDED)/report/comparison.json $(EMBEDDED)/baseline.py $(KEPT)/
-	@$(RUN) tools/show_study.py $(KEPT)/comparison.json --into docs/study/README.md --figure $(KEPT)/differences.png
-	@$(RUN) tools/show_study.py $(KEPT)/comparison.json --conditions cct_0.3 --into README.md
+	$(call keep_study,$(EMBEDDED),embedded)
+	@$(RUN) tools/show_study.py docs/study/embedded/seeds_*.json --conditions cct_0.3 --into README.md
+
+# On the real images of DATA, whose size and RoIs suit two cores.
+study-real: | $(READY)
+	@$(RUN) tools/run_pair.py configs/baseline.py configs/fnoise.py --data-root $(DATA) --from-scratch --seeds $(SEEDS) \
+	    --workers 2 --no-report --out $(REAL) --cfg-options \
+	    "train_dataloader.dataset.pipeline.2.scale=(256,256)" "val_dataloader.dataset.pipeline.1.scale=(256,256)" \
+	    model.train_cfg.rcnn.sampler.num=128 train_cfg.val_interval=5
+	$(call keep_study,$(REAL),real)
+	@cp $(REAL)/report/figures/losses.png docs/study/real/
+
+# The study $(1) goes to docs/study/$(2)/, and to the page between the marks $(2).
+define keep_study
+	@$(RUN) tools/compare.py $(1) --out $(1)/report --force
+	@mkdir -p docs/study/$(2)
+	@cp $(1)/report/comparison.json docs/study/$(2)/$(SHARE).json
+	@cp $(1)/baseline.py docs/study/$(2)/
+	@$(RUN) tools/show_study.py docs/study/$(2)/seeds_*.json --mark $(2) --into docs/study/README.md \
+	    --figure docs/study/$(2)/differences.png
+endef
 
 check-configs: $(READY)
 	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs

@@ -5,8 +5,9 @@ import io
 from pathlib import Path
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.analysis.kept_study import MEASURES, read_study
 from fnoise_mmdet.analysis.study_figure import plot_study
-from fnoise_mmdet.analysis.study_table import MEASURES, read_study, study_table
+from fnoise_mmdet.analysis.study_table import study_table
 from fnoise_mmdet.data.files import write_atomically
 from fnoise_mmdet.errors import InputError
 
@@ -16,11 +17,14 @@ FORMATS = ('.png', '.svg', '.pdf')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Print the figures of a comparison as a table in Markdown, a row for each condition under each '
-        'measure, or put it into a page; and draw the differences with their intervals.',
-        epilog='example: python tools/show_study.py docs/study/embedded/comparison.json --conditions cct_0.3 '
+        'measure, or put it into a page; and draw the differences with their intervals. Several comparisons of the '
+        'same conditions, each of other seeds, as machines make them that share a study out, are shown as one.',
+        epilog='example: python tools/show_study.py docs/study/embedded/seeds_*.json --conditions cct_0.3 '
         '--into README.md --figure differences.png',
     )
-    parser.add_argument('comparison', type=Path, help='comparison.json that tools/compare.py has written')
+    parser.add_argument(
+        'comparison', type=Path, nargs='+', help='comparison.json that tools/compare.py has written, by any name'
+    )
     parser.add_argument('--conditions', nargs='+', default=[], help='to show beside the first one (default: all)')
     parser.add_argument(
         '--measures',

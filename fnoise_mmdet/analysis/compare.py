@@ -12,6 +12,8 @@ from .intervals import Interval, bootstrap_interval, percentile_interval, t_inte
 from .measures import HIGHER, LOWER, Measure, collect_measures
 from .resampling import Draws, Progress, resample_images
 
+BETTER, WORSE = 'better', 'worse'
+
 
 class Difference(NamedTuple):
     """A condition minus the reference in one measure, over the seeds that both have.
@@ -44,7 +46,13 @@ class Difference(NamedTuple):
         direction = HIGHER if self.mean > 0 else LOWER
         if not self.measure.better:
             return direction
-        return f'{direction}: {"better" if direction == self.measure.better else "worse"}'
+        return f'{direction}: {BETTER if direction == self.measure.better else WORSE}'
+
+    @property
+    def side(self) -> str:
+        """Which side the interval over seeds is on: better, worse, or empty where it holds 0 or neither side is."""
+        last = self.reading.rsplit(' ', 1)[-1]
+        return last if last in (BETTER, WORSE) else ''
 
 
 class Comparison(NamedTuple):
@@ -86,22 +94,30 @@ def compare(
         difference
         for measure in measures
         for condition in conditions[1:]
-        if (difference := _difference(measure, conditions[0], condition, draws)) is not None
+        if (difference := paired_difference(measure, conditions[0].name, condition.name, draws)) is not None
     ]
     return Comparison(list(conditions), measures, differences, list(warnings))
 
 
-def _difference(measure: Measure, reference: Condition, condition: Condition, draws: Draws) -> Difference | None:
-    """Pair the runs by seed; a pair with NaN has no difference."""
-    a, b = measure.values[reference.name], measure.values[condition.name]
+def paired_difference(
+    measure: Measure, reference: str, condition: str, draws: Draws | None = None
+) -> Difference | None:
+    """Pair the runs of two conditions by seed; a pair with NaN has no difference, and None is given where none has.
+
+    Args:
+        measure: What to compare.
+        reference: The condition to subtract.
+        condition: The other one.
+        draws: Of the bootstrap over images, see :func:`~.resampling.resample_images`; without them the difference has
+            no interval over images.
+    """
+    a, b = measure.values[reference], measure.values[condition]
     by_seed = {seed: b[seed] - a[seed] for seed in a if seed in b and math.isfinite(b[seed] - a[seed])}
     if not by_seed:
         return None
     values = list(by_seed.values())
     images = None
-    pairs = [((condition.name, seed, measure.key), (reference.name, seed, measure.key)) for seed in by_seed]
-    if all(key in draws for pair in pairs for key in pair):
+    pairs = [((condition, seed, measure.key), (reference, seed, measure.key)) for seed in by_seed]
+    if draws and all(key in draws for pair in pairs for key in pair):
         images = percentile_interval(np.mean([draws[b] - draws[a] for b, a in pairs], axis=0))
-    return Difference(
-        measure, condition.name, reference.name, by_seed, t_interval(values), bootstrap_interval(values), images
-    )
+    return Difference(measure, condition, reference, by_seed, t_interval(values), bootstrap_interval(values), images)

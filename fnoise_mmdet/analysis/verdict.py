@@ -1,8 +1,8 @@
 """A comparison in words: what the data allow to say, and what they do not."""
 
-from .compare import Comparison, Difference
+from .compare import BETTER, WORSE, Comparison, Difference
 from .intervals import signed, told_after_holm
-from .measures import AP_METRICS, HIGHER, ROBUST_METRICS
+from .measures import AP_METRICS, ROBUST_METRICS
 
 LEARNED = 0.01  # the AP below which a model detects nothing worth comparing
 
@@ -35,8 +35,8 @@ def _overview(comparison: Comparison) -> list[str]:
             'seeds holds 0.'
         ]
     sides = []
-    for side in ('better', 'worse'):
-        of_side = [one for one in told if one.reading.endswith(side)]
+    for side in (BETTER, WORSE):
+        of_side = [one for one in told if one.side == side]
         if of_side:
             names = ', '.join(f'{one.condition} ({signed(one.mean)})' for one in of_side)
             sides.append(f'{len(of_side)} {"is" if len(of_side) == 1 else "are"} {side}, {names}')
@@ -89,8 +89,7 @@ def _headline(main: Difference) -> str:
             f'No difference in {label} can be told with {pairs} seeds: {told}. With this spread, {pairs} seeds show a '
             f'difference of {_number(reach)} or more.'
         )
-    better = (main.mean > 0) == (main.measure.better == HIGHER)
-    return f'{main.condition} is {"better" if better else "worse"} than {main.reference} in {label}: {told}.'
+    return f'{main.condition} is {main.side or main.reading} than {main.reference} in {label}: {told}.'
 
 
 def _untrained(main: Difference) -> list[str]:
@@ -135,7 +134,7 @@ def _robustness(comparison: Comparison, name: str) -> list[str]:
     told = f'{told}, {mpc.seeds.in_words()}'
     if not mpc.seeds.excludes_zero():
         return [f'Under corruption of the images no difference can be told: {told}.']
-    return [f'Under corruption of the images {name} is {"better" if mpc.mean > 0 else "worse"}: {told}.']
+    return [f'Under corruption of the images {name} is {mpc.side}: {told}.']
 
 
 def _number(value: float) -> str:

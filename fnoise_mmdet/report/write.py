@@ -161,7 +161,7 @@ def _row(comparison: Comparison, measure: Measure) -> dict[str, Any]:
                 seeds=_interval(one.seeds, measure) + bootstrap,
                 images=_interval(one.images, measure),
                 reading=one.reading,
-                kind=one.reading.rsplit(' ', 1)[-1],
+                kind=one.side,
             )
         )
     values = [_spread(measure, condition.name) for condition in comparison.conditions]

@@ -1,34 +1,26 @@
-import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from fnoise_mmdet.analysis.study_figure import BETTER, NOT_TOLD, WORSE, plot_study
-from fnoise_mmdet.analysis.study_table import KeptStudy
+from fnoise_mmdet.analysis.compare import Difference
+from fnoise_mmdet.analysis.intervals import Interval
+from fnoise_mmdet.analysis.kept_study import KeptStudy
+from fnoise_mmdet.analysis.measures import Measure
+from fnoise_mmdet.analysis.study_figure import COLOURS, plot_study
 
-
-def measure(key, better, **by_condition):
-    return dict(
-        key=key,
-        label=key,
-        better=better,
-        values={},
-        differences=[
-            dict(condition=name, mean=np.mean(seeds), by_seed=dict(enumerate(seeds)), interval_seeds_t=interval)
-            for name, (seeds, interval) in by_condition.items()
-        ],
-    )  # fmt: skip
+UP, DOWN, UNCLEAR = ([0.1, 0.3], Interval(0.05, 0.35)), ([-0.2], Interval(-0.3, -0.1)), ([0.1], None)
 
 
 @pytest.fixture
 def study():
-    up, down, unclear = ([0.1, 0.3], [0.05, 0.35]), ([-0.2], [-0.3, -0.1]), ([0.1], None)
-    measures = [
-        measure('AP', 'higher', weak=up, strong=down),
-        measure('val_loss', 'lower', weak=up, strong=unclear),
-        measure('loss', '', strong=down),
-        measure('rPC', 'higher'),
+    sides = {'AP': 'higher', 'val_loss': 'lower', 'loss': '', 'rPC': 'higher'}
+    measures = {key: Measure(key, key, better, {}) for key, better in sides.items()}
+    found = [('AP', 'weak', UP), ('AP', 'strong', DOWN), ('val_loss', 'weak', UP), ('val_loss', 'strong', UNCLEAR),
+             ('loss', 'strong', DOWN)]  # fmt: skip
+    differences = [
+        Difference(measures[key], name, 'plain', dict(enumerate(seeds)), interval, None, None)
+        for key, name, (seeds, interval) in found
     ]
-    return KeptStudy('plain', ['weak', 'strong'], measures)
+    return KeptStudy(['plain', 'weak', 'strong'], list(measures.values()), differences, {})
 
 
 def dots(axes):
@@ -51,10 +43,10 @@ def test_a_dot_an_interval_and_the_seeds_for_each_difference(study):
 def test_colour_is_what_the_interval_tells(study):
     ap, val_loss, loss = ({place: line.get_color() for (_, place), line in dots(axes).items()}
                           for axes in plot_study(study).axes)  # fmt: skip
-    assert same_color(ap[0], BETTER) and same_color(ap[1], WORSE)
-    assert same_color(val_loss[0], WORSE) and same_color(val_loss[1], NOT_TOLD)
-    assert same_color(loss[1], NOT_TOLD)
+    assert same_color(ap[0], COLOURS['better']) and same_color(ap[1], COLOURS['worse'])
+    assert same_color(val_loss[0], COLOURS['worse']) and same_color(val_loss[1], COLOURS[''])
+    assert same_color(loss[1], COLOURS[''])
 
 
 def test_nothing_to_compare_is_an_empty_figure():
-    assert not plot_study(KeptStudy('plain', [], [measure('AP', 'higher')])).axes[0].get_visible()
+    assert not plot_study(KeptStudy(['plain'], [Measure('AP', 'AP', 'higher', {})], [], {})).axes[0].get_visible()

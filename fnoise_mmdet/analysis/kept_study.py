@@ -1,0 +1,131 @@
+"""A study as it is kept: the ``comparison.json`` of one report, or of several that have a share of the seeds each."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from .compare import Difference, paired_difference
+from .intervals import Interval
+from .measures import AP_METRICS, ROBUST_METRICS, Measure
+
+# In the order of a page. Time and memory are not among them: they are the machine's, and benchmarks measure them.
+MEASURES = (
+    *AP_METRICS,
+    'val_loss',
+    'loss',
+    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise') for metric in ROBUST_METRICS),
+)
+
+
+class KeptStudy(NamedTuple):
+    """The conditions, of which the first is the reference, their figures, the differences to the reference, and the
+    settings in which the conditions differ.
+    """
+
+    conditions: list[str]
+    measures: list[Measure]
+    differences: list[Difference]
+    settings: dict[str, Any]
+
+    def seeds(self) -> set[int]:
+        """Give the seeds that any condition has."""
+        return {seed for measure in self.measures for of_seeds in measure.values.values() for seed in of_seeds}
+
+    def differences_in(self, measure: Measure) -> dict[str, Difference]:
+        """Give the differences in a measure, by condition, of those that have one."""
+        return {one.condition: one for one in self.differences if one.measure.key == measure.key}
+
+
+def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()) -> KeptStudy:
+    """Read a ``comparison.json``, or several as one study, or what is to be shown of it.
+
+    Of several, each has some of the seeds, trained on a machine of its own:
+    a difference is that of two runs of one seed, and so of one machine. What
+    not all of them have measured is left out, and so is the interval over
+    images, for which one must have all the detections. That all were trained
+    alike is for the caller to know: of their settings, the files have those
+    alone in which conditions differ.
+
+    Args:
+        paths: At least one file that ``tools/compare.py`` has written.
+        conditions: To show beside the reference, which is the first; all by default.
+        measures: Keys of :data:`MEASURES` to show; by default those that there are.
+
+    Raises:
+        InputError: One is another file, several are not of one study or have
+            the same seeds, or they do not have what is asked for.
+    """
+    study = _join({path: _read(path) for path in paths})
+    reference, *others = study.conditions
+    found = {one.key: one for one in study.measures}
+    keys = [key for key in MEASURES if key in found]
+    for what, wanted, there in (('condition', conditions, others), ('measure', measures, keys)):
+        for name in wanted:
+            if name not in there:
+                files = ' with '.join(map(str, paths))
+                raise InputError(f'{files} has no {what} {name} to show, but {", ".join(there)}')
+    names = [name for name in others if not conditions or name in conditions]
+    keys = [key for key in keys if not measures or key in measures]
+    return study._replace(
+        conditions=[reference, *names],
+        measures=[found[key] for key in keys],
+        differences=[one for one in study.differences if one.condition in names and one.measure.key in keys],
+    )
+
+
+def _read(path: Path) -> KeptStudy:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        kept = [(_measure(one), one['differences']) for one in content['measures']]
+        return KeptStudy(
+            list(content['conditions']),
+            [measure for measure, _ in kept],
+            [_difference(measure, one) for measure, differences in kept for one in differences],
+            content['settings'],
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f'{path} is not the comparison.json of a report by tools/compare.py: {type(error).__name__}: {error}'
+        ) from None
+
+
+def _measure(kept: Mapping[str, Any]) -> Measure:
+    """Undo what JSON did: seeds are numbers, and what was NaN is not there."""
+    values = {
+        name: {int(seed): value for seed, value in of_seeds.items() if value is not None}
+        for name, of_seeds in kept['values'].items()
+    }
+    return Measure(kept['key'], kept['label'], kept['better'], values)
+
+
+def _difference(measure: Measure, kept: Mapping[str, Any]) -> Difference:
+    intervals = (
+        Interval(*kept[key]) if kept[key] else None
+        for key in ('interval_seeds_t', 'interval_seeds_bootstrap', 'interval_images_bootstrap')
+    )
+    by_seed = {int(seed): value for seed, value in kept['by_seed'].items()}
+    return Difference(measure, kept['condition'], kept['reference'], by_seed, *intervals)
+
+
+def _join(studies: Mapping[Path, KeptStudy]) -> KeptStudy:
+    """Take studies of the same conditions as one, in which each has some of the seeds."""
+    (first, study), *others = studies.items()
+    for path, other in others:
+        if (other.conditions, other.settings) != (study.conditions, study.settings):
+            raise InputError(
+                f'{path} and {first} are not of one study: their conditions, or the settings in which these differ, '
+                'are not the same'
+            )
+        if twice := study.seeds() & other.seeds():
+            raise InputError(f'{path}: seed {min(twice)} is in another file already; leave one of the two out')
+        measures = [_join_values(one, more) for one in study.measures for more in other.measures if one.key == more.key]
+        reference, *names = study.conditions
+        found = (paired_difference(measure, reference, name) for measure in measures for name in names)
+        study = study._replace(measures=measures, differences=[one for one in found if one])
+    return study
+
+
+def _join_values(one: Measure, other: Measure) -> Measure:
+    return one._replace(values={name: of_seeds | other.values[name] for name, of_seeds in one.values.items()})
