@@ -12,7 +12,6 @@ from mmengine.config import Config, DictAction
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.resume import locked
 from fnoise_mmdet.studies import study
 from fnoise_mmdet.studies.processes import how_it_ended
 from fnoise_mmdet.studies.progress import StudyProgress
@@ -131,11 +130,7 @@ def main() -> None:
         study.print_states(states)
         return
 
-    with study.stopped_by_signals(), locked(args.out) as lock:
-        study.check_study(args.out, configs)  # another one may have begun it since
-        study.write_study(args.out, configs, ['python', *sys.argv])
-        kept = len(runs) - len(unfinished)
-        print(f'{len(runs)} runs, {kept} of them finished, in {args.out}', flush=True)
+    with study.stopped_by_signals(), study.held(args.out, configs, runs) as lock:
         train(runs, configs, args, lock)
         if not args.no_report:
             study.write_report(TOOLS, args.out)

@@ -1,7 +1,6 @@
 """Train a detector without noise and with noises at several scales over several seeds on Ray, and compare."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from mmengine.config import Config
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import NOISE_CONFIGS, add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError, RunError
-from fnoise_mmdet.resume import locked
 from fnoise_mmdet.studies import study
 from fnoise_mmdet.studies.progress import StudyProgress
 from fnoise_mmdet.studies.sweep import BASELINE, Plan, Rungs, sweep_conditions, sweep_configs
@@ -152,11 +150,7 @@ def main() -> None:
     if args.dry_run:
         study.print_states(states)
         return
-    with locked(args.out):
-        study.check_study(args.out, configs, may_grow=True)  # another one may have begun it since
-        study.write_study(args.out, configs, ['python', *sys.argv])
-        kept = len(runs) - len(unfinished)
-        print(f'{len(runs)} runs, {kept} of them finished, in {args.out}', flush=True)
+    with study.held(args.out, configs, runs, may_grow=True):
         failed = []
         if unfinished:
             plan = train(runs, configs, rungs, args)

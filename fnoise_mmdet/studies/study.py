@@ -24,7 +24,7 @@ from ..analysis.conditions import differences, flatten
 from ..data.files import write_atomically
 from ..errors import InputError, RunError
 from ..preflight import check_training
-from ..resume import latest_checkpoint
+from ..resume import latest_checkpoint, locked
 from . import processes
 
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'
@@ -155,24 +155,45 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
     write_atomically(out / 'study.json', json.dumps(content, indent=1).encode())
 
 
+@contextlib.contextmanager
+def held(
+    out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may_grow: bool = False
+) -> Iterator[IO[str]]:
+    """Hold a study while its runs are trained: begin it, or let it grow, and say how much of it is done.
+
+    Gives the lock, which the trainings share. The arguments are those of
+    :func:`check_study`.
+
+    Raises:
+        InputError: Another process holds it, or has begun another study here since the folder was checked.
+    """
+    with locked(out) as lock:
+        check_study(out, configs, may_grow)
+        write_study(out, configs, ['python', *sys.argv])
+        finished = sum(run.state() == FINISHED for run in runs)
+        print(f'{len(runs)} runs, {finished} of them finished, in {out}', flush=True)
+        yield lock
+
+
 def study_command(work_dir: Path) -> str | None:
     """Give the command that began the study to which a work dir belongs, None where it belongs to none.
 
     A study that has grown has a line for each command that added to it.
     """
-    try:
-        command: str = _read_study(work_dir.absolute().parent.parent)['command']
-    except (OSError, ValueError, KeyError, TypeError):  # none, or a file of something else
-        return None
-    return command
+    return _study_or_nothing(work_dir.absolute().parent.parent).get('command')
 
 
 def study_conditions(out: Path) -> list[str]:
     """Give the conditions of a study in the order in which it was begun, none where a folder is no study."""
+    return list(_study_or_nothing(out).get('conditions', []))
+
+
+def _study_or_nothing(out: Path) -> dict[str, Any]:
     try:
-        return list(_read_study(out)['conditions'])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        content = _read_study(out)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}  # else study.json is of something else
 
 
 def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: bool = False) -> list[str]:

@@ -19,7 +19,9 @@ from fnoise_mmdet.studies.study import (
     StudyRun,
     TrainingLog,
     check_study,
+    held,
     study_command,
+    study_conditions,
     study_runs,
     training_command,
     trainings,
@@ -123,6 +125,28 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
         check_study(tmp_path, configs())
     with pytest.raises(InputError, match='is a file'):
         check_study(tmp_path / 'photo.jpg', configs())
+
+
+def test_study_is_held_while_it_runs(tmp_path, capsys):
+    folder = tmp_path / 'study'
+    runs = study_runs(folder, list(configs()), [0])
+    with held(folder, configs(), runs):
+        assert study_conditions(folder) == ['a', 'b']
+        with pytest.raises(InputError, match='another process is at work in'), held(folder, configs(), runs):
+            pass
+    runs[0].work_dir.mkdir(parents=True)
+    runs[0].marker.touch()
+    with held(folder, configs(), runs):
+        assert capsys.readouterr().out.splitlines()[-1] == f'2 runs, 1 of them finished, in {folder}'
+    with pytest.raises(InputError, match='is a study of other settings'), held(folder, configs(lr=0.2), runs):
+        pass
+
+
+@pytest.mark.parametrize('content', [None, '[]', '{}', '{'])
+def test_folder_that_is_no_study_has_no_command_and_no_conditions(tmp_path, content):
+    if content:
+        (tmp_path / 'study.json').write_text(content)
+    assert study_command(tmp_path / 'a/seed_0') is None and study_conditions(tmp_path) == []
 
 
 def test_one_process_at_a_time(out):
