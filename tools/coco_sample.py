@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.data import CocoServer, sample_coco
+from fnoise_mmdet.data import CocoServer, read_ids, sample_coco
 from fnoise_mmdet.data.download import COCO_URL
 
 
@@ -43,6 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-val', type=cli.at_least(0), default=22, help='number of validation images')
     parser.add_argument('--num-test', type=cli.at_least(0), default=10, help='number of test images')
     parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of the draw')
+    parser.add_argument(
+        '--ids',
+        type=Path,
+        metavar='FILE',
+        help='sample.json of another sample, to take its images instead of drawing: numbers and seed do not count then',
+    )
     network = parser.add_argument_group('with --download')
     network.add_argument('--year', type=int, choices=[2014, 2017], default=2017, help='year of the data set')
     network.add_argument(
@@ -72,10 +78,11 @@ def main() -> None:
             args.cache or temporary, args.url, args.year, args.retries, args.timeout, args.workers, cli.show_progress
         )
     counts = args.num_train, args.num_val, args.num_test
-    sample_coco(source, args.out, *counts, args.seed, args.split, cli.show_progress)
+    ids = read_ids(args.ids) if args.ids else None
+    counts = sample_coco(source, args.out, *counts, args.seed, args.split, cli.show_progress, ids)
     if args.download and not args.cache:
         shutil.rmtree(temporary, ignore_errors=True)
-    print(f'wrote {args.num_train} train, {args.num_val} val and {args.num_test} test images to {args.out}')
+    print('wrote {} train, {} val and {} test images to {}'.format(*counts, args.out))
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ Nothing here needs torch.
 
 from .coco import Split, check_images, class_names, find_split, missing_images, read_coco
 from .download import CocoServer
-from .sample import sample_coco
+from .sample import read_ids, sample_coco
 from .shapes import make_shapes
 from .validate import annotation_findings, is_inside
 
@@ -20,5 +20,6 @@ __all__ = [
     'make_shapes',
     'missing_images',
     'read_coco',
+    'read_ids',
     'sample_coco',
 ]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fnoise_mmdet.data import check_images, find_split, read_coco, sample_coco
+from fnoise_mmdet.data import check_images, find_split, read_coco, read_ids, sample_coco
 from fnoise_mmdet.errors import InputError
 
 COUNTS = dict(num_train=5, num_val=2, num_test=1)
@@ -79,3 +79,32 @@ def test_nothing_is_overwritten(shapes, tmp_path):
     with pytest.raises(InputError, match='exists already'):
         sample_coco(shapes, tmp_path / 'a', **COUNTS, seed=1)
     assert json.loads((tmp_path / 'a/sample.json').read_text())['seed'] == 0
+
+
+def test_images_of_another_sample(shapes, tmp_path):
+    sample_coco(shapes, tmp_path / 'a', **COUNTS, seed=3)
+    chosen = read_ids(tmp_path / 'a/sample.json')
+    counts = sample_coco(shapes, tmp_path / 'b', 0, 0, 0, seed=3, ids=chosen)
+    assert counts == (5, 2, 1)
+    saved = json.loads((tmp_path / 'b/sample.json').read_text())
+    assert saved == dict(seed=None, ids=chosen), 'nothing was drawn'
+    (tmp_path / 'b/sample.json').write_bytes((tmp_path / 'a/sample.json').read_bytes())
+    files = sorted(path.relative_to(tmp_path / 'a') for path in (tmp_path / 'a').rglob('*') if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path / 'b') for path in (tmp_path / 'b').rglob('*') if path.is_file())
+    assert all((tmp_path / 'a' / file).read_bytes() == (tmp_path / 'b' / file).read_bytes() for file in files)
+
+
+def test_images_that_are_not_there_are_named(shapes, tmp_path):
+    with pytest.raises(InputError, match='1 of 2 val images are not in .*instances_val.json, e.g. image 99'):
+        sample_coco(shapes, tmp_path / 'a', 0, 0, 0, ids=dict(train=[1], val=[2, 99]))
+    assert not (tmp_path / 'a').exists()
+
+
+@pytest.mark.parametrize(
+    'content', ['{', '[]', '{"ids": [1]}', '{"ids": {"val": [[1]]}}', '{"ids": {"train2017": [1]}}']
+)
+def test_file_of_something_else_has_no_ids(tmp_path, content):
+    path = tmp_path / 'sample.json'
+    path.write_text(content)
+    with pytest.raises(InputError, match='is not the sample.json of a sample by'):
+        read_ids(path)

@@ -20,6 +20,9 @@ def test_coco_sample(tool, shapes, tmp_path):
     assert 'wrote 3 train, 2 val and 1 test images' in result.stdout
     saved = json.loads((tmp_path / 'sample/sample.json').read_text())
     assert saved['seed'] == 4 and [len(saved['ids'][part]) for part in ('train', 'val', 'test')] == [3, 2, 1]
+    again = tool('coco_sample', '--from', shapes, '--out', tmp_path / 'again', '--ids', tmp_path / 'sample/sample.json')
+    assert 'wrote 3 train, 2 val and 1 test images' in again.stdout
+    assert json.loads((tmp_path / 'again/sample.json').read_text())['ids'] == saved['ids']
     missing = tool('coco_sample', '--from', tmp_path / 'nowhere', '--out', tmp_path / 'other', status=2)
     assert 'nowhere is not a folder' in missing.stderr and not (tmp_path / 'other').exists()
 
