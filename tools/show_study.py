@@ -5,7 +5,8 @@ import io
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis.kept_study import MEASURES, read_study
+from fnoise_mmdet.analysis.kept_study import read_study
+from fnoise_mmdet.analysis.measures import STUDY_MEASURES
 from fnoise_mmdet.analysis.study_figure import plot_study
 from fnoise_mmdet.analysis.study_table import study_table
 from fnoise_mmdet.data.files import write_atomically
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='KEY',
-        help=f'to show (default: what there is of {", ".join(MEASURES)})',
+        help=f'to show (default: what there is of {", ".join(STUDY_MEASURES)})',
     )
     parser.add_argument(
         '--into', type=Path, metavar='FILE.md', help='put the table between the two lines <!-- MARK --> of this page'

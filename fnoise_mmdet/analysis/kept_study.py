@@ -8,15 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from .compare import Difference, paired_difference
 from .intervals import Interval
-from .measures import AP_METRICS, ROBUST_METRICS, Measure
-
-# In the order of a page. Time and memory are not among them: they are the machine's, and benchmarks measure them.
-MEASURES = (
-    *AP_METRICS,
-    'val_loss',
-    'loss',
-    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise') for metric in ROBUST_METRICS),
-)
+from .measures import STUDY_MEASURES, Measure
 
 
 class KeptStudy(NamedTuple):
@@ -51,7 +43,7 @@ def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: 
     Args:
         paths: At least one file that ``tools/compare.py`` has written.
         conditions: To show beside the reference, which is the first; all by default.
-        measures: Keys of :data:`MEASURES` to show; by default those that there are.
+        measures: Keys of :data:`~.measures.STUDY_MEASURES` to show; by default those that there are.
 
     Raises:
         InputError: One is another file, several are not of one study or have
@@ -60,7 +52,7 @@ def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: 
     study = _join({path: _read(path) for path in paths})
     reference, *others = study.conditions
     found = {one.key: one for one in study.measures}
-    keys = [key for key in MEASURES if key in found]
+    keys = [key for key in STUDY_MEASURES if key in found]
     for what, wanted, there in (('condition', conditions, others), ('measure', measures, keys)):
         for name in wanted:
             if name not in there:

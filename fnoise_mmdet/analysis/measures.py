@@ -20,6 +20,14 @@ AP_METRICS = {
     'coco/bbox_mAP_50': ('box AP50', 'bbox', 1),
 }
 ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
+# What a study is about, in the order of its page. Time and memory are not among it: they are the machine's, and
+# benchmarks measure them.
+STUDY_MEASURES = (
+    *AP_METRICS,
+    'val_loss',
+    'loss',
+    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise') for metric in ROBUST_METRICS),
+)
 
 
 class Measure(NamedTuple):

@@ -8,14 +8,7 @@ import numpy as np
 
 from .conditions import Condition, split_noise
 from .intervals import Interval, t_interval
-from .measures import AP_METRICS, ROBUST_METRICS, Measure
-
-SHOWN = (
-    *AP_METRICS,
-    'val_loss',
-    'loss',
-    *(f'{metric}/{figure}' for figure in ('mPC', 'noise') for metric in ROBUST_METRICS),
-)
+from .measures import STUDY_MEASURES, Measure
 
 
 class ScalePoint(NamedTuple):
@@ -48,7 +41,7 @@ def scale_series(conditions: Sequence[Condition], measures: Sequence[Measure]) -
     return [
         ScaleSeries(measure.key, measure.label, noise, points)
         for measure in measures
-        if measure.key in SHOWN
+        if measure.key in STUDY_MEASURES
         for noise, scales in found.items()
         if len(points := [point for scale, name in scales if (point := _point(measure, scale, name))]) > 1
     ]
