@@ -32,7 +32,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='KEY',
-        help=f'to show (default: what there is of {", ".join(STUDY_MEASURES)})',
+        help='to show, in this order, by their keys in the files (default: what there is of '
+        f'{", ".join(STUDY_MEASURES)})',
     )
     parser.add_argument(
         '--into', type=Path, metavar='FILE.md', help='put the table between the two lines <!-- MARK --> of this page'

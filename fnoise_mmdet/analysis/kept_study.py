@@ -43,7 +43,7 @@ def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: 
     Args:
         paths: At least one file that ``tools/compare.py`` has written.
         conditions: To show beside the reference, which is the first; all by default.
-        measures: Keys of :data:`~.measures.STUDY_MEASURES` to show; by default those that there are.
+        measures: Keys of measures to show; by default those of :data:`~.measures.STUDY_MEASURES` that there are.
 
     Raises:
         InputError: One is another file, several are not of one study or have
@@ -52,14 +52,13 @@ def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: 
     study = _join({path: _read(path) for path in paths})
     reference, *others = study.conditions
     found = {one.key: one for one in study.measures}
-    keys = [key for key in STUDY_MEASURES if key in found]
-    for what, wanted, there in (('condition', conditions, others), ('measure', measures, keys)):
+    for what, wanted, there in (('condition', conditions, others), ('measure', measures, found)):
         for name in wanted:
             if name not in there:
                 files = ' with '.join(map(str, paths))
                 raise InputError(f'{files} has no {what} {name} to show, but {", ".join(there)}')
     names = [name for name in others if not conditions or name in conditions]
-    keys = [key for key in keys if not measures or key in measures]
+    keys = list(measures) or [key for key in STUDY_MEASURES if key in found]
     return study._replace(
         conditions=[reference, *names],
         measures=[found[key] for key in keys],

@@ -89,13 +89,17 @@ def test_conditions_and_measures_can_be_chosen(tmp_path):
     assert study.conditions == ['plain', 'weak'] and [one.key for one in study.measures] == ['loss']
     assert not study.differences, 'of AP, which was not asked for'
     assert len(read_study([path], measures=['coco/segm_mAP']).differences) == 1
+    assert [one.key for one in read_study([path], measures=['loss', 'coco/segm_mAP']).measures] == [
+        'loss',
+        'coco/segm_mAP',
+    ]
 
 
 def test_what_is_not_there_is_named(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
     with pytest.raises(InputError, match=r'a\.json has no condition other to show, but weak'):
         read_study([path], ['other'])
-    with pytest.raises(InputError, match='has no measure val_loss to show, but coco/segm_mAP, loss'):
+    with pytest.raises(InputError, match='has no measure val_loss to show, but loss, coco/segm_mAP'):
         read_study([path], [], ['val_loss'])
 
 
