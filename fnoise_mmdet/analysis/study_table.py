@@ -57,7 +57,7 @@ def _by_chance(study: KeptStudy) -> str:
     found = sum(t_test(values) < level for values in of_seeds)
     kept = sum(told_after_holm(of_seeds))
     return (
-        f' Of the {len(of_seeds)} differences in what has a better side, {found or "none"} leave{"s" * (found < 2)} 0 out, '
-        f'where {level * len(of_seeds):.1f} would by chance alone; '
+        f' Of the {len(of_seeds)} differences in what has a better side, {found or "none"} leave{"s" * (found < 2)} 0 '
+        f'out, where {level * len(of_seeds):.1f} would by chance alone; '
         f"{kept or 'none'} still do{'es' * (kept < 2)} after Holm's correction for their number."
     )
