@@ -23,7 +23,7 @@ help:
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
-	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (3 hours or so);'
+	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (1 to 3 hours);'
 	@echo '                    SEEDS="3 4" trains others, here or on another machine, and the page shows all'
 	@echo '                    that are kept'
 	@echo 'make study-real     its part on real images, those of DATA=DIR in COCO layout (an hour or two)'
