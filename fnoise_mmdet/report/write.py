@@ -243,13 +243,13 @@ def _run(run: Run, state: str) -> dict[str, Any]:
     )
 
 
-def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], str]]:
+def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[str]]]:
     """Give the different environments, each with the runs that were made in it."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         if 'environment' in run.record:
             found.setdefault(json.dumps(run.record['environment']), []).append(run)
-    return [(json.loads(text), ', '.join(run.name for run in of_it)) for text, of_it in found.items()]
+    return [(json.loads(text), [run.name for run in of_it]) for text, of_it in found.items()]
 
 
 def _study_commands(runs: Sequence[Run]) -> list[str]:
@@ -302,6 +302,12 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
             for series in scale_series(comparison.conditions, comparison.measures)
         ],
         settings=dict(setting_differences(comparison)),
+        environments=[
+            dict(environment=environment, runs=names)
+            for environment, names in _environments(
+                [run for one in comparison.conditions for run in (*one.runs, *one.set_aside)]
+            )
+        ],
     )
 
 

@@ -58,6 +58,8 @@ def test_files_and_numbers(report):
     assert difference['interval_seeds_t'][0] < difference['mean'] < difference['interval_seeds_t'][1]
     assert len(measures['coco/bbox_mAP']['differences'][0]['interval_images_bootstrap']) == 2
     assert content['warnings'] == [] and 'model.neck.noise.preset' in content['settings']
+    (environment,) = content['environments']
+    assert len(environment['runs']) == 4 and {'processor', 'torch'} <= environment['environment'].keys()
 
     with (report / 'comparison.csv').open() as file:
         rows = list(csv.DictReader(file))
