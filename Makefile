@@ -15,7 +15,7 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 .PHONY: help setup demo compare pictures study study-real check-configs benchmarks test test-slow test-upstream lint format
 
 help:
-	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (6 to 10 minutes)'
+	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
 	@echo 'make test           the tests (15 to 35 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
@@ -30,7 +30,7 @@ help:
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
-	@echo 'make setup          make .venv only (the first time 4 to 10 minutes; all other targets do it by themselves)'
+	@echo 'make setup          make .venv only (the first time 3 to 10 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where runs and reports go (work_dirs),'
 	@echo 'CHROMIUM=... the browser that make pictures opens the report in (chromium).'
