@@ -37,6 +37,13 @@ class Difference(NamedTuple):
         return float(np.mean(list(self.by_seed.values())))
 
     @property
+    def side(self) -> str:
+        """Which side the interval over seeds is on: better, worse, or empty where it holds 0 or neither side is."""
+        if self.seeds is None or not self.seeds.excludes_zero() or not self.measure.better:
+            return ''
+        return BETTER if (self.mean > 0) == (self.measure.better == HIGHER) else WORSE
+
+    @property
     def reading(self) -> str:
         """What the interval over seeds allows to say, in a word or two."""
         if self.seeds is None:
@@ -44,15 +51,7 @@ class Difference(NamedTuple):
         if not self.seeds.excludes_zero():
             return 'no difference told'
         direction = HIGHER if self.mean > 0 else LOWER
-        if not self.measure.better:
-            return direction
-        return f'{direction}: {BETTER if direction == self.measure.better else WORSE}'
-
-    @property
-    def side(self) -> str:
-        """Which side the interval over seeds is on: better, worse, or empty where it holds 0 or neither side is."""
-        last = self.reading.rsplit(' ', 1)[-1]
-        return last if last in (BETTER, WORSE) else ''
+        return f'{direction}: {self.side}' if self.side else direction
 
 
 class Comparison(NamedTuple):

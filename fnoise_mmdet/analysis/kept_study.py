@@ -103,6 +103,8 @@ def _difference(measure: Measure, kept: Mapping[str, Any]) -> Difference:
 def _join(studies: Mapping[Path, KeptStudy]) -> KeptStudy:
     """Take studies of the same conditions as one, in which each has some of the seeds."""
     (first, study), *others = studies.items()
+    if not others:
+        return study
     for path, other in others:
         if (other.conditions, other.settings) != (study.conditions, study.settings):
             raise InputError(
@@ -112,10 +114,10 @@ def _join(studies: Mapping[Path, KeptStudy]) -> KeptStudy:
         if twice := study.seeds() & other.seeds():
             raise InputError(f'{path}: seed {min(twice)} is in another file already; leave one of the two out')
         measures = [_join_values(one, more) for one in study.measures for more in other.measures if one.key == more.key]
-        reference, *names = study.conditions
-        found = (paired_difference(measure, reference, name) for measure in measures for name in names)
-        study = study._replace(measures=measures, differences=[one for one in found if one])
-    return study
+        study = study._replace(measures=measures)
+    reference, *names = study.conditions
+    found = (paired_difference(measure, reference, name) for measure in study.measures for name in names)
+    return study._replace(differences=[one for one in found if one])
 
 
 def _join_values(one: Measure, other: Measure) -> Measure:
