@@ -10,35 +10,47 @@ SEEDS = {0: 0.3, 1: 0.4, 2: 0.35, 3: 0.5}
 
 
 def write(path, seeds, **changes):
-    """Write a comparison of two conditions, of which the second has 0.01 more than the first for each seed gone."""
-    plain = {str(seed): SEEDS[seed] for seed in seeds}
-    weak = {str(seed): SEEDS[seed] + 0.01 * (seed + 1) for seed in seeds}
-    by_seed = {seed: weak[seed] - plain[seed] for seed in plain}
-    difference = dict(
-        condition='weak',
-        reference='plain',
-        mean=sum(by_seed.values()) / len(seeds),
-        by_seed=by_seed,
-        interval_seeds_t=t_interval(list(by_seed.values())),
-        interval_seeds_bootstrap=None,
-        interval_images_bootstrap=[-0.1, 0.2],
+    """Write a comparison: seed by seed, weak has more than plain by 0.01 times the seed and one, strong 0.2 less."""
+    values = dict(
+        plain={str(seed): SEEDS[seed] for seed in seeds},
+        weak={str(seed): SEEDS[seed] + 0.01 * (seed + 1) for seed in seeds},
+        strong={str(seed): SEEDS[seed] - 0.2 for seed in seeds},
     )
-    ap = dict(key='coco/segm_mAP', label='mask AP', better='higher', differences=[difference],
-              values=dict(plain=plain, weak=weak))  # fmt: skip
+
+    def difference(condition):
+        by_seed = {seed: value - values['plain'][seed] for seed, value in values[condition].items()}
+        return dict(
+            condition=condition,
+            reference='plain',
+            mean=sum(by_seed.values()) / len(seeds),
+            by_seed=by_seed,
+            interval_seeds_t=t_interval(list(by_seed.values())),
+            interval_seeds_bootstrap=None,
+            interval_images_bootstrap=[-0.1, 0.2],
+        )
+
+    ap = dict(key='coco/segm_mAP', label='mask AP', better='higher', values=values,
+              differences=[difference('weak'), difference('strong')])  # fmt: skip
     loss = dict(key='loss', label='training loss', better='', differences=[],
-                values=dict(plain=plain, weak={}))  # fmt: skip
-    content = dict(conditions=dict(plain={}, weak={}), settings=dict(scale=['–', 0.1]), measures=[loss, ap])
+                values=dict(plain=values['plain'], weak={}, strong={}))  # fmt: skip
+    time = dict(ap, key='time', label='seconds an iteration')
+    content = dict(
+        conditions=dict(plain={}, weak={}, strong={}),
+        settings=dict(scale=['–', 0.1, 1.0]),
+        measures=[loss, time, ap],
+    )
     path.write_text(json.dumps(content | changes))
     return path
 
 
 def test_one_comparison_is_what_stands_there(tmp_path):
     study = read_study([write(tmp_path / 'a.json', [0, 1])])
-    assert study.conditions == ['plain', 'weak'] and study.seeds() == {0, 1}
-    ap, loss = study.measures
+    assert study.conditions == ['plain', 'weak', 'strong'] and study.seeds() == {0, 1}
+    ap, loss = study.measures  # time is not what a study is about
     assert (ap.key, loss.key) == ('coco/segm_mAP', 'loss')
     assert ap.values['plain'] == {0: 0.3, 1: 0.4}
-    (difference,) = study.differences_in(ap).values()
+    difference, strong = study.differences_in(ap).values()
+    assert strong.condition == 'strong' and strong.mean == pytest.approx(-0.2)
     assert difference.mean == pytest.approx(0.015)
     assert difference.seeds == pytest.approx(t_interval([0.01, 0.02])) and difference.images == (-0.1, 0.2)
     assert not study.differences_in(loss)
@@ -47,7 +59,7 @@ def test_one_comparison_is_what_stands_there(tmp_path):
 def test_what_was_nan_is_not_there(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
     content = json.loads(path.read_text())
-    content['measures'][1]['values']['weak']['1'] = None
+    content['measures'][2]['values']['weak']['1'] = None
     path.write_text(json.dumps(content))
     assert read_study([path]).measures[0].values['weak'] == {0: pytest.approx(0.31)}
 
@@ -58,7 +70,8 @@ def test_shares_of_the_seeds_are_one_study(tmp_path):
     whole = read_study([write(tmp_path / 'whole.json', [0, 1, 3, 2])])
     assert together.seeds() == {0, 1, 2, 3}
     assert [one.values for one in together.measures] == [one.values for one in whole.measures]
-    (found,), (expected,) = together.differences, whole.differences
+    assert [one.condition for one in together.differences] == ['weak', 'strong']
+    found, expected = together.differences[0], whole.differences[0]
     assert found.by_seed == pytest.approx(expected.by_seed)
     assert found.mean == pytest.approx(0.025) and found.seeds == pytest.approx(expected.seeds)
     assert found.images is None, 'no file has the detections of all'
@@ -69,7 +82,9 @@ def test_what_one_share_has_not_measured_is_left_out(tmp_path):
     assert read_study(paths[:1]).measures and not read_study(paths).measures
 
 
-@pytest.mark.parametrize('changes', [dict(settings=dict(scale=['–', 0.2])), dict(conditions=dict(plain={}, other={}))])
+@pytest.mark.parametrize(
+    'changes', [dict(settings=dict(scale=['–', 0.2, 1.0])), dict(conditions=dict(plain={}, weak={}, other={}))]
+)
 def test_other_conditions_are_not_joined(tmp_path, changes):
     a, b = write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], **changes)
     with pytest.raises(
@@ -86,9 +101,12 @@ def test_a_seed_in_two_files_is_refused(tmp_path):
 def test_conditions_and_measures_can_be_chosen(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
     study = read_study([path], ['weak'], ['loss'])
-    assert study.conditions == ['plain', 'weak'] and [one.key for one in study.measures] == ['loss']
+    assert study.conditions == ['plain', 'weak'], 'strong was not asked for'
+    assert [one.key for one in study.measures] == ['loss']
     assert not study.differences, 'of AP, which was not asked for'
-    assert len(read_study([path], measures=['coco/segm_mAP']).differences) == 1
+    (weak,) = read_study([path], ['weak'], ['coco/segm_mAP']).differences
+    assert weak.condition == 'weak'
+    assert len(read_study([path], measures=['coco/segm_mAP']).differences) == 2
     assert [one.key for one in read_study([path], measures=['loss', 'coco/segm_mAP']).measures] == [
         'loss',
         'coco/segm_mAP',
@@ -97,9 +115,9 @@ def test_conditions_and_measures_can_be_chosen(tmp_path):
 
 def test_what_is_not_there_is_named(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
-    with pytest.raises(InputError, match=r'a\.json has no condition other to show, but weak'):
+    with pytest.raises(InputError, match=r'a\.json has no condition other to show, but weak, strong'):
         read_study([path], ['other'])
-    with pytest.raises(InputError, match='has no measure val_loss to show, but loss, coco/segm_mAP'):
+    with pytest.raises(InputError, match='has no measure val_loss to show, but loss, time, coco/segm_mAP'):
         read_study([path], [], ['val_loss'])
 
 
