@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
-from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
+from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_amp, use_data_root
 from .data.files import write_atomically
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
@@ -101,8 +101,7 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.from_scratch:
         train_from_scratch(cfg)
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+        use_amp(cfg)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
 
 

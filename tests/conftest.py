@@ -1,6 +1,7 @@
 """What several tests share: a small data set, and a small training on it."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'  # read when Triton is first imported, which mmengine does
+
 from coco_mirror import Mirror, make_mirror
 from hostile_images import make_hostile_images
 from mmengine.config import Config

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from fnoise_mmdet import cli
 from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
-from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
+from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_amp, use_data_root
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model
-from fnoise_mmdet.timing import Timing, interleave, kept_bytes, summarize, write_results
+from fnoise_mmdet.timing import Timing, gpu_clock, interleave, kept_bytes, summarize, wall_clock, write_results
 
 CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
 STRIDES = (4, 8, 16, 32)
@@ -71,6 +71,8 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
         if name in ('step', 'eval', 'peer'):
             command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
+        if name == 'step':
+            command.add_argument('--amp', action='store_true', help='with automatic mixed precision (needs a GPU)')
         if name == 'step':
             known = list(NOISE_CONFIGS)
             command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
@@ -183,6 +185,8 @@ def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Co
     cfg = load_config(config, getattr(args, 'cfg_options', None), fnoise)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     leave_out_checkpoints(cfg)
+    if getattr(args, 'amp', False):
+        use_amp(cfg)
     return cfg
 
 
@@ -375,7 +379,8 @@ def measure(
     subjects: Mapping[str, Callable[[], Any]], args: argparse.Namespace, reference: str | None = None
 ) -> dict[str, Timing]:
     """Time subjects against the first of them."""
-    times = interleave(subjects, args.rounds, progress=show_rounds)
+    in_its_queue = args.command in ('noise', 'sizes') and args.device.startswith('cuda')
+    times = interleave(subjects, args.rounds, progress=show_rounds, clock=gpu_clock if in_its_queue else wall_clock)
     return summarize(times, reference or next(iter(subjects)))
 
 

@@ -8,17 +8,8 @@ import torch
 from torch import Tensor
 
 from .base import Noise, at_least_float32, check_features, in_range
-from .stream import UNIFORM_SCALE, UniformStream, make_generator
-
-# Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
-# waiting for all threads after each piece costs little. A multiple of 4, see UniformStream.
-PIECE = 2**19
-
-
-def _uniform(eps: Tensor, generator: torch.Generator) -> Tensor:
-    if eps.device.type == 'cpu':
-        return UniformStream(generator).fill(eps)
-    return eps.uniform_(-1, 1, generator=generator)
+from .rescale import rescale
+from .stream import draw_uniform
 
 
 def _rms(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -38,7 +29,7 @@ MAGNITUDES = {
     'one': lambda x: torch.ones((), device=x.device),
 }
 DISTRIBUTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    'uniform': _uniform,
+    'uniform': draw_uniform,
     'normal': lambda eps, generator: eps.normal_(0, 1, generator=generator),
 }
 # The dimensions of (B, C, H, W) in which a shared draw has size 1.
@@ -177,58 +168,11 @@ class FeatureNoise(Noise):
         linear = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
         if linear and not self.is_off:
             check_features(x, 'features')
-            return _rescale(x, copy.copy(self), key)  # a copy, because a schedule changes the settings
+            return rescale(x, copy.copy(self), key)  # a copy, because a schedule changes the settings
         return super().perturb(x, key)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return feature_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)
-
-
-@torch.compiler.disable  # its random stream is no part of a graph
-def _rescale(x: Tensor, noise: FeatureNoise, key: Sequence[int]) -> Tensor:
-    return _Rescale.apply(x, noise, key)
-
-
-class _Rescale(torch.autograd.Function):
-    """Multiply each feature by its random factor, and in the backward pass its gradient by the same.
-
-    Nothing is kept for the backward pass: the factors are drawn again from their stream.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, noise: FeatureNoise, key: Sequence[int]) -> Tensor:
-        ctx.noise, ctx.key = noise, key
-        in_pieces = (
-            x.device.type == 'cpu'
-            and x.dtype in (torch.float32, torch.float64)  # half precision is rounded once, not in each step
-            and x.is_contiguous()
-            and noise.distribution == 'uniform'
-            and noise.share in ((), ('batch',))
-            and noise.prob == 1
-        )
-        return _rescale_in_pieces(x, noise, key) if in_pieces else Noise.perturb(noise, x, key)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _rescale(grads[0], ctx.noise, ctx.key), None, None
-
-
-def _rescale_in_pieces(x: Tensor, noise: FeatureNoise, key: Sequence[int]) -> Tensor:
-    """Do what ``Noise.perturb`` does, at the speed of a memory copy rather than of several.
-
-    A piece at a time is drawn and applied while it is in the cache; the
-    numbers stay integers, whose unit is a part of the scale.
-    """
-    stream = UniformStream(make_generator(key))
-    y = torch.empty_like(x)
-    rows = len(x) if noise.share else 1  # that share the numbers of a draw
-    pieces = zip(x.view(rows, -1).split(PIECE, dim=1), y.view(rows, -1).split(PIECE, dim=1))
-    eps = torch.empty(min(PIECE, x.numel() // rows), dtype=x.dtype)
-    for source, target in pieces:
-        part = eps[: source.shape[1]]
-        part.copy_(stream.odd_integers(len(part)))
-        torch.addcmul(source, source, part, value=noise.scale / UNIFORM_SCALE, out=target)
-    return y
 
 
 def _one_of(name: str, value: Any, known: Any) -> str:

@@ -5,7 +5,10 @@ which RoIs are sampled, how images are augmented. Two trainings, with and
 without noise, would then differ in more than the noise.
 """
 
+import functools
+import warnings
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -16,23 +19,34 @@ UNIFORM_SCALE = 2**15
 _ODD = np.uint64(0x0001_0001_0001_0001)
 
 
-def make_generator(key: Sequence[int], device: torch.device | str = 'cpu') -> torch.Generator:
-    """Make a random generator that is a function of ``key`` alone.
+def make_seed(key: Sequence[int]) -> int:
+    """Make a seed of 64 bits that is a function of ``key`` alone.
 
     ``numpy.random.SeedSequence`` mixes the key, so that keys which differ in
-    one number give unrelated streams. It makes 64 bits; torch's generator for
-    the CPU takes 32 of them.
+    one number give unrelated seeds.
 
     Args:
         key: Non-negative integers that name the draw, e.g. seed, rank,
             iteration, call and level.
+
+    Raises:
+        ValueError: A number of the key is negative.
+    """
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+
+
+def make_generator(key: Sequence[int], device: torch.device | str = 'cpu') -> torch.Generator:
+    """Make a random generator that is a function of ``key`` alone.
+
+    Args:
+        key: Names the draw, see :func:`make_seed`. torch's generator for the
+            CPU takes 32 bits of the seed.
         device: Device of the tensors to be drawn.
 
     Raises:
         ValueError: A number of the key is negative.
     """
-    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(seed))
+    return torch.Generator(device).manual_seed(make_seed(key))
 
 
 class UniformStream:
@@ -62,3 +76,35 @@ class UniformStream:
     def fill(self, out: Tensor) -> Tensor:
         """Fill a tensor on the CPU with numbers in (-1, 1)."""
         return out.copy_(self.odd_integers(out.numel()).view(out.shape)).div_(UNIFORM_SCALE)
+
+
+def draw_uniform(out: Tensor, generator: torch.Generator) -> Tensor:
+    """Fill a contiguous tensor of float32 with uniform numbers in (-1, 1), in the way that is fast on its device.
+
+    On a GPU they are a function of the generator's seed alone: two draws from one generator are the same.
+    """
+    if out.device.type == 'cpu':
+        return UniformStream(generator).fill(out)
+    if out.is_cuda and (kernels := load_kernels()):
+        return kernels.draw(out, generator.initial_seed())
+    return out.uniform_(-1, 1, generator=generator)
+
+
+@functools.cache
+def load_kernels() -> ModuleType | None:
+    """Give the kernels of a GPU, or None where Triton is missing or does not work, and warn of it once.
+
+    Without them everything works as well, only slower, and from other random numbers of the same law.
+    """
+    try:
+        from . import kernels
+
+        kernels.draw(torch.empty(1, device='cuda'), 0)
+    except Exception as error:  # no Triton, no compiler, a driver or a GPU it is not made for: each its own
+        warnings.warn(
+            f'Triton cannot be used ({type(error).__name__}: {error}): feature noise takes several times as long '
+            'on this GPU, and draws other random numbers than it does with Triton',
+            stacklevel=2,
+        )
+        return None
+    return kernels

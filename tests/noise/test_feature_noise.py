@@ -238,7 +238,7 @@ LINEAR = [
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5)])
 def test_the_fast_way_is_the_simple_one_to_the_last_bit(key, monkeypatch, settings, dtype, memory_format, shape):
-    monkeypatch.setattr('fnoise_mmdet.noise.feature_noise.PIECE', 64)  # several pieces, the last one smaller
+    monkeypatch.setattr('fnoise_mmdet.noise.rescale.PIECE', 64)  # several pieces, the last one smaller
     noise = FeatureNoise(**settings)
     x = torch.randn(shape, generator=make_generator((5,))).to(dtype).contiguous(memory_format=memory_format)
     assert torch.equal(noise(x, key), Noise.perturb(noise, x, key))

@@ -1,0 +1,80 @@
+"""The fast ways of noise that multiplies each feature by a random factor: nothing is stored but the result.
+
+The simple way is :meth:`.Noise.perturb`. Every way gives what it gives, to the last bit, and it is taken for
+whatever the others are not made for.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .base import Noise
+from .stream import UNIFORM_SCALE, UniformStream, load_kernels, make_generator, make_seed
+
+if TYPE_CHECKING:
+    from .feature_noise import FeatureNoise
+
+# Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
+# waiting for all threads after each piece costs little. A multiple of 4, see UniformStream.
+PIECE = 2**19
+
+
+@torch.compiler.disable  # its random stream is no part of a graph
+def rescale(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
+    """Perturb ``x`` by a noise that is linear in it, and its gradient by the same factors.
+
+    Nothing is kept for the backward pass: the factors are drawn again from their stream.
+
+    Args:
+        x: Features, (B, C, H, W).
+        noise: Of magnitude ``'element'``, and without a bias; its settings must not change any more.
+        key: Names the stream, see :func:`.make_generator`.
+    """
+    return _Rescale.apply(x, noise, key)
+
+
+class _Rescale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
+        ctx.noise, ctx.key = noise, key
+        in_order = (
+            x.is_contiguous()
+            and noise.distribution == 'uniform'
+            and noise.share in ((), ('batch',))
+            and noise.prob == 1
+        )
+        if in_order and x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64):
+            # Half precision is rounded once in the simple way, not in each step.
+            return _rescale_in_pieces(x, noise, key)
+        if in_order and x.is_cuda and (kernels := load_kernels()) and x.dtype in kernels.DTYPES:
+            return kernels.rescale(x, make_seed(key), noise.scale, rows=_rows(x, noise))
+        return Noise.perturb(noise, x, key)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return rescale(grads[0], ctx.noise, ctx.key), None, None
+
+
+def _rows(x: Tensor, noise: 'FeatureNoise') -> int:
+    """Give the number of equal parts of ``x`` that share the numbers of a draw."""
+    return len(x) if noise.share else 1
+
+
+def _rescale_in_pieces(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
+    """Do it at the speed of a memory copy rather than of several.
+
+    A piece at a time is drawn and applied while it is in the cache; the
+    numbers stay integers, whose unit is a part of the scale.
+    """
+    stream = UniformStream(make_generator(key))
+    y = torch.empty_like(x)
+    rows = _rows(x, noise)
+    pieces = zip(x.view(rows, -1).split(PIECE, dim=1), y.view(rows, -1).split(PIECE, dim=1))
+    eps = torch.empty(min(PIECE, x.numel() // rows), dtype=x.dtype)
+    for source, target in pieces:
+        part = eps[: source.shape[1]]
+        part.copy_(stream.odd_integers(len(part)))
+        torch.addcmul(source, source, part, value=noise.scale / UNIFORM_SCALE, out=target)
+    return y
