@@ -26,7 +26,14 @@ from torch import Tensor, nn
 from fnoise_mmdet import cli
 from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
-from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_amp, use_data_root
+from fnoise_mmdet.config import (
+    NOISE_CONFIGS,
+    leave_out_checkpoints,
+    load_config,
+    train_from_scratch,
+    use_amp,
+    use_data_root,
+)
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model

@@ -1,6 +1,5 @@
 """Feature noise: perturb features in proportion to their magnitude."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -168,7 +167,9 @@ class FeatureNoise(Noise):
         linear = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
         if linear and not self.is_off:
             check_features(x, 'features')
-            return rescale(x, copy.copy(self), key)  # a copy, because a schedule changes the settings
+            frozen = FeatureNoise.__new__(FeatureNoise)  # a copy, because a schedule changes the settings
+            frozen.__dict__.update(self.__dict__)  # as copy.copy does, which takes ten times as long
+            return rescale(x, frozen, key)
         return super().perturb(x, key)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:

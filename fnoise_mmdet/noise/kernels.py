@@ -8,13 +8,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .stream import UNIFORM_SCALE
-
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# Counters of a program, whose 128 threads then move 16 bytes of float32 at a time.
-LANES = 512
+TILE = 2048  # numbers of a program
 SEEDS = 2**63 - 1  # which Triton takes for int64; a kernel for larger ones would be another one
-UNIT = tl.constexpr(1 / UNIFORM_SCALE)
 
 
 def rescale(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:
@@ -29,79 +25,49 @@ def rescale(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:
     y = torch.empty_like(x)
     numel = x.numel() // rows
     with torch.cuda.device_of(x):
-        _rescale_kernel[(triton.cdiv(numel, 8 * LANES),)](x, y, seed & SEEDS, scale, numel, rows, LANES)
+        _rescale_kernel[(triton.cdiv(numel, TILE), rows)](x, y, seed & SEEDS, scale, numel, TILE)
     return y
 
 
 def draw(eps: Tensor, seed: int) -> Tensor:
     """Fill a contiguous tensor of float32 with numbers in (-1, 1): those of :class:`.UniformStream` in law.
 
-    Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) is keyed by the seed. A
-    counter gives four words of 32 bits, and each of them two numbers: word w of counter ``LANES p + l`` those of the
-    places ``LANES (8 p + 2 w) + l``, from the lower half, and ``LANES (8 p + 2 w + 1) + l``, from the upper one.
+    Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the seed, gives
+    four words of 32 bits for each value of its counter, and the halves of a word, the lower one first, are two numbers.
     """
     with torch.cuda.device_of(eps):
-        _draw_kernel[(triton.cdiv(eps.numel(), 8 * LANES),)](eps, seed & SEEDS, eps.numel(), LANES)
+        _draw_kernel[(triton.cdiv(eps.numel(), TILE),)](eps, seed & SEEDS, eps.numel(), TILE)
     return eps
 
 
 @triton.jit
-def _rescale_kernel(x_ptr, y_ptr, seed, scale, numel, rows, LANES: tl.constexpr):
-    place = _first_places(LANES)
-    a, b, c, d = _words(seed, LANES)
-    _rescale_by_word(x_ptr, y_ptr, a, place, scale, numel, rows, LANES)
-    _rescale_by_word(x_ptr, y_ptr, b, place + 2 * LANES, scale, numel, rows, LANES)
-    _rescale_by_word(x_ptr, y_ptr, c, place + 4 * LANES, scale, numel, rows, LANES)
-    _rescale_by_word(x_ptr, y_ptr, d, place + 6 * LANES, scale, numel, rows, LANES)
-
-
-@triton.jit
-def _rescale_by_word(x_ptr, y_ptr, word, place, scale, numel, rows, LANES: tl.constexpr):
-    low, high = _lower(word), _lower(word >> 16)
-    for _ in range(rows):
-        _rescale(x_ptr, y_ptr, low, place, scale, numel)
-        _rescale(x_ptr, y_ptr, high, place + LANES, scale, numel)
-        x_ptr += numel
-        y_ptr += numel
-
-
-@triton.jit
-def _rescale(x_ptr, y_ptr, eps, place, scale, numel):
-    x = tl.load(x_ptr + place, place < numel)
-    # As torch.addcmul rounds, so that this is the simple way to the last bit.
-    rounded = eps.to(x.dtype).to(tl.float32)
+def _rescale_kernel(x_ptr, y_ptr, seed, scale, numel, TILE: tl.constexpr):
+    place = _places(TILE)
+    row = tl.program_id(1).to(tl.int64) * numel
+    x = tl.load(x_ptr + row + place, place < numel)
+    # In the order, and with the precision of eps, of the simple way: the result is the same to the last bit.
+    eps = _numbers(seed, TILE).to(x.dtype).to(tl.float32)
     wide = x.to(tl.float32)
-    tl.store(y_ptr + place, (wide + scale * (wide * rounded)).to(x.dtype), place < numel)
+    tl.store(y_ptr + row + place, (wide + scale * (wide * eps)).to(x.dtype), place < numel)
 
 
 @triton.jit
-def _draw_kernel(eps_ptr, seed, numel, LANES: tl.constexpr):
-    place = _first_places(LANES)
-    a, b, c, d = _words(seed, LANES)
-    _store_word(eps_ptr, a, place, numel, LANES)
-    _store_word(eps_ptr, b, place + 2 * LANES, numel, LANES)
-    _store_word(eps_ptr, c, place + 4 * LANES, numel, LANES)
-    _store_word(eps_ptr, d, place + 6 * LANES, numel, LANES)
+def _draw_kernel(eps_ptr, seed, numel, TILE: tl.constexpr):
+    place = _places(TILE)
+    tl.store(eps_ptr + place, _numbers(seed, TILE), place < numel)
 
 
 @triton.jit
-def _store_word(eps_ptr, word, place, numel, LANES: tl.constexpr):
-    tl.store(eps_ptr + place, _lower(word), place < numel)
-    tl.store(eps_ptr + place + LANES, _lower(word >> 16), place + LANES < numel)
+def _places(TILE: tl.constexpr):
+    return tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
 
 
 @triton.jit
-def _first_places(LANES: tl.constexpr):
-    return tl.program_id(0).to(tl.int64) * (8 * LANES) + tl.arange(0, LANES)
-
-
-@triton.jit
-def _words(seed, LANES: tl.constexpr):
-    return tl.randint4x(seed, tl.program_id(0) * LANES + tl.arange(0, LANES))
-
-
-@triton.jit
-def _lower(word):
-    """Bring the lower half of a 32-bit word to an odd multiple of 2^-15 in (-1, 1)."""
-    signed = (word << 16).to(tl.int32, bitcast=True) >> 16
-    return (signed | 1).to(tl.float32) * UNIT
+def _numbers(seed, TILE: tl.constexpr):
+    """Draw the numbers of the program's tile."""
+    COUNTERS: tl.constexpr = TILE // 8
+    a, b, c, d = tl.randint4x(seed, tl.program_id(0) * COUNTERS + tl.arange(0, COUNTERS))
+    words = tl.join(tl.join(a, c), tl.join(b, d)).to(tl.uint32)
+    # 15 bits and a last one at the head of the mantissa of a number in (1, 2): no integer has to be converted.
+    bits = tl.join(words << 7, words >> 9) & 0x7FFF80 | 0x3F800080
+    return tl.reshape(bits.to(tl.float32, bitcast=True) * 2 - 3, TILE)

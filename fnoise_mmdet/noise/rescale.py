@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .base import Noise
-from .stream import UNIFORM_SCALE, UniformStream, load_kernels, make_generator, make_seed
+from .stream import UNIFORM_SCALE, UniformStream, load_kernels, make_seed
 
 if TYPE_CHECKING:
     from .feature_noise import FeatureNoise
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 PIECE = 2**19
 
 
-@torch.compiler.disable  # its random stream is no part of a graph
 def rescale(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
     """Perturb ``x`` by a noise that is linear in it, and its gradient by the same factors.
 
@@ -32,13 +31,14 @@ def rescale(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
         noise: Of magnitude ``'element'``, and without a bias; its settings must not change any more.
         key: Names the stream, see :func:`.make_generator`.
     """
-    return _Rescale.apply(x, noise, key)
+    # Asked first, because going through `torch.compiler.disable` takes its time.
+    return (_uncompiled if torch.compiler.is_compiling() else _Rescale.apply)(x, noise, key, make_seed(key))
 
 
 class _Rescale(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
-        ctx.noise, ctx.key = noise, key
+    def forward(ctx: Any, x: Tensor, noise: 'FeatureNoise', key: Sequence[int], seed: int) -> Tensor:
+        ctx.same = noise, key, seed
         in_order = (
             x.is_contiguous()
             and noise.distribution == 'uniform'
@@ -47,14 +47,19 @@ class _Rescale(torch.autograd.Function):
         )
         if in_order and x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64):
             # Half precision is rounded once in the simple way, not in each step.
-            return _rescale_in_pieces(x, noise, key)
+            return _rescale_in_pieces(x, noise, seed)
         if in_order and x.is_cuda and (kernels := load_kernels()) and x.dtype in kernels.DTYPES:
-            return kernels.rescale(x, make_seed(key), noise.scale, rows=_rows(x, noise))
+            return kernels.rescale(x, seed, noise.scale, rows=_rows(x, noise))
         return Noise.perturb(noise, x, key)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return rescale(grads[0], ctx.noise, ctx.key), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Rescale.apply(grads[0], *ctx.same), None, None, None
+
+
+@torch.compiler.disable  # its random stream is no part of a graph
+def _uncompiled(*args: Any) -> Tensor:
+    return _Rescale.apply(*args)
 
 
 def _rows(x: Tensor, noise: 'FeatureNoise') -> int:
@@ -62,13 +67,13 @@ def _rows(x: Tensor, noise: 'FeatureNoise') -> int:
     return len(x) if noise.share else 1
 
 
-def _rescale_in_pieces(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
+def _rescale_in_pieces(x: Tensor, noise: 'FeatureNoise', seed: int) -> Tensor:
     """Do it at the speed of a memory copy rather than of several.
 
     A piece at a time is drawn and applied while it is in the cache; the
     numbers stay integers, whose unit is a part of the scale.
     """
-    stream = UniformStream(make_generator(key))
+    stream = UniformStream(torch.Generator().manual_seed(seed))
     y = torch.empty_like(x)
     rows = _rows(x, noise)
     pieces = zip(x.view(rows, -1).split(PIECE, dim=1), y.view(rows, -1).split(PIECE, dim=1))
