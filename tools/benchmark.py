@@ -87,6 +87,8 @@ def parse_args() -> argparse.Namespace:
             command.add_argument(
                 '--peer-python', help='Python of an environment that has torchvision, where this one has not'
             )
+        if name == 'step':
+            command.add_argument('--batch-size', type=cli.at_least(1), help="images (default: the config's)")
         if name in ('noise', 'peer'):
             command.add_argument('--size', nargs=2, type=cli.at_least(32), default=[512, 320], help='of images, pixels')
             command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
@@ -227,15 +229,20 @@ def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Call
     return step
 
 
+AGAIN = 'without noise, another time'  # what its ratio differs from 1 is the machine's doing
+
+
 def time_step(args: argparse.Namespace) -> dict[str, Any]:
     """Time a training step: loading excepted, optimizer included."""
-    first = [next(batches(read(args.config, args), 'train'))]
+    cfg = read(args.config, args)
+    args.batch_size = cfg.train_dataloader.batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    first = [next(batches(cfg, 'train'))]
     subjects = {}
-    for name in (None, *args.noises):
-        cfg = read(args.config, args, name)
-        subjects[name or 'without noise'] = training_step(build(cfg, args.device), cfg, first)
+    for name, noise in {'without noise': None, AGAIN: None, **{name: name for name in args.noises}}.items():
+        cfg = read(args.config, args, noise)
+        subjects[name] = training_step(build(cfg, args.device), cfg, first)
     found = measure(subjects, args)
-    show(f'a training step of {args.config}, {args.device}', found)
+    show(f'a training step of {args.config}, {args.batch_size} images, {args.device}', found)
     return {name: vars(timing) for name, timing in found.items()}
 
 

@@ -15,7 +15,7 @@ Content = Mapping[str, Any]  # of one of the files
 
 
 def benchmark_table(folder: Path, short: bool = False) -> str:
-    """Give the results in a folder as a table in Markdown, and the machines that they were measured on.
+    """Give the results in a folder as tables in Markdown, one for each machine that they were measured on.
 
     Args:
         folder: Of JSON files that ``tools/benchmark.py --out`` has written.
@@ -24,7 +24,7 @@ def benchmark_table(folder: Path, short: bool = False) -> str:
     Raises:
         InputError: There is none, or one was not written by ``tools/benchmark.py``.
     """
-    rows, machines = [], set()
+    tables: dict[str, list[str]] = {}  # rows by machine
     for path in sorted(folder.glob('*.json')):
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
@@ -34,21 +34,24 @@ def benchmark_table(folder: Path, short: bool = False) -> str:
                     for place, (name, one) in enumerate(content['results'].items())
                     if place == 0 or name in F_NOISE
                 }
+            rows = list(_ROWS[content['command']](content))
             if not short or content['command'] != 'sizes':
-                rows += list(_ROWS[content['command']](content))
-            env = content['environment']
-            machines.add(
-                f'{env["processor"]}, {env["cores"]} cores, {env["torch threads"]} threads, GPU: {env["GPU"]}, '
-                f'torch {env["torch"]}'
-            )
+                tables.setdefault(_machine(content['environment']), []).extend(rows)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f'{path} was not written by tools/benchmark.py: {type(error).__name__}: {error}') from None
-    if not rows:
+    if not tables:
         raise InputError(
             f'{folder} has no results: measure some, e.g. tools/benchmark.py noise --out {folder}/noise.json'
         )
     head = ['| measured | median | ratio | quartiles |', '|---|---:|---:|---:|']
-    return '\n'.join([*head, *rows, '', f'Measured on {"; ".join(sorted(machines))}.'])
+    return '\n\n'.join(
+        '\n'.join([f'Measured on {machine}:', '', *head, *rows]) for machine, rows in sorted(tables.items())
+    )
+
+
+def _machine(env: Mapping[str, str]) -> str:
+    gpu = '' if env['GPU'] == 'none' else f'{env["GPU"]}, '
+    return f'{gpu}{env["processor"]}, {env["cores"]} cores, {env["torch threads"]} threads, torch {env["torch"]}'
 
 
 def _noise_rows(content: Content) -> Iterator[str]:
@@ -65,7 +68,10 @@ def _size_rows(content: Content) -> Iterator[str]:
 
 
 def _step_rows(content: Content) -> Iterator[str]:
-    yield _caption(f'training step of `{content["settings"]["config"]}`', 'one without noise')
+    settings = content['settings']
+    amp = ', mixed precision' if settings.get('amp') else ''
+    images = f', {settings["batch_size"]} images' if 'batch_size' in settings else ''
+    yield _caption(f'training step of `{settings["config"]}`{images}{amp}', 'one without noise')
     for name, timing in _but_the_reference(content):
         yield _row(name, timing)
 
@@ -97,7 +103,10 @@ _ROWS: dict[str, Callable[[Content], Iterator[str]]] = dict(
 
 
 def _images(content: Content) -> str:
-    return '{} images of {} x {}'.format(content['settings']['batch_size'], *content['settings']['size'])
+    settings = content['settings']
+    dtype = settings.get('dtype', 'float32')
+    width, height = settings['size']
+    return f'{settings["batch_size"]} images of {width} x {height}{"" if dtype == "float32" else f", {dtype}"}'
 
 
 def _caption(what: str, reference: str) -> str:

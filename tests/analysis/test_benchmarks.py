@@ -34,7 +34,10 @@ def test_every_command_has_its_rows(tmp_path):
         dict(copy=timing(0.01, 1, kept_bytes=0), cct=timing(0.02, 2, kept_bytes=2**20)),
     )  # fmt: skip
     write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
-    write(tmp_path, 'step', dict(config='a.py'), {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5)})
+    write(
+        tmp_path, 'step', dict(config='a.py', batch_size=4, amp=True),
+        {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5)},
+    )  # fmt: skip
     write(
         tmp_path, 'eval', dict(config='a.py'),
         {'without F-Noise': timing(1, 1, operations=7), 'with F-Noise': timing(1, 1, operations=9)},
@@ -42,7 +45,8 @@ def test_every_command_has_its_rows(tmp_path):
     write(tmp_path, 'peer', shape, {'torchvision': timing(7.5, 1), 'with F-Noise': timing(6, 0.8)})
     write(tmp_path, 'demo', {}, {'make demo': dict(seconds=300.4, mask_ap50=dict(baseline=0.55, fnoise=0.5))})
     lines = benchmark_table(tmp_path).splitlines()
-    assert lines[2:] == [
+    assert lines[:2] == ['Measured on Z80, 2 cores, 1 threads, torch 2.9:', '']
+    assert lines[4:] == [
         '| **`make demo`**; mask AP50 0.55 and 0.50 | 300 s | | |',
         '| **evaluation of `a.py`**, against one without F-Noise, which runs 7 operations | | | |',
         '| with F-Noise; 9 operations | 1 s | 1.000 | 0.900 to 1.100 |',
@@ -52,11 +56,22 @@ def test_every_command_has_its_rows(tmp_path):
         '| with F-Noise | 6 s | 0.800 | 0.700 to 0.900 |',
         '| **F-Noise, an element of one level, both passes**, against a copy | | | |',
         '| of 2.0 million; a copy 1 ns | 2 ns | 2.000 | 1.900 to 2.100 |',
-        '| **training step of `a.py`**, against one without noise | | | |',
+        '| **training step of `a.py`, 4 images, mixed precision**, against one without noise | | | |',
         '| cct | 1.5 s | 1.500 | 1.400 to 1.600 |',
-        '',
-        'Measured on Z80, 2 cores, 1 threads, GPU: none, torch 2.9.',
     ]
+
+
+def test_every_machine_has_its_table(tmp_path, monkeypatch):
+    settings = dict(batch_size=2, size=[64, 32], dtype='float16')
+    results = dict(copy=timing(0.01, 1, kept_bytes=0), cct=timing(0.02, 2, kept_bytes=0))
+    write(tmp_path, 'noise', settings, results)
+    (tmp_path / 'noise.json').rename(tmp_path / 'a_gpu.json')
+    monkeypatch.setitem(MACHINE, 'GPU', 'Voodoo')
+    write(tmp_path, 'noise', settings, results)
+    first, second = benchmark_table(tmp_path).split('\n\nMeasured on ')
+    assert first.startswith('Measured on Voodoo, Z80, 2 cores')
+    assert second.startswith('Z80, 2 cores')
+    assert all('2 images of 64 x 32, float16' in table for table in (first, second))
 
 
 def test_the_short_one_has_f_noise_alone(tmp_path):
@@ -64,7 +79,7 @@ def test_the_short_one_has_f_noise_alone(tmp_path):
     write(tmp_path, 'step', dict(config='a.py'), subjects)
     write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
     lines = benchmark_table(tmp_path, short=True).splitlines()
-    assert len(lines) == 6 and 'training step of `a.py`' in lines[2] and lines[3].startswith('| cct |')
+    assert len(lines) == 6 and 'training step of `a.py`' in lines[4] and lines[5].startswith('| cct |')
 
 
 def test_what_is_no_result_is_named(tmp_path):

@@ -32,8 +32,10 @@ def test_sizes(tool, tmp_path):
 
 def test_step(tool, shapes, tmp_path):
     options = ['--noises', 'cct', 'DSU', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json']
-    assert 'a training step of configs/demo_baseline.py' in tool('benchmark', 'step', *options).stdout
-    assert list(results(tmp_path / 'step.json', 'step')) == ['without noise', 'cct', 'DSU']
+    stdout = tool('benchmark', 'step', '--batch-size', 3, *options).stdout
+    assert 'a training step of configs/demo_baseline.py, 3 images' in stdout
+    names = ['without noise', 'without noise, another time', 'cct', 'DSU']
+    assert list(results(tmp_path / 'step.json', 'step')) == names
 
 
 def test_evaluation_runs_the_same_operations(tool, shapes, tmp_path):
