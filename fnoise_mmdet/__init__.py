@@ -26,6 +26,7 @@ from .hooks import (
     SNRHook,
     ValidationLossHook,
 )
+from .mixed_precision import CPUAmpOptimWrapper
 from .necks import FNoiseNeck
 from .noise import FeatureNoise, Noise
 from .roi_extractors import FastRoIExtractor
@@ -34,6 +35,7 @@ from .vis_backend import AtomicLocalVisBackend
 
 __all__ = [
     'AtomicLocalVisBackend',
+    'CPUAmpOptimWrapper',
     'CompleteCocoMetric',
     'CorruptImageHook',
     'EpochLossHook',

@@ -14,10 +14,11 @@ from mmengine.runner import Runner
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
-from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_amp, use_data_root
+from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
 from .data.files import write_atomically
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
+from .mixed_precision import use_amp
 
 T = TypeVar('T')
 # What tells a checkpoint from an image where both may be named.
@@ -89,7 +90,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='train from random weights: no checkpoint is fetched, no stage is frozen, batch norm is trained',
     )
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--amp', action='store_true', help='train with automatic mixed precision, on a GPU or a processor with bfloat16'
+    )
 
 
 def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:

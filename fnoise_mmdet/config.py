@@ -316,9 +316,3 @@ def train_from_scratch(cfg: Config) -> None:
     if 'norm_cfg' in backbone:
         backbone.norm_cfg.requires_grad = True
     cfg.load_from = None
-
-
-def use_amp(cfg: Config) -> None:
-    """Train with automatic mixed precision, in place."""
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.loss_scale = 'dynamic'

@@ -24,6 +24,7 @@ from .data import annotation_findings, check_images, class_names, is_inside, rea
 from .distributed import world_size
 from .errors import InputError
 from .hooks import NoiseScheduleHook
+from .mixed_precision import computes_in_bfloat16
 from .necks import find_fnoise_necks
 from .resume import find_checkpoints, latest_checkpoint
 
@@ -207,15 +208,21 @@ def check_pretrained(cfg: Config) -> None:
 
 
 def check_device(cfg: Config) -> None:
-    """Check that what needs a GPU has one.
+    """Check that mixed precision has what it needs.
 
     Raises:
-        InputError: Mixed precision without a GPU.
+        InputError: It asks for a GPU or for bfloat16, and there is none.
     """
-    if cfg.optim_wrapper.type == 'AmpOptimWrapper' and not torch.cuda.is_available():
+    kind = cfg.optim_wrapper.type
+    if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
         raise InputError(
-            'mixed precision needs a GPU, and torch sees none here: leave --amp out, or set '
-            '--cfg-options optim_wrapper.type=OptimWrapper where the config asks for it'
+            'mixed precision by AmpOptimWrapper needs a GPU, and torch sees none here: set --cfg-options '
+            'optim_wrapper.type=OptimWrapper, or call for mixed precision on this processor with --amp'
+        )
+    if kind == 'CPUAmpOptimWrapper' and not computes_in_bfloat16():
+        raise InputError(
+            'mixed precision needs a GPU, or a processor that computes in bfloat16 (avx512_bf16, amx_bf16 or bf16 '
+            'among its flags in /proc/cpuinfo), and this machine has neither: leave --amp out'
         )
 
 

@@ -145,12 +145,19 @@ def test_local_weights(cfg, tmp_path):
         check_pretrained(pretrained(cfg, 'nowhere.pth'))
 
 
-def test_what_needs_a_gpu_is_said_without_one(cfg, monkeypatch):
+def test_what_mixed_precision_needs_is_said(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr('fnoise_mmdet.preflight.computes_in_bfloat16', lambda: False)
     check_device(cfg)
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    with pytest.raises(InputError, match='mixed precision needs a GPU'):
+    with pytest.raises(InputError, match='mixed precision by AmpOptimWrapper needs a GPU'):
         check_device(cfg)
+    cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+    with pytest.raises(InputError, match='needs a GPU, or a processor that computes in bfloat16'):
+        check_device(cfg)
+    monkeypatch.setattr('fnoise_mmdet.preflight.computes_in_bfloat16', lambda: True)
+    check_device(cfg)
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     check_device(cfg)
 

@@ -31,10 +31,10 @@ from fnoise_mmdet.config import (
     leave_out_checkpoints,
     load_config,
     train_from_scratch,
-    use_amp,
     use_data_root,
 )
 from fnoise_mmdet.errors import InputError, RunError
+from fnoise_mmdet.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_model
 from fnoise_mmdet.timing import Timing, gpu_clock, interleave, kept_bytes, summarize, wall_clock, write_results
@@ -79,7 +79,11 @@ def parse_args() -> argparse.Namespace:
         if name in ('step', 'eval', 'peer'):
             command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
         if name == 'step':
-            command.add_argument('--amp', action='store_true', help='with automatic mixed precision (needs a GPU)')
+            command.add_argument(
+                '--amp',
+                action='store_true',
+                help='with automatic mixed precision, on a GPU or a processor with bfloat16',
+            )
         if name == 'step':
             known = list(NOISE_CONFIGS)
             command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
@@ -264,7 +268,7 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
     return {name: vars(timing) | dict(operations=counts[name]) for name, timing in found.items()}
 
 
-PEER, MMCV = 'torchvision', "mmdet with mmcv's RoIAlign"
+PEER, MMCV, AMP = 'torchvision', "mmdet with mmcv's RoIAlign", 'with F-Noise, --amp'
 SAMPLING_RATIO = 2  # of RoIAlign, torchvision's; its other settings of RoIs are mmdet's, or are set to them
 
 
@@ -275,9 +279,14 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
             'torchvision is not installed here: name an environment that has it with --peer-python, e.g. '
             'python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
         )
+    configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise'}
+    if torch.cuda.is_available() or computes_in_bfloat16():
+        configs[AMP] = 'fnoise'
     cfgs = {}
-    for name, config in {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise'}.items():
+    for name, config in configs.items():
         cfg = cfgs[name] = read(str(TOOLS.parent / f'configs/{config}.py'), args)
+        if name == AMP:
+            use_amp(cfg)
         train_from_scratch(cfg)
         for extractor in (cfg.model.roi_head.bbox_roi_extractor, cfg.model.roi_head.mask_roi_extractor):
             extractor.roi_layer.sampling_ratio = SAMPLING_RATIO

@@ -9,7 +9,7 @@ from ..errors import InputError
 
 UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
 
-F_NOISE = ('cct', 'with F-Noise')  # as results call it
+F_NOISE = ('cct', 'with F-Noise', 'with F-Noise, --amp')  # as results call it
 
 Content = Mapping[str, Any]  # of one of the files
 

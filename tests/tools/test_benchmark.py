@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from fnoise_mmdet.mixed_precision import computes_in_bfloat16
+
 
 def results(path, command):
     content = json.loads(path.read_text())
@@ -82,7 +84,8 @@ def test_peer(tool, shapes, tmp_path):
     options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', python, '--threads', 1]
     result = tool('benchmark', 'peer', *options, '--out', tmp_path / 'peer.json')
     found = results(tmp_path / 'peer.json', 'peer')
-    assert list(found) == ['torchvision', "mmdet with mmcv's RoIAlign", 'without F-Noise', 'with F-Noise']
+    names = ['torchvision', "mmdet with mmcv's RoIAlign", 'without F-Noise', 'with F-Noise']
+    assert list(found) == names + ['with F-Noise, --amp'] * computes_in_bfloat16()
     losses = {name: timing['losses'] for name, timing in found.items()}
     assert {len(values) for values in losses.values()} == {5} and losses['torchvision'] == sorted(
         losses['torchvision']
