@@ -12,13 +12,15 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo compare pictures study study-real check-configs benchmarks test test-slow test-upstream lint format
+.PHONY: help setup demo compare pictures study study-real check-configs benchmarks benchmarks-gpu test test-slow test-gpu
+.PHONY: test-upstream lint format
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
 	@echo 'make test           the tests (15 to 35 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
+	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
@@ -30,6 +32,7 @@ help:
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
+	@echo 'make benchmarks-gpu the same on a GPU (a quarter of an hour; DATA as above)'
 	@echo 'make setup          make .venv only (the first time 3 to 10 minutes; all other targets do it by themselves)'
 	@echo
 	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where runs and reports go (work_dirs),'
@@ -127,18 +130,31 @@ check-configs: $(READY)
 # On the images of DATA; against torchvision where PEER names a Python that has it.
 DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/benchmark.py
+TABLES = $(BENCHMARK) table --into docs/performance.md && $(BENCHMARK) table --short --into README.md
 benchmarks: | $(READY) $(SHAPES)
-	@$(BENCHMARK) noise --out benchmarks/noise.json
-	@$(BENCHMARK) noise --batch-size 8 --out benchmarks/noise_batch_8.json
-	@$(BENCHMARK) sizes --out benchmarks/sizes.json
-	@$(BENCHMARK) step --out benchmarks/step_demo.json
-	@$(BENCHMARK) step configs/baseline.py --data-root $(DATA) --noises cct --rounds 10 \
+	@$(BENCHMARK) noise --device cpu --out benchmarks/noise.json
+	@$(BENCHMARK) noise --device cpu --batch-size 8 --out benchmarks/noise_batch_8.json
+	@$(BENCHMARK) sizes --device cpu --out benchmarks/sizes.json
+	@$(BENCHMARK) step --device cpu --rounds 60 --out benchmarks/step_demo.json
+	@$(BENCHMARK) step configs/baseline.py --device cpu --data-root $(DATA) --noises cct --rounds 20 \
 	    --cfg-options "train_dataloader.dataset.pipeline.2.scale=(512,320)" --out benchmarks/step_r50.json
-	@$(BENCHMARK) eval --out benchmarks/eval.json
-	@$(BENCHMARK) peer --data-root $(DATA) $(if $(PEER),--peer-python $(PEER)) --out benchmarks/peer.json
+	@$(BENCHMARK) eval --device cpu --out benchmarks/eval.json
+	@$(BENCHMARK) peer --device cpu --data-root $(DATA) $(if $(PEER),--peer-python $(PEER)) --out benchmarks/peer.json
 	@$(BENCHMARK) demo --out benchmarks/demo.json
-	@$(BENCHMARK) table --into docs/performance.md
-	@$(BENCHMARK) table --short --into README.md
+	@$(TABLES)
+
+GPU_NOISE := $(BENCHMARK) noise --device cuda --size 1333 800
+GPU_STEP = $(BENCHMARK) step configs/baseline.py --device cuda --data-root $(DATA) --noises cct
+benchmarks-gpu: | $(READY)
+	@$(GPU_NOISE) --out benchmarks/gpu_noise.json
+	@$(GPU_NOISE) --dtype float16 --out benchmarks/gpu_noise_float16.json
+	@$(GPU_NOISE) --batch-size 16 --out benchmarks/gpu_noise_batch_16.json
+	@$(GPU_STEP) --rounds 120 --out benchmarks/gpu_step_r50.json
+	@$(GPU_STEP) --rounds 120 --amp --out benchmarks/gpu_step_r50_amp.json
+	@$(GPU_STEP) --rounds 40 --batch-size 8 --out benchmarks/gpu_step_r50_batch_8.json
+	@$(BENCHMARK) sizes --device cuda --out benchmarks/gpu_sizes.json
+	@$(BENCHMARK) eval configs/baseline.py --device cuda --data-root $(DATA) --out benchmarks/gpu_eval.json
+	@$(TABLES)
 
 test: $(READY)
 	@$(RUN) -m pytest
@@ -147,6 +163,10 @@ test: $(READY)
 JOBS ?= 2
 test-slow: $(READY)
 	@$(RUN) -m pytest -m slow -n $(JOBS) --dist loadgroup $(TESTS)
+
+# Where the kernels run; all other tests hide the GPU from themselves.
+test-gpu: $(READY)
+	@FNOISE_TEST_GPU=1 $(RUN) -m pytest tests/noise tests/necks
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready

@@ -268,7 +268,8 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
     return {name: vars(timing) | dict(operations=counts[name]) for name, timing in found.items()}
 
 
-PEER, MMCV, AMP = 'torchvision', "mmdet with mmcv's RoIAlign", 'with F-Noise, --amp'
+PEER, PEER_AMP = 'torchvision', 'torchvision, mixed precision'
+MMCV, AMP = "mmdet with mmcv's RoIAlign", 'with F-Noise, --amp'
 SAMPLING_RATIO = 2  # of RoIAlign, torchvision's; its other settings of RoIs are mmdet's, or are set to them
 
 
@@ -279,9 +280,10 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
             'torchvision is not installed here: name an environment that has it with --peer-python, e.g. '
             'python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
         )
-    configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise'}
-    if torch.cuda.is_available() or computes_in_bfloat16():
-        configs[AMP] = 'fnoise'
+    configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise', AMP: 'fnoise'}
+    peers = {PEER: 'plain', PEER_AMP: 'amp'}
+    if not torch.cuda.is_available() and not computes_in_bfloat16():
+        del configs[AMP], peers[PEER_AMP]
     cfgs = {}
     for name, config in configs.items():
         cfg = cfgs[name] = read(str(TOOLS.parent / f'configs/{config}.py'), args)
@@ -297,10 +299,10 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
         resize = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Resize')
         resize.scale = tuple(args.size)
     images = list(itertools.islice(batches(cfg, 'train'), 2 + args.rounds))
-    losses: dict[str, list[float]] = {name: [] for name in (PEER, *cfgs)}
+    losses: dict[str, list[float]] = {name: [] for name in (*peers, *cfgs)}
     subjects = {name: training_step(build(cfg, args.device), cfg, images) for name, cfg in cfgs.items()}
     with torchvision_step(cfg, images, args) as (peer, versions):
-        subjects = {PEER: peer} | subjects
+        subjects = {name: partial(peer, kind) for name, kind in peers.items()} | subjects
         recorded = {name: lambda name=name: losses[name].append(subjects[name]()) for name in subjects}
         found = measure(recorded, args)
     width, height = args.size
@@ -315,10 +317,11 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
 @contextlib.contextmanager
 def torchvision_step(
     cfg: Config, images: Sequence[Any], args: argparse.Namespace
-) -> Iterator[tuple[Callable[[], float], str]]:
+) -> Iterator[tuple[Callable[[str], float], str]]:
     """Give what trains torchvision's model on the next of mmdet's batches, and the versions of torch and torchvision.
 
-    The model is trained here, or in a process with another Python.
+    There are two such models, named ``'plain'`` and, in mixed precision, ``'amp'``. They are trained here, or in a
+    process with another Python.
     """
     optimizer = {name: value for name, value in cfg.optim_wrapper.optimizer.items() if name != 'type'}
     inputs = dict(
@@ -336,7 +339,8 @@ def torchvision_step(
     if not args.peer_python:
         import torchvision_peer
 
-        yield torchvision_peer.make_step(**inputs), torchvision_peer.VERSIONS
+        steps = {name: torchvision_peer.make_step(**inputs, amp=name == 'amp') for name in ('plain', 'amp')}
+        yield lambda name: steps[name](), torchvision_peer.VERSIONS
         return
     with tempfile.TemporaryDirectory() as folder:
         torch.save(inputs, Path(folder, 'inputs.pt'))
@@ -352,9 +356,9 @@ def torchvision_step(
             if not answer:
                 raise InputError(f'torchvision does not run with --peer-python {args.peer_python}')
 
-            def step() -> float:
+            def step(name: str) -> float:
                 try:
-                    process.stdin.write(b'\n')
+                    process.stdin.write(f'{name}\n'.encode())
                     return float(process.stdout.readline())
                 except (BrokenPipeError, ValueError):
                     raise RunError('the process that trains torchvision has ended; what it said is above') from None

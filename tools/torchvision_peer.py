@@ -16,7 +16,9 @@ import torchvision
 VERSIONS = f'torch {torch.__version__}, torchvision {torchvision.__version__}'
 
 
-def make_step(batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Callable[[], float]:
+def make_step(
+    batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], amp: bool = False
+) -> Callable[[], float]:
     """Build the model with random weights, and give what trains it on the next batch and returns the loss.
 
     Args:
@@ -24,6 +26,7 @@ def make_step(batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any])
             of ``boxes`` (N, 4), ``labels`` (N,) from 1 on and ``masks`` (N, H, W).
         settings: ``model``, keyword arguments of the model, ``optimizer``, those of SGD, and ``max_norm`` of the
             gradients.
+        amp: Whether losses are computed in mixed precision: torch's autocast to bfloat16.
     """
     torch.manual_seed(0)
     model = torchvision.models.detection.maskrcnn_resnet50_fpn(
@@ -34,7 +37,8 @@ def make_step(batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any])
 
     def step() -> float:
         batch = next(coming)
-        loss = sum(model(list(batch['images']), list(batch['targets'])).values())
+        with torch.autocast(batch['images'][0].device.type, torch.bfloat16, enabled=amp):
+            loss = sum(model(list(batch['images']), list(batch['targets'])).values())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings['max_norm'])
@@ -51,10 +55,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    step = make_step(**torch.load(args.file, weights_only=True))
+    inputs = torch.load(args.file, weights_only=True)
+    steps = {name: make_step(**inputs, amp=name == 'amp') for name in ('plain', 'amp')}
     print(VERSIONS, flush=True)
-    for _ in sys.stdin:  # a line for every step that is asked for
-        print(step(), flush=True)
+    for line in sys.stdin:  # the name of each step that is asked for
+        print(steps[line.strip()](), flush=True)
 
 
 if __name__ == '__main__':
