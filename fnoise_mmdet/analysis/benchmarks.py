@@ -9,7 +9,10 @@ from ..errors import InputError
 
 UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
 
-F_NOISE = ('cct', 'with F-Noise', 'with F-Noise, --amp')  # as results call it
+# What the short table keeps: F-Noise, as results call it, and what else it has to be seen beside.
+SHORT = (
+    'cct', 'with F-Noise', 'with F-Noise, --amp', 'torchvision, mixed precision', 'without noise, another time',
+)  # fmt: skip
 
 Content = Mapping[str, Any]  # of one of the files
 
@@ -32,7 +35,7 @@ def benchmark_table(folder: Path, short: bool = False) -> str:
                 content['results'] = {
                     name: one
                     for place, (name, one) in enumerate(content['results'].items())
-                    if place == 0 or name in F_NOISE
+                    if place == 0 or name in SHORT
                 }
             rows = list(_ROWS[content['command']](content))
             if not short or content['command'] != 'sizes':

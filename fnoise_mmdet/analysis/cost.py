@@ -302,8 +302,8 @@ def _network(study: Study, most: int) -> Iterator[tuple[str, Figure]]:
 def assumptions(study: Study) -> list[str]:
     """Say what the figures take for granted."""
     found = [
-        'F-Noise adds nothing to a step, unless the time of a step was measured with it: no GPU was timed yet, and '
-        'what it adds on a CPU is in docs/performance.md.',
+        'F-Noise adds nothing to a step, unless the time of a step was measured with it: what it added where that was '
+        'measured, a millisecond on one GPU, is in docs/performance.md.',
         'The data loader keeps up, the disk too. No training is repeated.',
     ]
     if study.data_bytes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
 # waiting for all threads after each piece costs little. A multiple of 4, see UniformStream.
-PIECE = 2**19
+PIECE = 2**20
 
 
 def rescale(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
