@@ -54,7 +54,7 @@ def _in_bfloat16(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            layer.__dict__.pop('forward', None)  # gone where a context within this one has ended
 
 
 def _forward(layer: nn.Module, *args: Any) -> Tensor:

@@ -46,6 +46,14 @@ def test_matrices_are_multiplied_in_bfloat16_and_nothing_else():
     assert torch.equal(rounded(x), rounded(x.double().float()))  # outside, nothing is changed
 
 
+def test_a_backward_pass_within_the_context_leaves_nothing_behind():
+    model = nn.Linear(8, 8)
+    wrapper = CPUAmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    with wrapper.optim_context(model):
+        wrapper.backward(model(torch.randn(2, 8)).sum())
+    assert 'forward' not in vars(model)
+
+
 def test_gradients_are_those_of_single_precision_up_to_rounding():
     plain, outputs = gradients(OptimWrapper)
     mixed, mixed_outputs = gradients(CPUAmpOptimWrapper)

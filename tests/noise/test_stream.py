@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fnoise_mmdet.noise import make_generator
-from fnoise_mmdet.noise.stream import UNIFORM_SCALE, UniformStream
+from fnoise_mmdet.noise.stream import UNIFORM_SCALE, UniformStream, load_kernels
 
 
 def draw(*key: int) -> torch.Tensor:
@@ -69,3 +69,9 @@ def test_a_generator_gives_one_uniform_stream_after_another():
     generator = make_generator((3,))
     first, second = (UniformStream(generator).fill(torch.empty(1000)) for _ in range(2))
     assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 0.16
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='is about where there is no GPU')
+def test_kernels_that_do_not_work_are_named_and_done_without():
+    with pytest.warns(UserWarning, match='Triton cannot be used .*: feature noise takes several times as long'):
+        assert load_kernels.__wrapped__() is None
