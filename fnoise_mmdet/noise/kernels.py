@@ -1,6 +1,6 @@
 """The kernels of a GPU, in Triton: random numbers are drawn where the features pass by, and never stored.
 
-Only :mod:`.rescale` imports this, where features are on a GPU: Triton comes with torch for a GPU alone.
+Only :func:`.load_kernels` imports this, where features are on a GPU: Triton comes with torch for a GPU alone.
 """
 
 import torch
@@ -25,7 +25,7 @@ def rescale(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:
     y = torch.empty_like(x)
     numel = x.numel() // rows
     with torch.cuda.device_of(x):
-        _rescale_kernel[(triton.cdiv(numel, TILE), rows)](x, y, seed & SEEDS, scale, numel, TILE)
+        _rescale_kernel[(triton.cdiv(numel, TILE), rows)](x, y, seed & SEEDS, float(scale), numel, TILE)
     return y
 
 
