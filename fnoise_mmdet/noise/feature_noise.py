@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import Noise, at_least_float32, check_features, in_range
-from .rescale import rescale
+from .rescale import UniformFactors, rescale
 from .stream import draw_uniform
 
 
@@ -169,7 +169,9 @@ class FeatureNoise(Noise):
             check_features(x, 'features')
             frozen = FeatureNoise.__new__(FeatureNoise)  # a copy, because a schedule changes the settings
             frozen.__dict__.update(self.__dict__)  # as copy.copy does, which takes ten times as long
-            return rescale(x, frozen, key)
+            in_order = self.distribution == 'uniform' and self.share in ((), ('batch',)) and self.prob == 1
+            factors = UniformFactors(self.scale, rows=len(x) if self.share else 1) if in_order else None
+            return rescale(x, frozen, key, factors)
         return super().perturb(x, key)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ whatever the others are not made for.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,48 +13,53 @@ from torch import Tensor
 from .base import Noise
 from .stream import UNIFORM_SCALE, UniformStream, load_kernels, make_seed
 
-if TYPE_CHECKING:
-    from .feature_noise import FeatureNoise
-
 # Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
 # waiting for all threads after each piece costs little. A multiple of 4, see UniformStream.
 PIECE = 2**20
 
 
-def rescale(x: Tensor, noise: 'FeatureNoise', key: Sequence[int]) -> Tensor:
+class UniformFactors(NamedTuple):
+    """Factors 1 + ``scale`` eps with uniform eps, drawn in the order of the features in memory.
+
+    ``rows`` equal parts of the features, one after the other, share a draw.
+    """
+
+    scale: float
+    rows: int
+
+
+def rescale(x: Tensor, noise: Noise, key: Sequence[int], factors: UniformFactors | None) -> Tensor:
     """Perturb ``x`` by a noise that is linear in it, and its gradient by the same factors.
 
     Nothing is kept for the backward pass: the factors are drawn again from their stream.
 
     Args:
         x: Features, (B, C, H, W).
-        noise: Of magnitude ``'element'``, and without a bias; its settings must not change any more.
+        noise: Perturbs in the simple way; its settings must not change any more.
         key: Names the stream, see :func:`.make_generator`.
+        factors: What the noise multiplies by, where that can be told in this way.
     """
     # Asked first, because going through `torch.compiler.disable` takes its time.
-    return (_uncompiled if torch.compiler.is_compiling() else _Rescale.apply)(x, noise, key, make_seed(key))
+    return (_uncompiled if torch.compiler.is_compiling() else _Rescale.apply)(x, noise, key, make_seed(key), factors)
 
 
 class _Rescale(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, noise: 'FeatureNoise', key: Sequence[int], seed: int) -> Tensor:
-        ctx.same = noise, key, seed
-        in_order = (
-            x.is_contiguous()
-            and noise.distribution == 'uniform'
-            and noise.share in ((), ('batch',))
-            and noise.prob == 1
-        )
-        if in_order and x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64):
+    def forward(
+        ctx: Any, x: Tensor, noise: Noise, key: Sequence[int], seed: int, factors: UniformFactors | None
+    ) -> Tensor:
+        ctx.same = noise, key, seed, factors
+        if factors and x.is_contiguous():
             # Half precision is rounded once in the simple way, not in each step.
-            return _rescale_in_pieces(x, noise, seed)
-        if in_order and x.is_cuda and (kernels := load_kernels()) and x.dtype in kernels.DTYPES:
-            return kernels.rescale(x, seed, noise.scale, rows=_rows(x, noise))
+            if x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64):
+                return _rescale_in_pieces(x, seed, *factors)
+            if x.is_cuda and (kernels := load_kernels()) and x.dtype in kernels.DTYPES:
+                return kernels.rescale(x, seed, *factors)
         return Noise.perturb(noise, x, key)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return _Rescale.apply(grads[0], *ctx.same), None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return _Rescale.apply(grads[0], *ctx.same), None, None, None, None
 
 
 @torch.compiler.disable  # its random stream is no part of a graph
@@ -62,12 +67,7 @@ def _uncompiled(*args: Any) -> Tensor:
     return _Rescale.apply(*args)
 
 
-def _rows(x: Tensor, noise: 'FeatureNoise') -> int:
-    """Give the number of equal parts of ``x`` that share the numbers of a draw."""
-    return len(x) if noise.share else 1
-
-
-def _rescale_in_pieces(x: Tensor, noise: 'FeatureNoise', seed: int) -> Tensor:
+def _rescale_in_pieces(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:
     """Do it at the speed of a memory copy rather than of several.
 
     A piece at a time is drawn and applied while it is in the cache; the
@@ -75,11 +75,10 @@ def _rescale_in_pieces(x: Tensor, noise: 'FeatureNoise', seed: int) -> Tensor:
     """
     stream = UniformStream(torch.Generator().manual_seed(seed))
     y = torch.empty_like(x)
-    rows = _rows(x, noise)
     pieces = zip(x.view(rows, -1).split(PIECE, dim=1), y.view(rows, -1).split(PIECE, dim=1))
     eps = torch.empty(min(PIECE, x.numel() // rows), dtype=x.dtype)
     for source, target in pieces:
         part = eps[: source.shape[1]]
         part.copy_(stream.odd_integers(len(part)))
-        torch.addcmul(source, source, part, value=noise.scale / UNIFORM_SCALE, out=target)
+        torch.addcmul(source, source, part, value=scale / UNIFORM_SCALE, out=target)
     return y
