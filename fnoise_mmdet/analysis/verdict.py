@@ -5,6 +5,7 @@ from .intervals import signed, told_after_holm
 from .measures import AP_METRICS, ROBUST_METRICS
 
 LEARNED = 0.01  # the AP below which a model detects nothing worth comparing
+UNTRAINED = f'No model has a {{}} of {LEARNED} or more: they have hardly learned to detect. Train longer.'
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -56,7 +57,8 @@ def _about(comparison: Comparison, name: str) -> list[str]:
             'data, schedule and length. The notes below say what differs.'
         ]
     main = found[0]
-    sentences = [_headline(main), *_untrained(main), *_losses(comparison, name), *_robustness(comparison, name)]
+    first = UNTRAINED.format(main.measure.label) if _is_untrained(main) else _headline(main)
+    sentences = [first, *_losses(comparison, name), *_robustness(comparison, name)]
     if main.images is not None and main.seeds is not None and main.seeds.excludes_zero() != main.images.excludes_zero():
         which = (
             'include 0, so other images might show another sign'
@@ -92,14 +94,10 @@ def _headline(main: Difference) -> str:
     return f'{main.condition} is {main.side or main.reading} than {main.reference} in {label}: {told}.'
 
 
-def _untrained(main: Difference) -> list[str]:
-    """Tell of models that have not learned to detect: they are equal, and that says nothing."""
+def _is_untrained(main: Difference) -> bool:
+    """Whether no model has learned to detect: that they are equal then says nothing."""
     values = [value for of_seeds in main.measure.values.values() for value in of_seeds.values()]
-    if main.measure.key not in AP_METRICS or max(values) >= LEARNED:
-        return []
-    return [
-        f'No model has a {main.measure.label} of {LEARNED} or more: they have hardly learned to detect. Train longer.'
-    ]
+    return main.measure.key in AP_METRICS and max(values) < LEARNED
 
 
 def _losses(comparison: Comparison, name: str) -> list[str]:

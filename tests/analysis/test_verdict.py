@@ -52,7 +52,7 @@ def test_many_conditions_are_settled_together_first(make_run):
 
 def test_models_that_have_not_learned_are_named(make_run):
     sentences = settle(make_run, [-0.2], [-0.195])  # the AP of the made-up runs ends at 0.2
-    assert sentences[1] == 'No model has a box AP of 0.01 or more: they have hardly learned to detect. Train longer.'
+    assert sentences[0] == 'No model has a box AP of 0.01 or more: they have hardly learned to detect. Train longer.'
     assert not any('hardly' in sentence for sentence in settle(make_run, [-0.2], [-0.18]))
 
 
