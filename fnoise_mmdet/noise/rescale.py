@@ -28,6 +28,7 @@ class UniformFactors(NamedTuple):
     rows: int
 
 
+@torch.compiler.disable  # its random stream is no part of a graph
 def rescale(x: Tensor, noise: Noise, key: Sequence[int], factors: UniformFactors | None) -> Tensor:
     """Perturb ``x`` by a noise that is linear in it, and its gradient by the same factors.
 
@@ -39,8 +40,7 @@ def rescale(x: Tensor, noise: Noise, key: Sequence[int], factors: UniformFactors
         key: Names the stream, see :func:`.make_generator`.
         factors: What the noise multiplies by, where that can be told in this way.
     """
-    # Asked first, because going through `torch.compiler.disable` takes its time.
-    return (_uncompiled if torch.compiler.is_compiling() else _Rescale.apply)(x, noise, key, make_seed(key), factors)
+    return _Rescale.apply(x, noise, key, make_seed(key), factors)
 
 
 class _Rescale(torch.autograd.Function):
@@ -59,11 +59,11 @@ class _Rescale(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return _Rescale.apply(grads[0], *ctx.same), None, None, None, None
+        return _rescale_again(grads[0], *ctx.same), None, None, None, None
 
 
-@torch.compiler.disable  # its random stream is no part of a graph
-def _uncompiled(*args: Any) -> Tensor:
+@torch.compiler.disable  # in the backward pass of a compiled model too
+def _rescale_again(*args: Any) -> Tensor:
     return _Rescale.apply(*args)
 
 
