@@ -90,6 +90,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='train from random weights: no checkpoint is fetched, no stage is frozen, batch norm is trained',
     )
+    add_amp_argument(parser)
+
+
+def add_amp_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what :func:`.use_amp` is called for."""
     parser.add_argument(
         '--amp', action='store_true', help='train with automatic mixed precision, on a GPU or a processor with bfloat16'
     )

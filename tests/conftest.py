@@ -12,7 +12,7 @@ import pytest
 # Many tests compare trainings to the last bit, and a GPU adds up in another order each time; `make test-gpu` is for it.
 if 'FNOISE_TEST_GPU' not in os.environ:
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
-    os.environ['TRITON_INTERPRET'] = '1'  # read when Triton is first imported, which mmengine does
+    os.environ['TRITON_INTERPRET'] = '1'  # read when Triton is first imported, by whichever test
 
 import torch
 from coco_mirror import Mirror, make_mirror

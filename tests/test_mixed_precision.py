@@ -10,7 +10,7 @@ from fnoise_mmdet.mixed_precision import CPUAmpOptimWrapper, computes_in_bfloat1
 
 
 class Layers(nn.Module):
-    """Notes the dtype of what each layer gives."""
+    """A layer of each kind that is computed in bfloat16, and one that is not."""
 
     def __init__(self):
         super().__init__()

@@ -26,13 +26,7 @@ from torch import Tensor, nn
 from fnoise_mmdet import cli
 from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
-from fnoise_mmdet.config import (
-    NOISE_CONFIGS,
-    leave_out_checkpoints,
-    load_config,
-    train_from_scratch,
-    use_data_root,
-)
+from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
@@ -79,20 +73,14 @@ def parse_args() -> argparse.Namespace:
         if name in ('step', 'eval', 'peer'):
             command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
         if name == 'step':
-            command.add_argument(
-                '--amp',
-                action='store_true',
-                help='with automatic mixed precision, on a GPU or a processor with bfloat16',
-            )
-        if name == 'step':
             known = list(NOISE_CONFIGS)
             command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
+            command.add_argument('--batch-size', type=cli.at_least(1), help="images (default: the config's)")
+            cli.add_amp_argument(command)
         if name == 'peer':
             command.add_argument(
                 '--peer-python', help='Python of an environment that has torchvision, where this one has not'
             )
-        if name == 'step':
-            command.add_argument('--batch-size', type=cli.at_least(1), help="images (default: the config's)")
         if name in ('noise', 'peer'):
             command.add_argument('--size', nargs=2, type=cli.at_least(32), default=[512, 320], help='of images, pixels')
             command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
