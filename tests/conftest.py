@@ -26,6 +26,13 @@ from fnoise_mmdet.data import make_shapes
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where none is to be seen."""
+    for item in items:
+        if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason='needs a GPU, see make test-gpu'))
+
+
 @pytest.fixture(scope='session')
 def root() -> Path:
     """The checkout."""

@@ -115,16 +115,21 @@ def cct(x: Tensor) -> Tensor:
     return x.mul(n) + x
 
 
-def noises_to_time() -> dict[str, Callable[[Tensor, int], Tensor]]:
-    """Give what perturbs a level, by name; the copy is what all are compared to."""
+Pyramid = Sequence[Tensor]
+
+
+def noises_to_time() -> dict[str, Callable[[Pyramid], Pyramid]]:
+    """Give what perturbs the levels of a pyramid, by name; the copy is what all are compared to."""
+    keys = [(0, 0, 0, 0, level) for level in range(len(CHANNELS))]
     presets = {name: FeatureNoise(name) for name in ('cct', 'uniform_20', 'l2', 'mean_normal')}
     others = {noise.__name__: noise() for noise in NOISES if noise is not FeatureNoise}
-    subjects: dict[str, Callable[[Tensor, int], Tensor]] = {'copy, x * 1.0': lambda x, _: x * 1.0}
+    subjects: dict[str, Callable[[Pyramid], Pyramid]] = {'copy, x * 1.0': lambda xs: [x * 1.0 for x in xs]}
     for name, noise in (presets | others).items():
-        subjects[name] = lambda x, level, noise=noise: noise(x, (0, 0, 0, 0, level))
-    subjects['cct, the simple way'] = lambda x, level: Noise.perturb(presets['cct'], x, (0, 0, 0, 0, level))
-    subjects["cct, as in the paper's code"] = lambda x, _: cct(x)
-    subjects['torch.nn.functional.dropout'] = lambda x, _: nn.functional.dropout(x, 0.3)
+        subjects[name] = lambda xs, noise=noise: noise.perturb_levels(xs, keys)
+    simple = partial(Noise.perturb, presets['cct'])
+    subjects['cct, the simple way'] = lambda xs: [simple(x, key) for x, key in zip(xs, keys)]
+    subjects["cct, as in the paper's code"] = lambda xs: [cct(x) for x in xs]
+    subjects['torch.nn.functional.dropout'] = lambda xs: [nn.functional.dropout(x, 0.3) for x in xs]
     return subjects
 
 
@@ -139,17 +144,14 @@ def time_noise(args: argparse.Namespace) -> dict[str, Any]:
         features.append(x.requires_grad_())
         gradients.append(torch.randn_like(x))
 
-    def both_passes(perturb: Callable[[Tensor, int], Tensor]) -> None:
-        for level, (x, gradient) in enumerate(zip(features, gradients)):
+    def both_passes(perturb: Callable[[Pyramid], Pyramid]) -> None:
+        for x in features:
             x.grad = None
-            perturb(x, level).backward(gradient)
+        torch.autograd.backward(perturb(features), gradients)
 
     subjects = noises_to_time()
     found = measure({name: lambda one=one: both_passes(one) for name, one in subjects.items()}, args)
-    kept = {
-        name: sum(kept_bytes(lambda: perturb(x, level), [x]) for level, x in enumerate(features))  # noqa: B023
-        for name, perturb in subjects.items()
-    }
+    kept = {name: kept_bytes(partial(perturb, features), features) for name, perturb in subjects.items()}
     show(f'C2 to C5 of {args.batch_size} images of {width} x {height}, {args.dtype}, {args.device}', found, kept)
     return {name: vars(timing) | dict(kept_bytes=kept[name]) for name, timing in found.items()}
 

@@ -10,6 +10,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..necks import find_fnoise_necks
+
 ACTIONS = ('stop', 'skip')
 
 
@@ -52,6 +54,8 @@ class FiniteLossHook(Hook):
         named = {name: value for name, value in _flatten(losses) if 'loss' in name}
         if not named or torch.stack([value.detach().float().sum() for value in named.values()]).isfinite().all():
             return None
+        for neck in find_fnoise_necks(model):
+            neck.finish_check()  # which names the level that it came from
         assert self._runner is not None
         broken = [
             f'{name} is {float(value.detach().float().mean())}'

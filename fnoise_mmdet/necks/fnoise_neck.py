@@ -1,6 +1,6 @@
 """The neck wrapper that puts feature noise between a detector's backbone and its neck."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..noise import NOISES, Noise
-from ..noise.base import check_features
+from ..noise.base import check_features, measure_peaks
+from .finite_check import FiniteCheck
 
 for noise in NOISES:
     MODELS.register_module(module=noise)
@@ -86,7 +87,8 @@ class FNoiseNeck(BaseModule):
             self._perturbed_levels(self._num_levels)
 
         self._iteration = -1  # whose passes are counted
-        self._fingerprints: list[Tensor] = []  # of those passes
+        self._peaks: list[Tensor] = []  # of the levels of each of those passes
+        self._check: FiniteCheck | None = None  # of the last pass, where its result is still to be waited for
         self._register_state_dict_hook(_leave_out_wrapper)
         self._register_load_state_dict_pre_hook(_put_in_wrapper)
 
@@ -94,12 +96,13 @@ class FNoiseNeck(BaseModule):
         """Run the inner neck, with noise before or after it in training mode.
 
         Raises:
-            FloatingPointError: A level holds NaN or Inf.
+            FloatingPointError: A level holds NaN or Inf. On a GPU it is the
+                backward pass that raises it, see :meth:`finish_check`.
             TypeError: A level is no tensor of a floating dtype.
             ValueError: The number of levels is not the one that the inner
                 neck takes, or a level is empty or not (B, C, H, W).
         """
-        if not self.training or self.noise.is_off or self._is_teacher():
+        if not (self.training and self.noise.training) or self.noise.is_off or self._is_teacher():
             return self.neck(inputs)
         if self.position == 'post':
             return self._perturb(self.neck(inputs))
@@ -118,7 +121,7 @@ class FNoiseNeck(BaseModule):
             features: What is perturbed: the inner neck's inputs or its
                 outputs, as ``position`` says.
         """
-        return self._apply_noise(features, 0, self.noise.perturb)
+        return self._apply_noise(features, self._levels_of(features), 0)
 
     @torch.compiler.disable  # the noise itself compiles; what names its stream is the runner's
     def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
@@ -127,18 +130,23 @@ class FNoiseNeck(BaseModule):
         levels = self._levels_of(features)
         if not levels:
             return features
-        means = torch.stack([_mean(x, level) for level, x in levels.items()])
-        if self.check_finite and not means.isfinite().all():
-            self._report(levels)
-        return self._apply_noise(features, self._count_call(means), self.noise)
+        for level, x in levels.items():
+            check_features(x, f'level {level}')
+        self.finish_check()
+        peaks = torch.zeros(len(levels), device=next(iter(levels.values())).device)
+        perturbed = self._apply_noise(features, levels, self._count_call(levels, peaks), peaks)
+        if self.check_finite:
+            self._begin_check(levels, peaks, perturbed)
+        return perturbed
 
     def _apply_noise(
-        self, features: Sequence[Tensor], call: int, noise: Callable[[Tensor, Sequence[int]], Tensor]
+        self, features: Sequence[Tensor], levels: dict[int, Tensor], call: int, peaks: Tensor | None = None
     ) -> Sequence[Tensor]:
         key = (_runner_info('seed'), get_rank(), _runner_info('iter'), call)
         perturbed = list(features)
-        for level, x in self._levels_of(features).items():
-            perturbed[level - self._num_levels if self._num_levels else level] = noise(x, (*key, level))
+        keys = [(*key, level) for level in levels]
+        for level, y in zip(levels, self.noise.perturb_levels(list(levels.values()), keys, peaks)):
+            perturbed[level - self._num_levels if self._num_levels else level] = y
         return perturbed if isinstance(features, list) else tuple(perturbed)
 
     def _levels_of(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
@@ -189,34 +197,50 @@ class FNoiseNeck(BaseModule):
         parameters = list(self.neck.parameters())
         return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
-    def _count_call(self, means: Tensor) -> int:
+    def _count_call(self, levels: dict[int, Tensor], peaks: Tensor) -> int:
         """Give the number of this forward pass within its iteration, from 0.
 
         A pass within backward is one that gradient checkpointing repeats. It
-        is known again by the means of its levels, the nearest ones taken
-        because convolutions on a GPU may differ in the last bit.
+        is known again by the largest magnitudes of its levels, the nearest
+        ones taken because convolutions on a GPU may differ in the last bit.
+
+        Args:
+            levels: Features to perturb.
+            peaks: Will hold their largest magnitudes, as soon as they are perturbed.
         """
         iteration = _runner_info('iter')
         if iteration != self._iteration:
-            self._iteration, self._fingerprints = iteration, []
+            self._iteration, self._peaks = iteration, []
         if torch._C._current_graph_task_id() == -1:  # as torch.utils.checkpoint asks
-            self._fingerprints.append(means)
-            return len(self._fingerprints) - 1
-        return int((torch.stack(self._fingerprints) - means).abs().sum(dim=1).argmin())
+            self._peaks.append(peaks)
+            return len(self._peaks) - 1
+        again = torch.empty_like(peaks)
+        measure_peaks(list(levels.values()), again)
+        return int((torch.stack(self._peaks) - again).abs().sum(dim=1).argmin())
 
-    def _report(self, levels: dict[int, Tensor]) -> None:
-        """Name the levels that hold NaN or Inf."""
-        found = []
-        for level, x in levels.items():
-            nans, infs = int(x.isnan().sum()), int(x.isinf().sum())
-            if nans or infs:
-                found.append(f'level {level} of shape {tuple(x.shape)} has {nans} NaN and {infs} Inf')
-        if not found:  # finite numbers whose sum is not
-            return
-        what = 'inputs' if self.position == 'pre' else 'outputs'
-        raise FloatingPointError(
-            f'{what} of the neck are not finite in iteration {_runner_info("iter")}: {"; ".join(found)}'
-        )
+    def _begin_check(self, levels: dict[int, Tensor], peaks: Tensor, perturbed: Sequence[Tensor]) -> None:
+        """Look whether the levels are finite, but let Python go on meanwhile where a GPU has yet to work them out.
+
+        What it finds is waited for when the gradients come back, before they
+        reach the optimizer, or else by the next pass.
+        """
+        where = f'{"inputs" if self.position == "pre" else "outputs"} of the neck in iteration {_runner_info("iter")}'
+        self._check = FiniteCheck(peaks, {level: tuple(x.shape) for level, x in levels.items()}, where)
+        trained = [y for y in perturbed if y.requires_grad]
+        if peaks.is_cuda and trained:
+            trained[-1].register_hook(lambda gradient: self.finish_check())
+        else:
+            self.finish_check()
+
+    def finish_check(self) -> None:
+        """Wait for what the check of the last pass has found, if nobody did so far.
+
+        Raises:
+            FloatingPointError: A level held NaN or Inf.
+        """
+        check, self._check = self._check, None
+        if check is not None:
+            check.finish()
 
     def extra_repr(self) -> str:
         return f'levels={self.levels}, position={self.position!r}, check_finite={self.check_finite}'
@@ -240,12 +264,6 @@ def _check_levels(levels: Any) -> tuple[int, ...] | None:
     if len(set(levels)) < len(levels):
         raise ValueError(f'levels must name each level once, but got {levels!r}')
     return tuple(levels)
-
-
-def _mean(x: Any, level: int) -> Tensor:
-    """Give the mean of a level, which is not finite where one of its elements is not."""
-    check_features(x, f'level {level}')
-    return x.detach().mean(dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def _leave_out_wrapper(module: FNoiseNeck, state_dict: dict[str, Any], prefix: str, local_metadata: dict) -> None:

@@ -57,6 +57,21 @@ class Noise(nn.Module):
         y = self.apply_sample(x, sample)
         return y if chosen is None else torch.where(chosen, y, x)
 
+    def perturb_levels(
+        self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
+    ) -> list[Tensor]:
+        """Perturb the levels of a pyramid as :meth:`perturb` does each, with the stream of its key.
+
+        Args:
+            xs: Features of each level.
+            keys: Names of their streams.
+            peaks: Takes what :func:`measure_peaks` gives of ``xs``, where it is given: a noise that reads the features
+                anyway may find it on the way.
+        """
+        if peaks is not None:
+            measure_peaks(xs, peaks)
+        return [self.perturb(x, key) for x, key in zip(xs, keys)]
+
     @torch.compiler.disable  # a generator made on the fly is no part of a graph
     def _draw(self, x: Tensor, key: Sequence[int]) -> tuple[Any, Tensor | None]:
         """Draw the numbers of the noise, and which samples get it: (B, 1, 1, 1), or None for all."""
@@ -109,6 +124,12 @@ def check_features(x: Any, name: str) -> None:
         raise TypeError(f'{name} must be a tensor of a floating dtype, but is {what}')
     if x.ndim != 4 or x.numel() == 0:
         raise ValueError(f'{name} must have the shape (B, C, H, W), none of them 0, but has {tuple(x.shape)}')
+
+
+def measure_peaks(xs: Sequence[Tensor], peaks: Tensor) -> None:
+    """Write the largest magnitude of each tensor, which is NaN where one of its elements is, to ``peaks``."""
+    extremes = [extreme.float() for x in xs for extreme in x.detach().aminmax()]
+    peaks.copy_(torch.stack(extremes).view(-1, 2).abs().amax(1))
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -161,18 +161,28 @@ class FeatureNoise(Noise):
                 shape[dim] = 1
         return DISTRIBUTIONS[self.distribution](torch.empty(shape, device=x.device), generator)
 
-    def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
-        # Linear in x, and without a statistic of it: then the backward pass is the forward one again.
+    @property
+    def _is_linear(self) -> bool:
+        """Whether the output is linear in the features: then the backward pass is the forward one again."""
         # A subclass may draw or apply in another way.
-        linear = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
-        if linear and not self.is_off:
+        plain = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
+        return plain and not self.is_off
+
+    def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
+        return self.perturb_levels([x], [key])[0] if self._is_linear else super().perturb(x, key)
+
+    def perturb_levels(
+        self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
+    ) -> list[Tensor]:
+        if not self._is_linear:
+            return super().perturb_levels(xs, keys, peaks)
+        for x in xs:
             check_features(x, 'features')
-            frozen = FeatureNoise.__new__(FeatureNoise)  # a copy, because a schedule changes the settings
-            frozen.__dict__.update(self.__dict__)  # as copy.copy does, which takes ten times as long
-            in_order = self.distribution == 'uniform' and self.share in ((), ('batch',)) and self.prob == 1
-            factors = UniformFactors(self.scale, rows=len(x) if self.share else 1) if in_order else None
-            return rescale(x, frozen, key, factors)
-        return super().perturb(x, key)
+        frozen = FeatureNoise.__new__(FeatureNoise)  # a copy, because a schedule changes the settings
+        frozen.__dict__.update(self.__dict__)  # as copy.copy does, which takes ten times as long
+        in_order = self.distribution == 'uniform' and self.share in ((), ('batch',)) and self.prob == 1
+        factors = UniformFactors(self.scale, shared=bool(self.share)) if in_order else None
+        return rescale(xs, frozen, keys, factors, peaks)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return feature_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)

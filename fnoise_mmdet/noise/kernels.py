@@ -3,6 +3,8 @@
 Only :func:`.load_kernels` imports this, where features are on a GPU: Triton comes with torch for a GPU alone.
 """
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
@@ -13,20 +15,28 @@ TILE = 2048  # numbers of a program
 SEEDS = 2**63 - 1  # which Triton takes for int64; a kernel for larger ones would be another one
 
 
-def rescale(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:
-    r"""Give :math:`x + scale \cdot x \epsilon` with :math:`\epsilon` as :func:`draw` gives it, in a single kernel.
+def rescale(
+    xs: Sequence[Tensor], seeds: Sequence[int], scale: float, rows: Sequence[int], peaks: Tensor | None = None
+) -> list[Tensor]:
+    r"""Give :math:`x + scale \cdot x \epsilon` with :math:`\epsilon` as :func:`draw` gives it, all in a single kernel.
 
     Args:
-        x: Contiguous features of one of ``DTYPES``.
-        seed: Of the random numbers.
+        xs: Contiguous features, each of one of ``DTYPES``, all on one GPU.
+        seeds: Of the random numbers of each.
         scale: Strength of the noise.
-        rows: How many equal parts of ``x``, one after the other in memory, share the numbers.
+        rows: How many equal parts of each, one after the other in memory, share the numbers.
+        peaks: Zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it holds NaN.
     """
-    y = torch.empty_like(x)
-    numel = x.numel() // rows
-    with torch.cuda.device_of(x):
-        _rescale_kernel[(triton.cdiv(numel, TILE), rows)](x, y, seed & SEEDS, float(scale), numel, TILE)
-    return y
+    ys = [torch.empty_like(x) for x in xs]
+    numels = [x.numel() // count for x, count in zip(xs, rows)]
+    programs = sum(triton.cdiv(numel, TILE) * count for numel, count in zip(numels, rows))
+    seeds = [seed & SEEDS for seed in seeds]
+    bits = None if peaks is None else peaks.view(torch.int32)
+    with torch.cuda.device_of(xs[0]):
+        _rescale_kernel[(programs,)](
+            tuple(xs), tuple(ys), tuple(seeds), tuple(numels), tuple(rows), float(scale), bits, TILE
+        )
+    return ys
 
 
 def draw(eps: Tensor, seed: int) -> Tensor:
@@ -40,33 +50,48 @@ def draw(eps: Tensor, seed: int) -> Tensor:
     return eps
 
 
-@triton.jit
-def _rescale_kernel(x_ptr, y_ptr, seed, scale, numel, TILE: tl.constexpr):
-    place = _places(TILE)
-    row = tl.program_id(1).to(tl.int64) * numel
-    x = tl.load(x_ptr + row + place, place < numel)
-    # In the order, and with the precision of eps, of the simple way: the result is the same to the last bit.
-    eps = _numbers(seed, TILE).to(x.dtype).to(tl.float32)
-    wide = x.to(tl.float32)
-    tl.store(y_ptr + row + place, (wide + scale * (wide * eps)).to(x.dtype), place < numel)
+# Specialized for what their values are multiples of, the kernel would be compiled anew for many a size of images.
+@triton.jit(do_not_specialize=['seeds', 'numels', 'rows'])
+def _rescale_kernel(xs, ys, seeds, numels, rows, scale, peaks, TILE: tl.constexpr):
+    program = tl.program_id(0)  # among those of this level and of the ones after it
+    for level in tl.static_range(len(xs)):
+        numel = numels[level]
+        tiles = tl.cdiv(numel, TILE)
+        if (program >= 0) & (program < tiles * rows[level]):
+            tile = program % tiles
+            place = _places(tile, TILE)
+            inside = place < numel
+            place += (program // tiles).to(tl.int64) * numel
+            x = tl.load(xs[level] + place, inside, other=0)
+            # In the order, and with the precision of eps, of the simple way: the result is the same to the last bit.
+            eps = _numbers(seeds[level], tile, TILE).to(x.dtype).to(tl.float32)
+            wide = x.to(tl.float32)
+            tl.store(ys[level] + place, (wide + scale * (wide * eps)).to(x.dtype), inside)
+            if peaks is not None:
+                # As integers, magnitudes are in the same order, below Inf and below NaN.
+                peak = tl.max(wide.to(tl.int32, bitcast=True) & 0x7FFFFFFF, 0)
+                # Most find a larger one there, and need not wait in line.
+                tl.atomic_max(peaks + level, peak, peak > tl.load(peaks + level), sem='relaxed')
+        program -= tiles * rows[level]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['seed'])
 def _draw_kernel(eps_ptr, seed, numel, TILE: tl.constexpr):
-    place = _places(TILE)
-    tl.store(eps_ptr + place, _numbers(seed, TILE), place < numel)
+    tile = tl.program_id(0)
+    place = _places(tile, TILE)
+    tl.store(eps_ptr + place, _numbers(seed, tile, TILE), place < numel)
 
 
 @triton.jit
-def _places(TILE: tl.constexpr):
-    return tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
+def _places(tile, TILE: tl.constexpr):
+    return tile.to(tl.int64) * TILE + tl.arange(0, TILE)
 
 
 @triton.jit
-def _numbers(seed, TILE: tl.constexpr):
-    """Draw the numbers of the program's tile."""
+def _numbers(seed, tile, TILE: tl.constexpr):
+    """Draw the numbers of a tile."""
     COUNTERS: tl.constexpr = TILE // 8
-    a, b, c, d = tl.randint4x(seed, tl.program_id(0) * COUNTERS + tl.arange(0, COUNTERS))
+    a, b, c, d = tl.randint4x(seed, tile * COUNTERS + tl.arange(0, COUNTERS))
     words = tl.join(tl.join(a, c), tl.join(b, d)).to(tl.uint32)
     # 15 bits and a last one at the head of the mantissa of a number in (1, 2): no integer has to be converted.
     bits = tl.join(words << 7, words >> 9) & 0x7FFF80 | 0x3F800080

@@ -5,12 +5,13 @@ whatever the others are not made for.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .base import Noise
+from .base import Noise, measure_peaks
 from .stream import UNIFORM_SCALE, UniformStream, load_kernels, make_seed
 
 # Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
@@ -21,50 +22,94 @@ PIECE = 2**20
 class UniformFactors(NamedTuple):
     """Factors 1 + ``scale`` eps with uniform eps, drawn in the order of the features in memory.
 
-    ``rows`` equal parts of the features, one after the other, share a draw.
+    All samples of a batch get the same ones where they are ``shared``.
     """
 
     scale: float
-    rows: int
+    shared: bool
+
+    def rows(self, x: Tensor) -> int:
+        """Give how many equal parts of ``x``, one after the other in memory, share their factors."""
+        return len(x) if self.shared else 1
 
 
 @torch.compiler.disable  # its random stream is no part of a graph
-def rescale(x: Tensor, noise: Noise, key: Sequence[int], factors: UniformFactors | None) -> Tensor:
-    """Perturb ``x`` by a noise that is linear in it, and its gradient by the same factors.
+def rescale(
+    xs: Sequence[Tensor],
+    noise: Noise,
+    keys: Sequence[Sequence[int]],
+    factors: UniformFactors | None,
+    peaks: Tensor | None = None,
+) -> list[Tensor]:
+    """Perturb features by a noise that is linear in them, and their gradients by the same factors.
 
-    Nothing is kept for the backward pass: the factors are drawn again from their stream.
+    Nothing is kept for the backward pass: the factors are drawn again from their streams.
 
     Args:
-        x: Features, (B, C, H, W).
+        xs: Features, each (B, C, H, W).
         noise: Perturbs in the simple way; its settings must not change any more.
-        key: Names the stream, see :func:`.make_generator`.
+        keys: Each names the stream of one of them, see :func:`.make_generator`.
         factors: What the noise multiplies by, where that can be told in this way.
+        peaks: Takes what :func:`.measure_peaks` gives, where it is given.
     """
-    return _Rescale.apply(x, noise, key, make_seed(key), factors)
+    return list(_Rescale.apply(noise, keys, [make_seed(key) for key in keys], factors, peaks, *xs))
 
 
 class _Rescale(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, noise: Noise, key: Sequence[int], seed: int, factors: UniformFactors | None
-    ) -> Tensor:
-        ctx.same = noise, key, seed, factors
-        if factors and x.is_contiguous():
-            # Half precision is rounded once in the simple way, not in each step.
-            if x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64):
-                return _rescale_in_pieces(x, seed, *factors)
-            if x.is_cuda and (kernels := load_kernels()) and x.dtype in kernels.DTYPES:
-                return kernels.rescale(x, seed, *factors)
-        return Noise.perturb(noise, x, key)
+    """All levels at once: to tell a GPU what to do with small ones takes longer than the doing."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return _rescale_again(grads[0], *ctx.same), None, None, None, None
+    def forward(
+        ctx: Any,
+        noise: Noise,
+        keys: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        factors: UniformFactors | None,
+        peaks: Tensor | None,
+        *xs: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.same = noise, keys, seeds, factors
+        ctx.set_materialize_grads(False)
+        if factors and (kernels := _kernels_for(xs)):
+            ys = kernels.rescale(xs, seeds, factors.scale, [factors.rows(x) for x in xs], peaks)
+        else:
+            ys = [_rescale_level(x, noise, key, seed, factors) for x, key, seed in zip(xs, keys, seeds)]
+            if peaks is not None:
+                measure_peaks(xs, peaks)
+        ctx.mark_non_differentiable(*[y for y, needed in zip(ys, ctx.needs_input_grad[-len(xs) :]) if not needed])
+        return tuple(ys)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        noise, keys, seeds, factors = ctx.same
+        there = [level for level, gradient in enumerate(gradients) if gradient is not None]
+        found: list[Tensor | None] = [None] * len(gradients)
+        if there:
+            keys, seeds, xs = ([every[level] for level in there] for every in (keys, seeds, gradients))
+            for level, gradient in zip(there, _rescale_again(noise, keys, seeds, factors, None, *xs)):
+                found[level] = gradient
+        return (None,) * 5 + tuple(found)
 
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
-def _rescale_again(*args: Any) -> Tensor:
+def _rescale_again(*args: Any) -> tuple[Tensor, ...]:
     return _Rescale.apply(*args)
+
+
+def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:
+    """Give the kernels of a GPU where they are made for all of ``xs``."""
+    device = xs[0].device
+    if not xs[0].is_cuda or not (kernels := load_kernels()):
+        return None
+    fit = all(x.is_contiguous() and x.device == device and x.dtype in kernels.DTYPES for x in xs)
+    return kernels if fit else None
+
+
+def _rescale_level(x: Tensor, noise: Noise, key: Sequence[int], seed: int, factors: UniformFactors | None) -> Tensor:
+    # Half precision is rounded once in the simple way, not in each step.
+    if factors and x.device.type == 'cpu' and x.is_contiguous() and x.dtype in (torch.float32, torch.float64):
+        return _rescale_in_pieces(x, seed, factors.scale, factors.rows(x))
+    return Noise.perturb(noise, x, key)
 
 
 def _rescale_in_pieces(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:

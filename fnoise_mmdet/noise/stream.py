@@ -32,7 +32,9 @@ def make_seed(key: Sequence[int]) -> int:
     Raises:
         ValueError: A number of the key is negative.
     """
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    # The words that SeedSequence makes of the numbers anyway, only sooner.
+    words = np.array(key, np.uint32) if all(0 <= number < 2**32 for number in key) else key
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 
 
 def make_generator(key: Sequence[int], device: torch.device | str = 'cpu') -> torch.Generator:
@@ -99,7 +101,7 @@ def load_kernels() -> ModuleType | None:
     try:
         from . import kernels
 
-        kernels.draw(torch.empty(1, device='cuda'), 0)
+        kernels.rescale([kernels.draw(torch.empty(1, device='cuda'), 0)], [0], 0.0, [1])
     except Exception as error:  # no Triton, no compiler, a driver or a GPU it is not made for: each its own
         warnings.warn(
             f'Triton cannot be used ({type(error).__name__}: {error}): feature noise takes several times as long '

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from fnoise_mmdet.hooks import FiniteLossHook
+from fnoise_mmdet.necks import FNoiseNeck
+from fnoise_mmdet.necks.finite_check import FiniteCheck
 
 
 class Detector(nn.Module):
@@ -37,6 +39,16 @@ def test_a_loss_that_is_not_finite_is_named_with_its_level_before_the_step(model
         FloatingPointError, match=r'in iteration 7 \(epoch 2\) loss_cls is nan, loss_rpn of level 1 is -?inf; lower'
     ):
         model(broken=True)
+
+
+def test_where_the_features_were_not_finite_their_level_is_named_instead(model):
+    """On a GPU the neck has not said so yet."""
+    model.neck = FNoiseNeck(None)
+    model.neck._check = FiniteCheck(torch.tensor([1.0, float('inf')]), {0: (2, 3), 1: (4, 5)}, 'inputs')
+    attach(FiniteLossHook(action='skip'), model)(broken=False)
+    with pytest.raises(FloatingPointError, match=r'inputs are not finite: level 1 of shape \(4, 5\) has Inf'):
+        model(broken=True)
+    model(broken=True)
 
 
 def test_evaluation_is_left_alone(model):

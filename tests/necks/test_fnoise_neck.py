@@ -259,13 +259,41 @@ def test_a_teacher_gets_no_noise(features):
 def test_nan_and_inf_are_named_by_level(features, value, dtype):
     features = [x.to(dtype) for x in features]
     features[1][0, 0, 0, :3] = value
-    what = '3 NaN and 0 Inf' if value != value else '0 NaN and 3 Inf'
-    with pytest.raises(FloatingPointError, match=rf'inputs .* iteration 100: level 1 of shape .* has {what}$'):
+    what = 'NaN' if value != value else 'Inf'
+    message = rf'inputs of the neck in iteration 100 are not finite: level 1 of shape \(2, 8, 8, 8\) has {what}$'
+    with pytest.raises(FloatingPointError, match=message):
         FNoiseNeck(None)(features)
     FNoiseNeck(None, check_finite=False)(features)
     FNoiseNeck(None, levels=[0])(features)
     FNoiseNeck(None).eval()(features)
     FNoiseNeck(None, noise=dict(type='FeatureNoise', scale=0))(features)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_nothing_waits_for_the_check_but_the_gradients(features):
+    features = [x.cuda().requires_grad_() for x in features]
+    neck = build().cuda()
+    neck(features)  # compiles
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        outputs = neck(features)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    sum(y.sum() for y in outputs).backward()
+    with torch.no_grad():
+        features[1][0, 0, 0, 0] = float('nan')
+    outputs, message = neck(features), 'level 1 of .* has NaN'
+    with pytest.raises(FloatingPointError, match=message):
+        sum(y.sum() for y in outputs).backward()
+    neck(features)
+    with pytest.raises(FloatingPointError, match=message):  # no backward pass came
+        neck(features)
+    neck(features)
+    with pytest.raises(FloatingPointError, match=message):
+        neck.finish_check()
+    neck.finish_check()
+    with torch.no_grad(), pytest.raises(FloatingPointError, match=message):
+        neck(features)
 
 
 def test_large_but_finite_features_are_none_of_its_business():

@@ -234,25 +234,74 @@ LINEAR = [
 
 
 @pytest.mark.parametrize('settings', LINEAR, ids=str)
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5)])
-def test_the_fast_way_is_the_simple_one_to_the_last_bit(key, monkeypatch, settings, dtype, memory_format, shape):
+@pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5), (2, 64, 50, 84)])
+def test_the_fast_way_is_the_simple_one_to_the_last_bit(
+    key, device, monkeypatch, settings, dtype, memory_format, shape
+):
     monkeypatch.setattr('fnoise_mmdet.noise.rescale.PIECE', 64)  # several pieces, the last one smaller
     noise = FeatureNoise(**settings)
-    x = torch.randn(shape, generator=make_generator((5,))).to(dtype).contiguous(memory_format=memory_format)
+    x = torch.randn(shape, generator=make_generator((5,))).to(device, dtype).contiguous(memory_format=memory_format)
     assert torch.equal(noise(x, key), Noise.perturb(noise, x, key))
 
 
+PYRAMIDS = [dict(), dict(share='channel'), dict(preset='l2'), dict(scale=0)]
+
+
+@pytest.mark.parametrize('settings', PYRAMIDS, ids=str)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_levels_together_are_levels_one_by_one(device, settings, dtype, memory_format):
+    noise, generator = FeatureNoise(**settings), make_generator((5,))
+    xs = [torch.randn(2, 64 // s, s, s + 1, generator=generator).to(device, dtype) for s in (30, 15, 8, 1)]
+    xs = [x.contiguous(memory_format=memory_format).requires_grad_(i != 1) for i, x in enumerate(xs)]
+    keys = [(7, level) for level in range(len(xs))]
+    peaks = torch.zeros(len(xs), device=device)
+    ys = noise.perturb_levels(xs, keys, peaks)
+    assert peaks.tolist() == [float(x.abs().max()) for x in xs]
+    singles = [noise(x, key) for x, key in zip(xs, keys)]
+    gradients = [torch.rand_like(x) for x in xs]
+    for level, (y, single) in enumerate(zip(ys, singles)):
+        assert torch.equal(y, single) and y.requires_grad == (level != 1)
+    trained, unused = (0, 3), 2
+    found = torch.autograd.grad(
+        [ys[i] for i in trained],
+        [xs[i] for i in (*trained, unused)],
+        [gradients[i] for i in trained],
+        allow_unused=True,
+    )
+    for i, gradient in zip(trained, found):
+        assert torch.equal(gradient, *torch.autograd.grad(singles[i], xs[i], gradients[i]))
+    assert found[-1] is None
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('settings', PYRAMIDS, ids=str)
+def test_peaks_tell_of_nan_and_inf(device, settings, dtype):
+    xs = [torch.linspace(-3, 2, 3000, device=device).view(1, 3, 20, 50).to(dtype) for _ in range(5)]
+    xs[1][0, 2, 7, 9] = float('nan')
+    xs[2][0, 2, 7, 9] = -float('inf')
+    xs[3][0, 2, 7, 9], xs[3][0, 0, 0, 0] = float('nan'), float('inf')
+    peaks = torch.zeros(len(xs), device=device)
+    FeatureNoise(**settings).perturb_levels(xs, [(level,) for level in range(len(xs))], peaks)
+    torch.testing.assert_close(
+        peaks.cpu(), torch.tensor([3, float('nan'), float('inf'), float('nan'), 3]), equal_nan=True
+    )
+
+
 @pytest.mark.parametrize('settings', LINEAR, ids=str)
-def test_the_gradient_of_the_fast_way_is_that_of_the_simple_one(x, key, settings):
-    noise = FeatureNoise(**settings)
-    gradients = []
-    for perturb in (noise, lambda x, key: Noise.perturb(noise, x, key)):
-        x = x.detach().requires_grad_()
-        (perturb(x, key) * torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape)).sum().backward()
-        gradients.append(x.grad)
-    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_the_fast_way_is_that_of_the_simple_one(x, key, device, settings, memory_format):
+    """Whatever the layout of the gradient that comes in, also where it is one number for all elements."""
+    noise, x = FeatureNoise(**settings), x.to(device)
+    weights = torch.linspace(-1, 1, x.numel(), dtype=x.dtype, device=device).view(x.shape)
+    for gradient in (weights.contiguous(memory_format=memory_format), torch.ones_like(x[:1, :1, :1, :1]).expand_as(x)):
+        found = []
+        for perturb in (noise, lambda x, key: Noise.perturb(noise, x, key)):
+            z = x.detach().requires_grad_()
+            found += torch.autograd.grad(perturb(z, key), z, gradient)
+        torch.testing.assert_close(*found, rtol=1e-6, atol=1e-7)
 
 
 def test_gradients_of_gradients(key):
@@ -262,7 +311,7 @@ def test_gradients_of_gradients(key):
 
 
 @pytest.mark.parametrize('settings', [*LINEAR, *(dict(preset=preset) for preset in PRESETS)], ids=str)
-def test_nothing_is_kept_for_the_backward_pass(x, key, settings):
+def test_nothing_is_kept_for_the_backward_pass(x, key, device, settings):
     kept = []
 
     def keep(tensor):
@@ -273,7 +322,7 @@ def test_nothing_is_kept_for_the_backward_pass(x, key, settings):
     if settings.get('preset') == 'mean_normal':
         assert noise.detach_statistics
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        noise(x.requires_grad_(), key)
+        noise(x.to(device).requires_grad_(), key)
     assert not kept
 
 

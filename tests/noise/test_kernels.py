@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fnoise_mmdet.noise import FeatureNoise, Noise
+from fnoise_mmdet.noise import FeatureNoise
 
 pytest.importorskip('triton', reason='Triton comes with torch for a GPU')
 
@@ -14,7 +14,6 @@ from fnoise_mmdet.noise import kernels
 HAS_GPU = torch.cuda.is_available()
 DEVICE = 'cuda' if HAS_GPU else 'cpu'
 SEED = 0x8123456789ABCDEF
-needs_gpu = pytest.mark.skipif(not HAS_GPU, reason='needs a GPU')
 
 
 def philox(counter: int, key: int) -> list[int]:
@@ -53,10 +52,31 @@ def test_features_are_rescaled_by_the_formula(rows, shape, dtype):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
     n = torch.tensor([number(place, SEED) for place in range(x.numel() // rows)], device=DEVICE, dtype=torch.float64)
     expected = x.double() * (1 + 0.3 * n.expand(rows, -1).reshape(shape))
-    y = kernels.rescale(x, SEED, 0.3, rows)
+    (y,) = kernels.rescale([x], [SEED], 0.3, [rows])
     # The result is rounded, by half of eps, and so are the parts of its smaller summand; the interpreter cuts off.
     eps, smallest = torch.finfo(dtype).eps * (1 if HAS_GPU else 1.5), torch.finfo(dtype).smallest_normal
     assert ((y.double() - expected).abs() <= eps * (expected.abs() + smallest)).all()
+
+
+def test_levels_are_rescaled_each_by_its_own_numbers():
+    shapes = [(2, 3, 41, 67), (2, 5, 1, 1), (2, 4, 30, 20)]
+    xs = [torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(DEVICE) for shape in shapes]
+    xs[2] = xs[2].half()
+    peaks, rows = torch.zeros(3, device=DEVICE), (2, 1, 2)
+    ys = kernels.rescale(xs, [SEED + level for level in range(3)], 0.3, rows, peaks)
+    for level, (x, y) in enumerate(zip(xs, ys)):
+        (alone,) = kernels.rescale([x], [SEED + level], 0.3, [rows[level]])
+        assert torch.equal(y, alone) and y.dtype == x.dtype
+    assert peaks.tolist() == [float(x.abs().max()) for x in xs]
+
+
+def test_a_peak_is_nan_or_inf_where_an_element_is():
+    xs = [torch.linspace(-3, 2, 5000, device=DEVICE).view(1, 1, 50, 100) for _ in range(4)]
+    for x, values in zip(xs, ([], [float('nan')], [-float('inf')], [float('inf'), float('nan')])):
+        x[0, 0, 30, : len(values)] = torch.tensor(values)
+    peaks = torch.zeros(4, device=DEVICE)
+    kernels.rescale(xs, [SEED] * 4, 0.3, [1] * 4, peaks)
+    assert str(peaks.tolist()) == '[3.0, nan, inf, nan]'
 
 
 def test_nothing_is_written_beyond_the_end():
@@ -80,50 +100,22 @@ def test_numbers_are_uniform_and_independent():
     assert abs(float((numbers * other).mean()) * 3) < 5 / math.sqrt(count)
 
 
-SETTINGS = [dict(), dict(share='none'), dict(share='channel'), dict(distribution='normal'), dict(prob=0.5)]
+@pytest.mark.gpu
+def test_one_kernel_a_pass():
+    """Whatever the number of levels and their sizes, none of which a kernel is compiled anew for."""
+    compiled = set()
+    for sides in ((50, 25, 16), (49, 33, 1), (64, 7, 9)):
+        xs = [torch.randn(2, 8, side, side, device='cuda', requires_grad=True) for side in sides]
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            ys = FeatureNoise().perturb_levels(xs, [(level,) for level in range(3)])
+            torch.autograd.backward(ys, [torch.ones_like(y) for y in ys])
+            torch.cuda.synchronize()
+        assert sum('rescale' in event.name for event in profile.events()) == 2
+        compiled.add(sum(len(cache[0]) for cache in kernels._rescale_kernel.device_caches.values()))
+    assert len(compiled) == 1
 
 
-@needs_gpu
-@pytest.mark.parametrize('settings', SETTINGS, ids=str)
-@pytest.mark.parametrize('dtype', [*kernels.DTYPES, torch.float64], ids=str)
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 64, 50, 84)])
-def test_the_fast_way_is_the_simple_one_to_the_last_bit(settings, dtype, memory_format, shape):
-    noise = FeatureNoise(**settings)
-    x = torch.randn(shape, device='cuda').to(dtype).contiguous(memory_format=memory_format)
-    assert torch.equal(noise(x, (0, 1)), Noise.perturb(noise, x, (0, 1)))
-
-
-@needs_gpu
-@pytest.mark.parametrize('settings', SETTINGS, ids=str)
-def test_gradients_in_any_layout_get_the_factors_of_the_features(settings):
-    x = torch.rand(2, 8, 30, 40, device='cuda').add_(1).requires_grad_()
-    y = FeatureNoise(**settings)(x, (0, 1))
-    for gradient in (torch.ones_like(x), torch.ones(1, 1, 1, 1, device='cuda').expand_as(x)):
-        for memory_format in (torch.contiguous_format, torch.channels_last):
-            (found,) = torch.autograd.grad(y, x, gradient.contiguous(memory_format=memory_format), retain_graph=True)
-            torch.testing.assert_close(found, (y / x).detach())
-        (found,) = torch.autograd.grad(y, x, gradient, retain_graph=True)
-        torch.testing.assert_close(found, (y / x).detach())
-
-
-@needs_gpu
-def test_one_kernel_a_pass_and_nothing_kept():
-    x = torch.randn(2, 64, 50, 84, device='cuda', requires_grad=True)
-    noise = FeatureNoise()
-    noise(x, (0, 1)).sum().backward()  # compiles
-    kept = []
-    with (
-        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile,
-        torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor),
-    ):
-        torch.autograd.backward(noise(x, (0, 1)), torch.ones_like(x))
-        torch.cuda.synchronize()
-    names = [event.name for event in profile.events() if 'rescale' in event.name]
-    assert len(names) == 2 and not kept
-
-
-@needs_gpu
+@pytest.mark.gpu
 def test_global_streams_are_left_alone():
     before = torch.get_rng_state(), torch.cuda.get_rng_state()
     FeatureNoise()(torch.ones(1, 2, 3, 4, device='cuda'), (0,))
