@@ -11,8 +11,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..noise import NOISES, Noise
-from ..noise.base import check_features, measure_peaks
-from .finite_check import FiniteCheck
+from ..noise.base import check_features
+from .passes import Passes
 
 for noise in NOISES:
     MODELS.register_module(module=noise)
@@ -86,9 +86,7 @@ class FNoiseNeck(BaseModule):
         if self._num_levels is not None:
             self._perturbed_levels(self._num_levels)
 
-        self._iteration = -1  # whose passes are counted
-        self._peaks: list[Tensor] = []  # of the levels of each of those passes
-        self._check: FiniteCheck | None = None  # of the last pass, where its result is still to be waited for
+        self._passes = Passes()
         self._register_state_dict_hook(_leave_out_wrapper)
         self._register_load_state_dict_pre_hook(_put_in_wrapper)
 
@@ -134,10 +132,29 @@ class FNoiseNeck(BaseModule):
             check_features(x, f'level {level}')
         self.finish_check()
         peaks = torch.zeros(len(levels), device=next(iter(levels.values())).device)
-        perturbed = self._apply_noise(features, levels, self._count_call(levels, peaks), peaks)
+        call = self._passes.count(_runner_info('iter'), list(levels.values()), peaks)
+        perturbed = self._apply_noise(features, levels, call, peaks)
         if self.check_finite:
-            self._begin_check(levels, peaks, perturbed)
+            what = f'{"inputs" if self.position == "pre" else "outputs"} of the neck'
+            self._passes.begin_check(what, levels, peaks)
+            trained = [y for y in perturbed if y.requires_grad]
+            if peaks.is_cuda and trained:
+                trained[-1].register_hook(lambda gradient: self.finish_check())
+            else:
+                self.finish_check()
         return perturbed
+
+    def finish_check(self) -> None:
+        """Wait for what the check of the last pass for NaN and Inf has found, if nobody did so far.
+
+        On a GPU a pass goes on while its features are still to be worked out.
+        They are waited for when gradients come back, before these reach the
+        optimizer, or else by the next pass.
+
+        Raises:
+            FloatingPointError: A level held NaN or Inf.
+        """
+        self._passes.finish_check()
 
     def _apply_noise(
         self, features: Sequence[Tensor], levels: dict[int, Tensor], call: int, peaks: Tensor | None = None
@@ -196,51 +213,6 @@ class FNoiseNeck(BaseModule):
             return False
         parameters = list(self.neck.parameters())
         return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
-
-    def _count_call(self, levels: dict[int, Tensor], peaks: Tensor) -> int:
-        """Give the number of this forward pass within its iteration, from 0.
-
-        A pass within backward is one that gradient checkpointing repeats. It
-        is known again by the largest magnitudes of its levels, the nearest
-        ones taken because convolutions on a GPU may differ in the last bit.
-
-        Args:
-            levels: Features to perturb.
-            peaks: Will hold their largest magnitudes, as soon as they are perturbed.
-        """
-        iteration = _runner_info('iter')
-        if iteration != self._iteration:
-            self._iteration, self._peaks = iteration, []
-        if torch._C._current_graph_task_id() == -1:  # as torch.utils.checkpoint asks
-            self._peaks.append(peaks)
-            return len(self._peaks) - 1
-        again = torch.empty_like(peaks)
-        measure_peaks(list(levels.values()), again)
-        return int((torch.stack(self._peaks) - again).abs().sum(dim=1).argmin())
-
-    def _begin_check(self, levels: dict[int, Tensor], peaks: Tensor, perturbed: Sequence[Tensor]) -> None:
-        """Look whether the levels are finite, but let Python go on meanwhile where a GPU has yet to work them out.
-
-        What it finds is waited for when the gradients come back, before they
-        reach the optimizer, or else by the next pass.
-        """
-        where = f'{"inputs" if self.position == "pre" else "outputs"} of the neck in iteration {_runner_info("iter")}'
-        self._check = FiniteCheck(peaks, {level: tuple(x.shape) for level, x in levels.items()}, where)
-        trained = [y for y in perturbed if y.requires_grad]
-        if peaks.is_cuda and trained:
-            trained[-1].register_hook(lambda gradient: self.finish_check())
-        else:
-            self.finish_check()
-
-    def finish_check(self) -> None:
-        """Wait for what the check of the last pass has found, if nobody did so far.
-
-        Raises:
-            FloatingPointError: A level held NaN or Inf.
-        """
-        check, self._check = self._check, None
-        if check is not None:
-            check.finish()
 
     def extra_repr(self) -> str:
         return f'levels={self.levels}, position={self.position!r}, check_finite={self.check_finite}'

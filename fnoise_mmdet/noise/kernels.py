@@ -12,7 +12,6 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 TILE = 2048  # numbers of a program
-SEEDS = 2**63 - 1  # which Triton takes for int64; a kernel for larger ones would be another one
 
 
 def rescale(
@@ -29,12 +28,12 @@ def rescale(
     """
     ys = [torch.empty_like(x) for x in xs]
     numels = [x.numel() // count for x, count in zip(xs, rows)]
-    programs = sum(triton.cdiv(numel, TILE) * count for numel, count in zip(numels, rows))
-    seeds = [seed & SEEDS for seed in seeds]
+    programs = sum(-(-numel // TILE) * count for numel, count in zip(numels, rows))
+    keys = [_philox_key(seed) for seed in seeds]
     bits = None if peaks is None else peaks.view(torch.int32)
     with torch.cuda.device_of(xs[0]):
         _rescale_kernel[(programs,)](
-            tuple(xs), tuple(ys), tuple(seeds), tuple(numels), tuple(rows), float(scale), bits, TILE
+            tuple(xs), tuple(ys), tuple(keys), tuple(numels), tuple(rows), float(scale), bits, TILE
         )
     return ys
 
@@ -46,13 +45,17 @@ def draw(eps: Tensor, seed: int) -> Tensor:
     four words of 32 bits for each value of its counter, and the halves of a word, the lower one first, are two numbers.
     """
     with torch.cuda.device_of(eps):
-        _draw_kernel[(triton.cdiv(eps.numel(), TILE),)](eps, seed & SEEDS, eps.numel(), TILE)
+        _draw_kernel[(triton.cdiv(eps.numel(), TILE),)](eps, _philox_key(seed), eps.numel(), TILE)
     return eps
 
 
-# Specialized for what their values are multiples of, the kernel would be compiled anew for many a size of images.
-@triton.jit(do_not_specialize=['seeds', 'numels', 'rows'])
-def _rescale_kernel(xs, ys, seeds, numels, rows, scale, peaks, TILE: tl.constexpr):
+def _philox_key(seed: int) -> int:
+    """Make an odd number of 63 bits of a seed: for multiples of 16 and for 64 bits Triton compiles other kernels."""
+    return seed & (2**63 - 1) | 1
+
+
+@triton.jit
+def _rescale_kernel(xs, ys, keys, numels, rows, scale, peaks, TILE: tl.constexpr):
     program = tl.program_id(0)  # among those of this level and of the ones after it
     for level in tl.static_range(len(xs)):
         numel = numels[level]
@@ -64,7 +67,7 @@ def _rescale_kernel(xs, ys, seeds, numels, rows, scale, peaks, TILE: tl.constexp
             place += (program // tiles).to(tl.int64) * numel
             x = tl.load(xs[level] + place, inside, other=0)
             # In the order, and with the precision of eps, of the simple way: the result is the same to the last bit.
-            eps = _numbers(seeds[level], tile, TILE).to(x.dtype).to(tl.float32)
+            eps = _numbers(keys[level], tile, TILE).to(x.dtype).to(tl.float32)
             wide = x.to(tl.float32)
             tl.store(ys[level] + place, (wide + scale * (wide * eps)).to(x.dtype), inside)
             if peaks is not None:
@@ -75,11 +78,11 @@ def _rescale_kernel(xs, ys, seeds, numels, rows, scale, peaks, TILE: tl.constexp
         program -= tiles * rows[level]
 
 
-@triton.jit(do_not_specialize=['seed'])
-def _draw_kernel(eps_ptr, seed, numel, TILE: tl.constexpr):
+@triton.jit
+def _draw_kernel(eps_ptr, key, numel, TILE: tl.constexpr):
     tile = tl.program_id(0)
     place = _places(tile, TILE)
-    tl.store(eps_ptr + place, _numbers(seed, tile, TILE), place < numel)
+    tl.store(eps_ptr + place, _numbers(key, tile, TILE), place < numel)
 
 
 @triton.jit
@@ -88,10 +91,10 @@ def _places(tile, TILE: tl.constexpr):
 
 
 @triton.jit
-def _numbers(seed, tile, TILE: tl.constexpr):
+def _numbers(key, tile, TILE: tl.constexpr):
     """Draw the numbers of a tile."""
     COUNTERS: tl.constexpr = TILE // 8
-    a, b, c, d = tl.randint4x(seed, tile * COUNTERS + tl.arange(0, COUNTERS))
+    a, b, c, d = tl.randint4x(key, tile * COUNTERS + tl.arange(0, COUNTERS))
     words = tl.join(tl.join(a, c), tl.join(b, d)).to(tl.uint32)
     # 15 bits and a last one at the head of the mantissa of a number in (1, 2): no integer has to be converted.
     bits = tl.join(words << 7, words >> 9) & 0x7FFF80 | 0x3F800080

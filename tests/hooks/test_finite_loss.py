@@ -7,7 +7,6 @@ from torch import nn
 
 from fnoise_mmdet.hooks import FiniteLossHook
 from fnoise_mmdet.necks import FNoiseNeck
-from fnoise_mmdet.necks.finite_check import FiniteCheck
 
 
 class Detector(nn.Module):
@@ -44,9 +43,12 @@ def test_a_loss_that_is_not_finite_is_named_with_its_level_before_the_step(model
 def test_where_the_features_were_not_finite_their_level_is_named_instead(model):
     """On a GPU the neck has not said so yet."""
     model.neck = FNoiseNeck(None)
-    model.neck._check = FiniteCheck(torch.tensor([1.0, float('inf')]), {0: (2, 3), 1: (4, 5)}, 'inputs')
+    levels = {0: torch.ones(2, 3), 1: torch.ones(4, 5)}
+    model.neck._passes.begin_check('inputs', levels, torch.tensor([1.0, float('inf')]))
     attach(FiniteLossHook(action='skip'), model)(broken=False)
-    with pytest.raises(FloatingPointError, match=r'inputs are not finite: level 1 of shape \(4, 5\) has Inf'):
+    with pytest.raises(
+        FloatingPointError, match=r'inputs in iteration -1 are not finite: level 1 of shape \(4, 5\) has Inf'
+    ):
         model(broken=True)
     model(broken=True)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fnoise_mmdet.necks.finite_check import FiniteCheck
+from fnoise_mmdet.necks.passes import FiniteCheck
 
 
 def test_finite_levels_pass():
