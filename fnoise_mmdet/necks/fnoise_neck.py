@@ -1,7 +1,7 @@
 """The neck wrapper that puts feature noise between a detector's backbone and its neck."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.registry import MODELS
@@ -119,7 +119,7 @@ class FNoiseNeck(BaseModule):
             features: What is perturbed: the inner neck's inputs or its
                 outputs, as ``position`` says.
         """
-        return self._apply_noise(features, self._levels_of(features), 0)
+        return self._apply_noise(features, self._levels_of(features), _run_info(), 0)
 
     @torch.compiler.disable  # the noise itself compiles; what names its stream is the runner's
     def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
@@ -131,12 +131,13 @@ class FNoiseNeck(BaseModule):
         for level, x in levels.items():
             check_features(x, f'level {level}')
         self.finish_check()
+        run = _run_info()
         peaks = torch.zeros(len(levels), device=next(iter(levels.values())).device)
-        call = self._passes.count(_runner_info('iter'), list(levels.values()), peaks)
-        perturbed = self._apply_noise(features, levels, call, peaks)
+        call = self._passes.count(run.iteration, list(levels.values()), peaks)
+        perturbed = self._apply_noise(features, levels, run, call, peaks)
         if self.check_finite:
-            what = f'{"inputs" if self.position == "pre" else "outputs"} of the neck'
-            self._passes.begin_check(what, levels, peaks)
+            what = 'inputs of the neck' if self.position == 'pre' else 'outputs of the neck'
+            self._passes.leave_unchecked(what, {level: x.shape for level, x in levels.items()}, peaks)
             trained = [y for y in perturbed if y.requires_grad]
             if peaks.is_cuda and trained:
                 trained[-1].register_hook(lambda gradient: self.finish_check())
@@ -145,23 +146,27 @@ class FNoiseNeck(BaseModule):
         return perturbed
 
     def finish_check(self) -> None:
-        """Wait for what the check of the last pass for NaN and Inf has found, if nobody did so far.
+        """Check the features of the last pass for NaN and Inf, if that was not done so far.
 
-        On a GPU a pass goes on while its features are still to be worked out.
-        They are waited for when gradients come back, before these reach the
+        A pass on a GPU does not wait until its features are worked out. They
+        are checked when gradients come back, before these reach the
         optimizer, or else by the next pass.
 
         Raises:
             FloatingPointError: A level held NaN or Inf.
         """
-        self._passes.finish_check()
+        self._passes.check()
 
     def _apply_noise(
-        self, features: Sequence[Tensor], levels: dict[int, Tensor], call: int, peaks: Tensor | None = None
+        self,
+        features: Sequence[Tensor],
+        levels: dict[int, Tensor],
+        run: '_RunInfo',
+        call: int,
+        peaks: Tensor | None = None,
     ) -> Sequence[Tensor]:
-        key = (_runner_info('seed'), get_rank(), _runner_info('iter'), call)
+        keys = [(run.seed, get_rank(), run.iteration, call, level) for level in levels]
         perturbed = list(features)
-        keys = [(*key, level) for level in levels]
         for level, y in zip(levels, self.noise.perturb_levels(list(levels.values()), keys, peaks)):
             perturbed[level - self._num_levels if self._num_levels else level] = y
         return perturbed if isinstance(features, list) else tuple(perturbed)
@@ -223,9 +228,15 @@ def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
     return [module for module in model.modules() if isinstance(module, FNoiseNeck)]
 
 
-def _runner_info(name: str) -> int:
-    """Give the seed or the iteration of the current runner, 0 outside one."""
-    return MessageHub.get_current_instance().get_info(name, 0)
+class _RunInfo(NamedTuple):
+    seed: int
+    iteration: int
+
+
+def _run_info() -> _RunInfo:
+    """Give the seed and the iteration of the current runner, 0 outside one."""
+    hub = MessageHub.get_current_instance()
+    return _RunInfo(hub.get_info('seed', 0), hub.get_info('iter', 0))
 
 
 def _check_levels(levels: Any) -> tuple[int, ...] | None:

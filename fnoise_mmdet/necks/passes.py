@@ -15,7 +15,7 @@ class Passes:
     def __init__(self) -> None:
         self._iteration = -1
         self._peaks: list[Tensor] = []  # of the levels, a tensor a pass
-        self._check: FiniteCheck | None = None  # whose result is still to be waited for
+        self._unchecked: tuple[str, Mapping[int, Sequence[int]], Tensor] | None = None
 
     def count(self, iteration: int, xs: Sequence[Tensor], peaks: Tensor) -> int:
         """Give the number of a forward pass within its iteration, from 0.
@@ -38,56 +38,29 @@ class Passes:
         measure_peaks(xs, again)
         return int((torch.stack(self._peaks) - again).abs().sum(dim=1).argmin())
 
-    def begin_check(self, what: str, levels: Mapping[int, Tensor], peaks: Tensor) -> None:
-        """Begin to look whether levels, which are called ``what`` in the message, are finite by their peaks."""
-        shapes = {level: tuple(x.shape) for level, x in levels.items()}
-        self._check = FiniteCheck(peaks, shapes, f'{what} in iteration {self._iteration}')
+    def leave_unchecked(self, what: str, shapes: Mapping[int, Sequence[int]], peaks: Tensor) -> None:
+        """Note what :meth:`check` is to look at.
 
-    def finish_check(self) -> None:
-        """Wait for what the last check has found, if nobody did so far.
+        Args:
+            what: What the levels are, for the message.
+            shapes: Shape of each, by its index.
+            peaks: Their largest magnitudes, NaN where one holds NaN; a GPU may still be at work on them.
+        """
+        self._unchecked = what, shapes, peaks
+
+    def check(self) -> None:
+        """Wait for the peaks that were noted, if any, and forget them.
 
         Raises:
             FloatingPointError: A level held NaN or Inf.
         """
-        check, self._check = self._check, None
-        if check is not None:
-            check.finish()
-
-
-class FiniteCheck:
-    """Bring the largest magnitudes of levels to the host while other work goes on, and tell of NaN and Inf among them.
-
-    Args:
-        peaks: Largest magnitude of each level, NaN where it holds NaN.
-        shapes: Shape of each level, by its index.
-        what: What the levels are, for the message.
-
-    Shape:
-        peaks: (levels,).
-    """
-
-    def __init__(self, peaks: Tensor, shapes: Mapping[int, tuple[int, ...]], what: str) -> None:
-        self._shapes = shapes
-        self._what = what
-        self._peaks = peaks
-        self._copied: torch.cuda.Event | None = None
-        if peaks.is_cuda:
-            self._peaks = torch.empty(peaks.shape, pin_memory=True).copy_(peaks, non_blocking=True)
-            self._copied = torch.cuda.Event()
-            self._copied.record(torch.cuda.current_stream(peaks.device))
-
-    def finish(self) -> None:
-        """Wait for the magnitudes.
-
-        Raises:
-            FloatingPointError: A level holds NaN or Inf.
-        """
-        if self._copied is not None:
-            self._copied.synchronize()
+        if self._unchecked is None:
+            return
+        (what, shapes, peaks), self._unchecked = self._unchecked, None
         found = [
-            f'level {level} of shape {shape} has {"NaN" if math.isnan(peak) else "Inf"}'
-            for (level, shape), peak in zip(self._shapes.items(), self._peaks.tolist())
+            f'level {level} of shape {tuple(shape)} has {"NaN" if math.isnan(peak) else "Inf"}'
+            for (level, shape), peak in zip(shapes.items(), peaks.tolist())
             if not math.isfinite(peak)
         ]
         if found:
-            raise FloatingPointError(f'{self._what} are not finite: {"; ".join(found)}')
+            raise FloatingPointError(f'{what} are not finite in iteration {self._iteration}: {"; ".join(found)}')

@@ -6,6 +6,7 @@ without noise, would then differ in more than the noise.
 """
 
 import functools
+import hashlib
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
@@ -22,8 +23,9 @@ _ODD = np.uint64(0x0001_0001_0001_0001)
 def make_seed(key: Sequence[int]) -> int:
     """Make a seed of 64 bits that is a function of ``key`` alone.
 
-    ``numpy.random.SeedSequence`` mixes the key, so that keys which differ in
-    one number give unrelated seeds.
+    BLAKE2b hashes the key, so that keys which differ in one number give
+    unrelated seeds. A training step makes one for every level: this is
+    several times as fast as ``numpy.random.SeedSequence``.
 
     Args:
         key: Non-negative integers that name the draw, e.g. seed, rank,
@@ -32,9 +34,10 @@ def make_seed(key: Sequence[int]) -> int:
     Raises:
         ValueError: A number of the key is negative.
     """
-    # The words that SeedSequence makes of the numbers anyway, only sooner.
-    words = np.array(key, np.uint32) if all(0 <= number < 2**32 for number in key) else key
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
+    if min(key) < 0:
+        raise ValueError(f'numbers of a key must be >= 0, but got {tuple(key)}')
+    words = b','.join(b'%d' % number for number in key)
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), 'little')
 
 
 def make_generator(key: Sequence[int], device: torch.device | str = 'cpu') -> torch.Generator:

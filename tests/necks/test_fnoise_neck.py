@@ -260,7 +260,7 @@ def test_nan_and_inf_are_named_by_level(features, value, dtype):
     features = [x.to(dtype) for x in features]
     features[1][0, 0, 0, :3] = value
     what = 'NaN' if value != value else 'Inf'
-    message = rf'inputs of the neck in iteration 100 are not finite: level 1 of shape \(2, 8, 8, 8\) has {what}$'
+    message = rf'inputs of the neck are not finite in iteration 100: level 1 of shape \(2, 8, 8, 8\) has {what}$'
     with pytest.raises(FloatingPointError, match=message):
         FNoiseNeck(None)(features)
     FNoiseNeck(None, check_finite=False)(features)

@@ -104,6 +104,7 @@ def test_numbers_are_uniform_and_independent():
 def test_one_kernel_a_pass():
     """Whatever the number of levels and, for numbers of channels as they are, their sizes."""
     compiled = set()
+    FeatureNoise()(torch.ones(1, 1, 1, 1, device='cuda'), (0,))  # looks whether Triton works
     for number, sides in enumerate(((50, 25, 16), (49, 33, 1), (64, 7, 9))):
         xs = [torch.randn(2, 16, side, side, device='cuda', requires_grad=True) for side in sides]
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:

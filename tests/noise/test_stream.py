@@ -1,11 +1,12 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from fnoise_mmdet.noise import make_generator
-from fnoise_mmdet.noise.stream import UNIFORM_SCALE, UniformStream, load_kernels
+from fnoise_mmdet.noise.stream import UNIFORM_SCALE, UniformStream, load_kernels, make_seed
 
 
 def draw(*key: int) -> torch.Tensor:
@@ -23,6 +24,11 @@ def test_keys_that_differ_in_one_place_give_unrelated_numbers():
         assert abs(torch.corrcoef(torch.stack([draw(*a), draw(*b)]))[0, 1]) < 0.16
 
 
+def test_seeds_are_those_of_every_machine_and_kind_of_integer():
+    assert make_seed((3, 0, 17, 0, 1)) == make_seed(np.array([3, 0, 17, 0, 1])) == 17772687999793815288
+    assert make_seed((1, 23)) != make_seed((12, 3)), 'the numbers of a key are kept apart'
+
+
 def test_global_stream_is_left_alone():
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -31,7 +37,7 @@ def test_global_stream_is_left_alone():
 
 
 def test_negative_key_is_refused():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r'numbers of a key must be >= 0, but got \(0, -1\)'):
         make_generator((0, -1))
 
 
