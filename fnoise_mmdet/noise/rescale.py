@@ -1,7 +1,6 @@
-"""The fast ways of noise that multiplies each feature by a random factor: nothing is stored but the result.
+"""The fast way of noise that multiplies each feature by a random factor: nothing is stored but the result.
 
-The simple way is :meth:`.Noise.perturb`. Every way gives what it gives, to the last bit, and it is taken for
-whatever the others are not made for.
+The simple way is :meth:`.Noise.perturb`. It gives the same, and is taken for whatever the kernels are not made for.
 """
 
 from collections.abc import Sequence
@@ -12,11 +11,8 @@ import torch
 from torch import Tensor
 
 from .base import Noise, measure_peaks
-from .stream import UNIFORM_SCALE, UniformStream, load_kernels, make_seed
-
-# Random numbers that are drawn and applied at a time on a CPU: few enough for its caches, and enough that
-# waiting for all threads after each piece costs little. A multiple of 4, see UniformStream.
-PIECE = 2**20
+from .kernels import load_kernels
+from .stream import make_seed
 
 
 class UniformFactors(NamedTuple):
@@ -73,7 +69,7 @@ class _Rescale(torch.autograd.Function):
         if factors and (kernels := _kernels_for(xs)):
             ys = kernels.rescale(xs, seeds, factors.scale, [factors.rows(x) for x in xs], peaks)
         else:
-            ys = [_rescale_level(x, noise, key, seed, factors) for x, key, seed in zip(xs, keys, seeds)]
+            ys = [Noise.perturb(noise, x, key) for x, key in zip(xs, keys)]
             if peaks is not None:
                 measure_peaks(xs, peaks)
         ctx.mark_non_differentiable(*[y for y, needed in zip(ys, ctx.needs_input_grad[-len(xs) :]) if not needed])
@@ -97,33 +93,9 @@ def _rescale_again(*args: Any) -> tuple[Tensor, ...]:
 
 
 def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:
-    """Give the kernels of a GPU where they are made for all of ``xs``."""
+    """Give the kernels that are made for all of ``xs``."""
     device = xs[0].device
-    if not xs[0].is_cuda or not (kernels := load_kernels()):
-        return None
-    fit = all(x.is_contiguous() and x.device == device and x.dtype in kernels.DTYPES for x in xs)
-    return kernels if fit else None
-
-
-def _rescale_level(x: Tensor, noise: Noise, key: Sequence[int], seed: int, factors: UniformFactors | None) -> Tensor:
-    # Half precision is rounded once in the simple way, not in each step.
-    if factors and x.device.type == 'cpu' and x.is_contiguous() and x.dtype in (torch.float32, torch.float64):
-        return _rescale_in_pieces(x, seed, factors.scale, factors.rows(x))
-    return Noise.perturb(noise, x, key)
-
-
-def _rescale_in_pieces(x: Tensor, seed: int, scale: float, rows: int) -> Tensor:
-    """Do it at the speed of a memory copy rather than of several.
-
-    A piece at a time is drawn and applied while it is in the cache; the
-    numbers stay integers, whose unit is a part of the scale.
-    """
-    stream = UniformStream(torch.Generator().manual_seed(seed))
-    y = torch.empty_like(x)
-    pieces = zip(x.view(rows, -1).split(PIECE, dim=1), y.view(rows, -1).split(PIECE, dim=1))
-    eps = torch.empty(min(PIECE, x.numel() // rows), dtype=x.dtype)
-    for source, target in pieces:
-        part = eps[: source.shape[1]]
-        part.copy_(stream.odd_integers(len(part)))
-        torch.addcmul(source, source, part, value=scale / UNIFORM_SCALE, out=target)
-    return y
+    kernels = load_kernels(device)
+    if kernels and all(x.is_contiguous() and x.device == device and x.dtype in kernels.DTYPES for x in xs):
+        return kernels
+    return None

@@ -24,7 +24,7 @@ from fnoise_mmdet.evaluation.robustness import (
     without_fnoise,
 )
 from fnoise_mmdet.necks import find_fnoise_necks
-from fnoise_mmdet.noise.stream import UniformStream, make_generator
+from fnoise_mmdet.noise.stream import draw_uniform, make_generator
 
 CLEAN = Evaluation('clean')
 FPN = dict(type='FPN', in_channels=[4, 8], out_channels=4, num_outs=2)
@@ -89,7 +89,7 @@ def test_noise_of_an_image_is_its_own_whatever_the_batch():
     together = noise.perturb(x, (0, 0, 0, 0, 2))
     for i, image in enumerate(noise.images):
         # CCT: x + x n, n ~ U(-scale, scale) of shape (C, H, W)
-        n = 0.5 * UniformStream(make_generator((7, image, 0, 2))).fill(torch.empty(4, 5, 6))
+        n = 0.5 * draw_uniform(torch.empty(4, 5, 6), make_generator((7, image, 0, 2)))
         assert torch.allclose(together[i], x[i] + x[i] * n)
         alone = NoisePerImage(noise.noise, seed=7)
         alone.images = [image]

@@ -1,19 +1,28 @@
-"""The kernels of a GPU: on one where there is one, else in Triton's interpreter."""
+"""The kernels of a CPU, and of a GPU: these on one where there is one, else in Triton's interpreter."""
 
+import importlib
 import math
+import multiprocessing
 
 import pytest
 import torch
 
 from fnoise_mmdet.noise import FeatureNoise
-
-pytest.importorskip('triton', reason='Triton comes with torch for a GPU')
-
-from fnoise_mmdet.noise import kernels
+from fnoise_mmdet.noise.kernels import COMPILERS, _load, load_kernels
 
 HAS_GPU = torch.cuda.is_available()
-DEVICE = 'cuda' if HAS_GPU else 'cpu'
 SEED = 0x8123456789ABCDEF
+
+
+@pytest.fixture(params=COMPILERS)
+def kernels(request):
+    pytest.importorskip(COMPILERS[request.param].lower())
+    return importlib.import_module(f'fnoise_mmdet.noise.kernels.{request.param}')
+
+
+@pytest.fixture
+def device(kernels):
+    return 'cuda' if kernels.__name__.endswith('cuda') and HAS_GPU else 'cpu'
 
 
 def philox(counter: int, key: int) -> list[int]:
@@ -33,71 +42,126 @@ def test_the_reference_is_philox():
 
 
 def number(place: int, seed: int) -> float:
-    """The number of a place, as the docstring of ``draw`` tells it."""
+    """The number of a place, as the docstring of the kernels tells it."""
     counter, half = divmod(place, 8)
     word = philox(counter, seed & 0x7FFFFFFFFFFFFFFF | 1)[half // 2]
     return ((word >> 16 * (half % 2) & 0xFFFF) | 1) / 2**15 - 1
 
 
-@pytest.mark.parametrize('count', [1, 2 * kernels.TILE, 5001])
-def test_numbers_are_those_of_philox(count):
-    eps = kernels.draw(torch.empty(count, device=DEVICE), SEED)
+@pytest.mark.parametrize('count', [1, 4096, 20001])
+def test_numbers_are_those_of_philox(kernels, device, count):
+    eps = kernels.draw(torch.empty(count, device=device), SEED)
     assert eps.tolist() == [number(place, SEED) for place in range(count)]
 
 
 @pytest.mark.parametrize('rows', [1, 3])
 @pytest.mark.parametrize('shape', [(3, 4, 9, 11), (3, 1, 1, 1), (3, 8, 40, 50)])
-@pytest.mark.parametrize('dtype', kernels.DTYPES, ids=str)
-def test_features_are_rescaled_by_the_formula(rows, shape, dtype):
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
-    n = torch.tensor([number(place, SEED) for place in range(x.numel() // rows)], device=DEVICE, dtype=torch.float64)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_features_are_rescaled_by_the_formula(kernels, device, rows, shape, dtype):
+    if dtype not in kernels.DTYPES:
+        pytest.skip('not one of DTYPES')
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, dtype)
+    n = torch.tensor([number(place, SEED) for place in range(x.numel() // rows)], device=device, dtype=torch.float64)
     expected = x.double() * (1 + 0.3 * n.expand(rows, -1).reshape(shape))
     (y,) = kernels.rescale([x], [SEED], 0.3, [rows])
     # The result is rounded, by half of eps, and so are the parts of its smaller summand; the interpreter cuts off.
-    eps, smallest = torch.finfo(dtype).eps * (1 if HAS_GPU else 1.5), torch.finfo(dtype).smallest_normal
+    eps, smallest = torch.finfo(dtype).eps * 1.5, torch.finfo(dtype).smallest_normal
     assert ((y.double() - expected).abs() <= eps * (expected.abs() + smallest)).all()
 
 
-def test_levels_are_rescaled_each_by_its_own_numbers():
-    shapes = [(2, 3, 41, 67), (2, 5, 1, 1), (2, 4, 30, 20)]
-    xs = [torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(DEVICE) for shape in shapes]
-    xs[2] = xs[2].half()
-    peaks, rows = torch.zeros(3, device=DEVICE), (2, 1, 2)
-    ys = kernels.rescale(xs, [SEED + level for level in range(3)], 0.3, rows, peaks)
+@pytest.mark.parametrize('threads', [1, 3])
+def test_levels_are_rescaled_each_by_its_own_numbers(kernels, device, monkeypatch, threads):
+    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.SHARE', 1)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    shapes, rows = [(2, 16, 41, 67), (2, 5, 1, 1), (2, 4, 30, 20)], (2, 1, 2)
+    xs = [torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device) for shape in shapes]
+    xs[2] = xs[2].to(kernels.DTYPES[-1])
+    peaks = torch.zeros(3, device=device)
+    ys = kernels.rescale(xs, [SEED + 2 * level for level in range(3)], 0.3, rows, peaks)
     for level, (x, y) in enumerate(zip(xs, ys)):
-        (alone,) = kernels.rescale([x], [SEED + level], 0.3, [rows[level]])
-        assert torch.equal(y, alone) and y.dtype == x.dtype
-    assert peaks.tolist() == [float(x.abs().max()) for x in xs]
+        eps = kernels.draw(torch.empty(x.numel() // rows[level], device=device), SEED + 2 * level)
+        expected = x * (1 + 0.3 * eps.expand(rows[level], -1).reshape(x.shape).double())
+        torch.testing.assert_close(y, expected.to(x.dtype))
+    torch.testing.assert_close(peaks.cpu(), torch.tensor([float(x.abs().max()) for x in xs]))
 
 
-def test_a_peak_is_nan_or_inf_where_an_element_is():
-    xs = [torch.linspace(-3, 2, 5000, device=DEVICE).view(1, 1, 50, 100) for _ in range(4)]
-    for x, values in zip(xs, ([], [float('nan')], [-float('inf')], [float('inf'), float('nan')])):
-        x[0, 0, 30, : len(values)] = torch.tensor(values)
-    peaks = torch.zeros(4, device=DEVICE)
-    kernels.rescale(xs, [SEED] * 4, 0.3, [1] * 4, peaks)
-    assert str(peaks.tolist()) == '[3.0, nan, inf, nan]'
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_peak_is_nan_or_inf_where_an_element_is(kernels, device, dtype):
+    if dtype not in kernels.DTYPES:
+        pytest.skip('not one of DTYPES')
+    xs = [torch.linspace(-3, 2, 20000, device=device).view(1, 1, 100, 200).to(dtype) for _ in range(5)]
+    for x, values in zip(xs, ([], [math.nan], [-math.inf], [math.inf, math.nan], [-math.nan])):
+        x[0, 0, 70, : len(values)] = torch.tensor(values)
+    peaks = torch.zeros(5, device=device)
+    kernels.rescale(xs, [SEED] * 5, 0.3, [1] * 5, peaks)
+    assert str(peaks.tolist()) == '[3.0, nan, inf, nan, nan]'
 
 
-def test_nothing_is_written_beyond_the_end():
-    eps = torch.full((3 * kernels.TILE,), 9.0, device=DEVICE)
-    kernels.draw(eps[: kernels.TILE + 1], SEED)
-    assert (eps[: kernels.TILE + 1] < 1).all() and (eps[kernels.TILE + 1 :] == 9).all()
+def test_nothing_is_written_beyond_the_end(kernels, device):
+    eps = torch.full((30000,), 9.0, device=device)
+    kernels.draw(eps[:20001], SEED)
+    assert (eps[:20001] < 1).all() and (eps[20001:] == 9).all()
 
 
-def test_numbers_are_uniform_and_independent():
+def test_numbers_are_uniform_and_independent(kernels, device):
     """Thresholds are 5 standard deviations of each statistic of so many independent numbers."""
-    count = 2**24 if HAS_GPU else 2**18
-    numbers = kernels.draw(torch.empty(count, device=DEVICE), SEED).double()
+    count = 2**18 if kernels.__name__.endswith('cuda') and not HAS_GPU else 2**24
+    numbers = kernels.draw(torch.empty(count, device=device), SEED).double()
+    units = numbers * 2**15
+    assert torch.equal(units, units.round()) and bool((units % 2 == 1).all()), 'odd multiples of 2^-15'
     assert (numbers.abs() < 1).all()
     assert abs(numbers.mean()) < 5 * math.sqrt(1 / 3 / count)
     assert abs(numbers.square().mean() - 1 / 3) < 5 * math.sqrt(4 / 45 / count)
     bins = torch.histc(numbers, 256, -1, 1)
     assert abs(float(((bins - count / 256).square() / (count / 256)).sum()) - 255) < 5 * math.sqrt(2 * 255)
-    for lag in (1, 2, 3, 4, 8, 64, kernels.TILE):  # halves of a word, words of a counter, and counters
+    for lag in (1, 2, 3, 4, 8, 64, 2048, 8192):  # halves of a word, words of a counter, counters, tiles and blocks
         assert abs(float((numbers[lag:] * numbers[:-lag]).mean()) * 3) < 5 / math.sqrt(count)
-    other = kernels.draw(torch.empty(count, device=DEVICE), SEED + 1).double()
+    for bit in range(1, 16):
+        assert abs((units.long() + 2**15 >> bit & 1).double().mean() - 0.5) < 5 * 0.5 / math.sqrt(count)
+    other = kernels.draw(torch.empty(count, device=device), SEED + 2).double()
     assert abs(float((numbers * other).mean()) * 3) < 5 / math.sqrt(count)
+
+
+def _draw_in_a_child(queue):
+    torch.set_num_threads(1)  # torch's own threads do not survive a fork
+    queue.put(FeatureNoise()(torch.ones(2, 16, 64, 64), (0, 1)).sum().item())
+
+
+def test_a_forked_process_draws_the_same(monkeypatch):
+    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.SHARE', 1)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
+    expected = FeatureNoise()(torch.ones(2, 16, 64, 64), (0, 1)).sum().item()
+    context = multiprocessing.get_context('fork')
+    queue = context.SimpleQueue()
+    child = context.Process(target=_draw_in_a_child, args=(queue,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0 and queue.get() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('kind', [kind for kind in COMPILERS if kind == 'cpu' or not HAS_GPU])
+def test_kernels_that_do_not_work_are_named_and_done_without(kind, monkeypatch):
+    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.draw', None)  # those of a GPU do not work here anyway
+    message = f'{COMPILERS[kind]} cannot be used .*: feature noise takes several times as long'
+    with pytest.warns(UserWarning, match=message):
+        assert _load.__wrapped__(kind) is None
+    monkeypatch.setattr('fnoise_mmdet.noise.rescale.load_kernels', lambda device: None)
+    monkeypatch.setattr('fnoise_mmdet.noise.stream.load_kernels', lambda device: None)
+    y = FeatureNoise()(torch.ones(2, 16, 64, 64), (0, 1))
+    # A uniform number in (0.7, 1.3) has a standard deviation of 0.173; 5 of those of the statistics of 65,536.
+    assert torch.equal(y[0], y[1]) and y.min() >= 0.7 and y.max() <= 1.3
+    assert abs(y.mean() - 1) < 0.0034 and abs(y.std() - 0.173) < 0.0016
+
+
+def test_there_are_none_for_other_devices():
+    assert load_kernels(torch.device('meta')) is None
+
+
+@pytest.mark.gpu
+def test_noise_is_the_same_on_a_cpu_and_on_a_gpu():
+    x = torch.randn(2, 16, 50, 84)
+    y = FeatureNoise()(x.cuda(), (0, 1)).cpu()
+    torch.testing.assert_close(y, FeatureNoise()(x, (0, 1)), rtol=2e-7, atol=0)
 
 
 @pytest.mark.gpu

@@ -1,7 +1,4 @@
-"""The kernels of a GPU, in Triton: random numbers are drawn where the features pass by, and never stored.
-
-Only :func:`.load_kernels` imports this, where features are on a GPU: Triton comes with torch for a GPU alone.
-"""
+"""The kernels of a GPU, in Triton, which comes with torch for a GPU alone."""
 
 from collections.abc import Sequence
 
@@ -9,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from . import philox_key
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 TILE = 2048  # numbers of a program
@@ -29,7 +28,7 @@ def rescale(
     ys = [torch.empty_like(x) for x in xs]
     numels = [x.numel() // count for x, count in zip(xs, rows)]
     programs = sum(-(-numel // TILE) * count for numel, count in zip(numels, rows))
-    keys = [_philox_key(seed) for seed in seeds]
+    keys = [philox_key(seed) for seed in seeds]
     bits = None if peaks is None else peaks.view(torch.int32)
     with torch.cuda.device_of(xs[0]):
         _rescale_kernel[(programs,)](
@@ -39,19 +38,10 @@ def rescale(
 
 
 def draw(eps: Tensor, seed: int) -> Tensor:
-    """Fill a contiguous tensor of float32 with numbers in (-1, 1): those of :class:`.UniformStream` in law.
-
-    Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the seed, gives
-    four words of 32 bits for each value of its counter, and the halves of a word, the lower one first, are two numbers.
-    """
+    """Fill a contiguous tensor of float32 with the numbers of a seed."""
     with torch.cuda.device_of(eps):
-        _draw_kernel[(triton.cdiv(eps.numel(), TILE),)](eps, _philox_key(seed), eps.numel(), TILE)
+        _draw_kernel[(triton.cdiv(eps.numel(), TILE),)](eps, philox_key(seed), eps.numel(), TILE)
     return eps
-
-
-def _philox_key(seed: int) -> int:
-    """Make an odd number of 63 bits of a seed: for multiples of 16 and for 64 bits Triton compiles other kernels."""
-    return seed & (2**63 - 1) | 1
 
 
 @triton.jit

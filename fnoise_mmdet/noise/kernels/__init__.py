@@ -1,0 +1,47 @@
+"""Uniform noise at the speed of a memory copy: numbers are drawn where the features pass by, and never stored.
+
+The numbers are the same on every device, a function of a seed and of their place. Philox4x32-10 (Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the seed, makes four words of 32 bits of each value of
+its counter, and the halves of a word, the lower one first, are two numbers w of 16 bits. What is drawn is
+(w | 1) / 2^15 - 1: the odd multiples of 2^-15 in (-1, 1), each with the same probability, with mean 0 and variance
+1/3 (1 - 2^-30). Perturbed features do not show a finer grain.
+
+Each kind of device has a module with ``DTYPES``, ``draw(eps, seed)`` and ``rescale(xs, seeds, scale, rows, peaks)``.
+"""
+
+import functools
+import importlib
+import warnings
+from types import ModuleType
+
+import torch
+
+COMPILERS = dict(cpu='Numba', cuda='Triton')
+
+
+def load_kernels(device: torch.device) -> ModuleType | None:
+    """Give the kernels of a device, or None where there are none or they do not work, and warn of it once.
+
+    Without them everything works as well, only slower, and from other random numbers of the same law.
+    """
+    return _load(device.type) if device.type in COMPILERS else None
+
+
+@functools.cache
+def _load(kind: str) -> ModuleType | None:
+    try:
+        kernels = importlib.import_module(f'{__name__}.{kind}')
+        kernels.rescale([kernels.draw(torch.empty(1, device=kind), 0)], [0], 0.0, [1])
+    except Exception as error:  # not installed, no compiler, a driver or a device it is not made for: each its own
+        warnings.warn(
+            f'{COMPILERS[kind]} cannot be used ({type(error).__name__}: {error}): feature noise takes several times as '
+            f'long on this device, and draws other random numbers than it does with {COMPILERS[kind]}',
+            stacklevel=3,
+        )
+        return None
+    return kernels
+
+
+def philox_key(seed: int) -> int:
+    """Make an odd number of 63 bits of a seed: for multiples of 16 and for 64 bits Triton compiles other kernels."""
+    return seed & (2**63 - 1) | 1

@@ -1,0 +1,113 @@
+"""The kernels of a CPU, compiled by Numba to the vector instructions that it has."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import philox_key
+
+DTYPES = (torch.float32, torch.float64)
+COUNTERS = 1024  # of a block, whose 8 numbers each stay in the fastest cache
+NUMBERS = 8 * COUNTERS
+SHARE = 2**16  # numbers for which waking another thread pays
+
+
+def rescale(
+    xs: Sequence[Tensor], seeds: Sequence[int], scale: float, rows: Sequence[int], peaks: Tensor | None = None
+) -> list[Tensor]:
+    r"""Give :math:`x + scale \cdot x \epsilon` with :math:`\epsilon` as :func:`draw` gives it, in a single pass.
+
+    Args:
+        xs: Contiguous features, each of one of ``DTYPES``.
+        seeds: Of the random numbers of each.
+        scale: Strength of the noise.
+        rows: How many equal parts of each, one after the other in memory, share the numbers.
+        peaks: Takes the largest magnitude of each of ``xs``, or NaN where it holds NaN.
+    """
+    ys = [torch.empty_like(x) for x in xs]
+    levels = [
+        (x.detach().view(count, -1).numpy(), y.view(count, -1).numpy(), np.uint64(philox_key(seed)))
+        for x, y, count, seed in zip(xs, ys, rows, seeds)
+    ]
+
+    def work(share: int) -> list[float]:
+        found = []
+        for x, y, key in levels:
+            blocks = -(-x.shape[1] // NUMBERS)
+            begin, end = blocks * share // shares, blocks * (share + 1) // shares
+            bits = x.view(f'i{x.itemsize}')
+            peak = _rescale(x, bits, y, key, x.dtype.type(scale), np.iinfo(bits.dtype).max, begin, end)
+            found.append(np.array(peak, bits.dtype).view(x.dtype).item())
+        return found
+
+    # Threads of torch's own cannot be had from here. These sleep where there is nothing to do, and hold no lock of
+    # Python while they work.
+    shares = max(1, min(torch.get_num_threads(), sum(x.shape[1] for x, _, _ in levels) // SHARE))
+    others = [_pool(os.getpid()).submit(work, share) for share in range(1, shares)]
+    found = [work(0), *(other.result() for other in others)]
+    if peaks is not None:
+        peaks.copy_(torch.tensor(found).amax(0))
+    return ys
+
+
+def draw(eps: Tensor, seed: int) -> Tensor:
+    """Fill a contiguous tensor of float32 with the numbers of a seed."""
+    _draw(eps.view(-1).numpy(), np.uint64(philox_key(seed)))
+    return eps
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Give the threads of a process; those of its parent are not there any more where it was forked."""
+    return ThreadPoolExecutor(thread_name_prefix='fnoise')
+
+
+@numba.njit(nogil=True, cache=True, fastmath={'contract'})
+def _rescale(x, bits, y, key, scale, magnitude, begin, end):
+    """Rescale blocks ``begin`` to ``end`` of every row, and give the bits of the largest magnitude among them."""
+    words, eps = np.empty(2 * COUNTERS, np.uint64), np.empty(NUMBERS, np.float32)
+    peak = 0
+    for block in range(begin, end):
+        _numbers(key, block, words, eps)
+        first = block * NUMBERS
+        count = min(NUMBERS, x.shape[1] - first)
+        for row in range(len(x)):
+            source, target = x[row, first : first + count], y[row, first : first + count]
+            magnitudes = bits[row, first : first + count]
+            for i in range(count):
+                target[i] = source[i] + scale * source[i] * eps[i]
+                # As integers, magnitudes are in the same order, below Inf and below NaN.
+                peak = max(peak, magnitudes[i] & magnitude)
+    return peak
+
+
+@numba.njit(nogil=True, cache=True)
+def _draw(out, key):
+    words, eps = np.empty(2 * COUNTERS, np.uint64), np.empty(NUMBERS, np.float32)
+    for first in range(0, len(out), NUMBERS):
+        _numbers(key, first // NUMBERS, words, eps)
+        count = min(NUMBERS, len(out) - first)
+        out[first : first + count] = eps[:count]
+
+
+@numba.njit(nogil=True, cache=True)
+def _numbers(key, block, words, eps):
+    """Draw the numbers of a block; words of 32 bits stand in 64, in which the product of two has room."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    for i in range(COUNTERS):
+        a, b, c, d = np.uint64(block * COUNTERS + i), np.uint64(0), np.uint64(0), np.uint64(0)
+        k0, k1 = key & low, key >> half
+        for _ in range(10):
+            p, q = np.uint64(0xD2511F53) * a, np.uint64(0xCD9E8D57) * c
+            a, b, c, d = (q >> half) ^ b ^ k0, q & low, (p >> half) ^ d ^ k1, p & low
+            k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
+        words[2 * i], words[2 * i + 1] = a | b << half, c | d << half
+    halves = words.view(np.uint16)  # the lower one comes first on every processor that torch runs on
+    for i in range(NUMBERS):
+        eps[i] = np.float32(halves[i] | np.uint16(1)) * np.float32(2**-15) - np.float32(1)
