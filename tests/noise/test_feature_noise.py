@@ -240,7 +240,7 @@ LINEAR = [
 def test_the_fast_way_is_the_simple_one_to_the_last_bit(
     key, device, monkeypatch, settings, dtype, memory_format, shape
 ):
-    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.SHARE', 2**10)  # several threads for the larger ones
+    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.PART', 8192)  # several threads for the larger ones
     noise = FeatureNoise(**settings)
     x = torch.randn(shape, generator=make_generator((5,))).to(device, dtype).contiguous(memory_format=memory_format)
     assert torch.equal(noise(x, key), Noise.perturb(noise, x, key))

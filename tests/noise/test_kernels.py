@@ -71,7 +71,7 @@ def test_features_are_rescaled_by_the_formula(kernels, device, rows, shape, dtyp
 
 @pytest.mark.parametrize('threads', [1, 3])
 def test_levels_are_rescaled_each_by_its_own_numbers(kernels, device, monkeypatch, threads):
-    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.SHARE', 1)
+    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.PART', 8192)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
     shapes, rows = [(2, 16, 41, 67), (2, 5, 1, 1), (2, 4, 30, 20)], (2, 1, 2)
     xs = [torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device) for shape in shapes]
@@ -128,7 +128,7 @@ def _draw_in_a_child(queue):
 
 
 def test_a_forked_process_draws_the_same(monkeypatch):
-    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.SHARE', 1)
+    monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.PART', 8192)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
     expected = FeatureNoise()(torch.ones(2, 16, 64, 64), (0, 1)).sum().item()
     context = multiprocessing.get_context('fork')

@@ -15,7 +15,7 @@ from . import philox_key
 DTYPES = (torch.float32, torch.float64)
 COUNTERS = 1024  # of a block, whose 8 numbers each stay in the fastest cache
 NUMBERS = 8 * COUNTERS
-SHARE = 2**16  # numbers for which waking another thread pays
+PART = 2**17  # numbers that a thread takes at a time
 
 
 def rescale(
@@ -35,24 +35,32 @@ def rescale(
         (x.detach().view(count, -1).numpy(), y.view(count, -1).numpy(), np.uint64(philox_key(seed)))
         for x, y, count, seed in zip(xs, ys, rows, seeds)
     ]
+    parts = [
+        (level, begin, min(begin + PART, x.shape[1]))
+        for level, (x, _, _) in enumerate(levels)
+        for begin in range(0, x.shape[1], PART)
+    ]
+    rest = iter(parts)  # shared by the threads, which take the next one in a single step of Python
 
-    def work(share: int) -> list[float]:
+    def work() -> list[tuple[int, float]]:
         found = []
-        for x, y, key in levels:
-            blocks = -(-x.shape[1] // NUMBERS)
-            begin, end = blocks * share // shares, blocks * (share + 1) // shares
+        for level, begin, end in rest:
+            x, y, key = levels[level]
             bits = x.view(f'i{x.itemsize}')
             peak = _rescale(x, bits, y, key, x.dtype.type(scale), np.iinfo(bits.dtype).max, begin, end)
-            found.append(np.array(peak, bits.dtype).view(x.dtype).item())
+            found.append((level, bits.dtype.type(peak).view(x.dtype).item()))
         return found
 
-    # Threads of torch's own cannot be had from here. These sleep where there is nothing to do, and hold no lock of
-    # Python while they work.
-    shares = max(1, min(torch.get_num_threads(), sum(x.shape[1] for x, _, _ in levels) // SHARE))
-    others = [_pool(os.getpid()).submit(work, share) for share in range(1, shares)]
-    found = [work(0), *(other.result() for other in others)]
+    # Torch's own threads cannot be had from here. These sleep where there is nothing to do, hold no lock of Python
+    # while they work, and leave more to one another where torch's still keep a core busy.
+    numbers = sum(x.shape[1] for x, _, _ in levels)
+    others = [_pool(os.getpid()).submit(work) for _ in range(min(torch.get_num_threads() - 1, numbers // PART))]
+    found = work() + [peak for other in others for peak in other.result()]
     if peaks is not None:
-        peaks.copy_(torch.tensor(found).amax(0))
+        highest = np.zeros(len(xs))
+        for level, peak in found:
+            highest[level] = np.maximum(highest[level], peak)  # which is NaN where one of them is
+        peaks.copy_(torch.from_numpy(highest))
     return ys
 
 
@@ -68,21 +76,23 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix='fnoise')
 
 
-@numba.njit(nogil=True, cache=True, fastmath={'contract'})
+@numba.njit(nogil=True, cache=True, fastmath={'contract'})  # rounds once, as torch's addcmul does
 def _rescale(x, bits, y, key, scale, magnitude, begin, end):
-    """Rescale blocks ``begin`` to ``end`` of every row, and give the bits of the largest magnitude among them."""
+    """Rescale places ``begin`` to ``end`` of every row, from the first of a block on.
+
+    Gives the bits of the largest magnitude among them: as integers, magnitudes are in the same order, below Inf and
+    below NaN.
+    """
     words, eps = np.empty(2 * COUNTERS, np.uint64), np.empty(NUMBERS, np.float32)
     peak = 0
-    for block in range(begin, end):
-        _numbers(key, block, words, eps)
-        first = block * NUMBERS
-        count = min(NUMBERS, x.shape[1] - first)
+    for first in range(begin, end, NUMBERS):
+        _numbers(key, first // NUMBERS, words, eps)
+        count = min(NUMBERS, end - first)
         for row in range(len(x)):
             source, target = x[row, first : first + count], y[row, first : first + count]
             magnitudes = bits[row, first : first + count]
             for i in range(count):
                 target[i] = source[i] + scale * source[i] * eps[i]
-                # As integers, magnitudes are in the same order, below Inf and below NaN.
                 peak = max(peak, magnitudes[i] & magnitude)
     return peak
 
