@@ -1,5 +1,6 @@
 """The neck wrapper that puts feature noise between a detector's backbone and its neck."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ class FNoiseNeck(BaseModule):
         # A wrong level should be told before the first batch, where the neck says how many there are.
         self._num_levels = self._known_num_levels()
         if self._num_levels is not None:
-            self._perturbed_levels(self._num_levels)
+            _resolve_levels(self.levels, self._num_levels)
 
         self._passes = Passes()
         self._register_state_dict_hook(_leave_out_wrapper)
@@ -182,7 +183,7 @@ class FNoiseNeck(BaseModule):
         if len(features) < known:
             raise ValueError(self._mismatch(features))
         levels = features[len(features) - known :]
-        return {level: levels[level] for level in sorted(self._perturbed_levels(known))}
+        return {level: levels[level] for level in _resolve_levels(self.levels, known)}
 
     def _mismatch(self, features: Sequence[Tensor]) -> str:
         return f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
@@ -194,20 +195,6 @@ class FNoiseNeck(BaseModule):
             return getattr(necks[-1], 'num_outs', None)
         in_channels = getattr(necks[0], 'in_channels', None)
         return len(in_channels) if isinstance(in_channels, list | tuple) else None
-
-    def _perturbed_levels(self, num_levels: int) -> set[int]:
-        """Resolve ``levels`` to indices from 0."""
-        if self.levels is None:
-            return set(range(num_levels))
-        for level in self.levels:
-            if not -num_levels <= level < num_levels:
-                raise ValueError(
-                    f'levels must be in [{-num_levels}, {num_levels - 1}] for {num_levels} levels, but got {level}'
-                )
-        levels = {level % num_levels for level in self.levels}
-        if len(levels) < len(self.levels):
-            raise ValueError(f'levels must name each of {num_levels} levels once, but got {list(self.levels)}')
-        return levels
 
     def _is_teacher(self) -> bool:
         """Whether this neck makes targets for another one, as in semi-supervised training.
@@ -237,6 +224,22 @@ def _run_info() -> _RunInfo:
     """Give the seed and the iteration of the current runner, 0 outside one."""
     hub = MessageHub.get_current_instance()
     return _RunInfo(hub.get_info('seed', 0), hub.get_info('iter', 0))
+
+
+@functools.cache
+def _resolve_levels(levels: tuple[int, ...] | None, num_levels: int) -> tuple[int, ...]:
+    """Resolve ``levels`` to indices from 0, in their order."""
+    if levels is None:
+        return tuple(range(num_levels))
+    for level in levels:
+        if not -num_levels <= level < num_levels:
+            raise ValueError(
+                f'levels must be in [{-num_levels}, {num_levels - 1}] for {num_levels} levels, but got {level}'
+            )
+    resolved = sorted({level % num_levels for level in levels})
+    if len(resolved) < len(levels):
+        raise ValueError(f'levels must name each of {num_levels} levels once, but got {list(levels)}')
+    return tuple(resolved)
 
 
 def _check_levels(levels: Any) -> tuple[int, ...] | None:

@@ -66,14 +66,9 @@ class _Rescale(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.same = noise, keys, seeds, factors
         ctx.set_materialize_grads(False)
-        if factors and (kernels := _kernels_for(xs)):
-            ys = kernels.rescale(xs, seeds, factors.scale, [factors.rows(x) for x in xs], peaks)
-        else:
-            ys = [Noise.perturb(noise, x, key) for x, key in zip(xs, keys)]
-            if peaks is not None:
-                measure_peaks(xs, peaks)
+        ys = _rescale(noise, keys, seeds, factors, peaks, *xs)
         ctx.mark_non_differentiable(*[y for y, needed in zip(ys, ctx.needs_input_grad[-len(xs) :]) if not needed])
-        return tuple(ys)
+        return ys
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -89,7 +84,22 @@ class _Rescale(torch.autograd.Function):
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
 def _rescale_again(*args: Any) -> tuple[Tensor, ...]:
-    return _Rescale.apply(*args)
+    return _Rescale.apply(*args) if torch.is_grad_enabled() else _rescale(*args)
+
+
+def _rescale(
+    noise: Noise,
+    keys: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    factors: UniformFactors | None,
+    peaks: Tensor | None,
+    *xs: Tensor,
+) -> tuple[Tensor, ...]:
+    if factors and (kernels := _kernels_for(xs)):
+        return tuple(kernels.rescale(xs, seeds, factors.scale, [factors.rows(x) for x in xs], peaks))
+    if peaks is not None:
+        measure_peaks(xs, peaks)
+    return tuple(Noise.perturb(noise, x, key) for x, key in zip(xs, keys))
 
 
 def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:
