@@ -1,7 +1,9 @@
+import copy
+
 import pytest
 import torch
 
-from fnoise_mmdet.necks.passes import Passes
+from fnoise_mmdet.necks.passes import OnItsWay, Passes
 
 
 def test_passes_are_counted_in_each_iteration():
@@ -27,3 +29,24 @@ def test_every_level_that_is_not_finite_is_named_once():
     ):
         passes.check()
     passes.check()
+
+
+def test_a_copy_has_no_passes(monkeypatch):
+    passes = Passes()
+    passes.count(7, [], torch.ones(1))
+    passes.leave_unchecked('inputs', {0: (1, 2)}, torch.tensor([float('nan')]))
+    other = copy.deepcopy(passes)
+    other.check()
+    assert other.count(7, [], torch.ones(1)) == 0 and passes.count(7, [], torch.ones(1)) == 1
+
+
+@pytest.mark.gpu
+def test_the_host_waits_for_what_is_on_its_way_at_its_arrival_alone():
+    a = torch.full((4096, 4096), float('inf'), device='cuda')
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        numbers = OnItsWay((a @ a).amax(1)[:1])  # takes a while
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert numbers.arrive() == [float('inf')]
