@@ -10,7 +10,7 @@ import torch
 # Both sets of distributions that give mmengine, mmcv and mmdet.
 DISTRIBUTIONS = (
     'torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'onedl-mmdetection', 'mmdet', 'fnoise_mmdet', 'numpy',
-    'pycocotools',
+    'pycocotools', 'numba', 'triton',
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def test_step(tool, shapes, tmp_path):
     options = ['--noises', 'cct', 'DSU', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json']
     stdout = tool('benchmark', 'step', '--batch-size', 3, *options).stdout
     assert 'a training step of configs/demo_baseline.py, 3 images' in stdout
-    names = ['without noise', 'without noise, another time', 'cct', 'DSU']
+    names = ['without noise', 'without noise, another time', 'cct', 'DSU', 'cct, too faint to change the training']
     assert list(results(tmp_path / 'step.json', 'step')) == names
 
 
