@@ -11,8 +11,8 @@ UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
 
 # What the short table keeps: F-Noise, as results call it, and what else it has to be seen beside.
 SHORT = (
-    'cct', 'cct, too faint to change the training', 'with F-Noise', 'with F-Noise, --amp', 'torchvision, mixed precision',
-    'without noise, another time',
+    'cct', 'cct, too faint to change the training', 'with F-Noise', 'with F-Noise, --amp',
+    'torchvision, mixed precision', 'without noise, another time',
 )  # fmt: skip
 
 Content = Mapping[str, Any]  # of one of the files
