@@ -57,7 +57,9 @@ def test_registered_and_default_noise_is_cct():
 
 
 def test_same_tensors_in_evaluation_and_at_scale_zero(features):
-    for neck in (build().eval(), build(noise=dict(type='FeatureNoise', scale=0))):
+    noise_in_evaluation = build()
+    noise_in_evaluation.noise.eval()
+    for neck in (build().eval(), noise_in_evaluation, build(noise=dict(type='FeatureNoise', scale=0))):
         seen = watch(neck)
         neck(features)
         assert all(a is b for a, b in zip(seen[0], features))
