@@ -31,7 +31,7 @@ from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.necks import find_fnoise_necks
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
-from fnoise_mmdet.preflight import check_data, check_model
+from fnoise_mmdet.preflight import check_data, check_device, check_model
 from fnoise_mmdet.timing import Timing, gpu_clock, interleave, kept_bytes, summarize, wall_clock, write_results
 
 CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
@@ -191,6 +191,7 @@ def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Co
     leave_out_checkpoints(cfg)
     if getattr(args, 'amp', False):
         use_amp(cfg)
+        check_device(cfg)
     return cfg
 
 
