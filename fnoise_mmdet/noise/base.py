@@ -65,8 +65,8 @@ class Noise(nn.Module):
         Args:
             xs: Features of each level.
             keys: Names of their streams.
-            peaks: Takes what :func:`measure_peaks` gives of ``xs``, where it is given: a noise that reads the features
-                anyway may find it on the way.
+            peaks: Zeros, which take what :func:`measure_peaks` gives of ``xs``, where they are given: a noise that
+                reads the features anyway may find it on the way.
         """
         if peaks is not None:
             measure_peaks(xs, peaks)

@@ -46,60 +46,59 @@ def rescale(
         noise: Perturbs in the simple way; its settings must not change any more.
         keys: Each names the stream of one of them, see :func:`.make_generator`.
         factors: What the noise multiplies by, where that can be told in this way.
-        peaks: Takes what :func:`.measure_peaks` gives, where it is given.
+        peaks: Zeros, which take what :func:`.measure_peaks` gives, where they are given.
     """
-    return list(_Rescale.apply(noise, keys, [make_seed(key) for key in keys], factors, peaks, *xs))
+    return list(_Rescale.apply(_Draws(noise, factors, keys, [make_seed(key) for key in keys]), peaks, *xs))
+
+
+class _Draws(NamedTuple):
+    """What to draw for each level: the same for its features and for their gradient."""
+
+    noise: Noise
+    factors: UniformFactors | None
+    keys: Sequence[Sequence[int]]
+    seeds: Sequence[int]
+
+    def of(self, levels: Sequence[int]) -> '_Draws':
+        """Give those of some levels."""
+        return self._replace(keys=[self.keys[i] for i in levels], seeds=[self.seeds[i] for i in levels])
+
+    def apply(self, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
+        """Rescale a tensor of each level, by the kernels where they are made for them all."""
+        if self.factors and (kernels := _kernels_for(xs)):
+            rows = [self.factors.rows(x) for x in xs]
+            return tuple(kernels.rescale(xs, self.seeds, self.factors.scale, rows, peaks))
+        if peaks is not None:
+            measure_peaks(xs, peaks)
+        return tuple(Noise.perturb(self.noise, x, key) for x, key in zip(xs, self.keys))
 
 
 class _Rescale(torch.autograd.Function):
     """All levels at once: to tell a GPU what to do with small ones takes longer than the doing."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        noise: Noise,
-        keys: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        factors: UniformFactors | None,
-        peaks: Tensor | None,
-        *xs: Tensor,
-    ) -> tuple[Tensor, ...]:
-        ctx.same = noise, keys, seeds, factors
+    def forward(ctx: Any, draws: _Draws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
+        ctx.draws = draws
         ctx.set_materialize_grads(False)
-        ys = _rescale(noise, keys, seeds, factors, peaks, *xs)
+        ys = draws.apply(peaks, *xs)
         ctx.mark_non_differentiable(*[y for y, needed in zip(ys, ctx.needs_input_grad[-len(xs) :]) if not needed])
         return ys
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        noise, keys, seeds, factors = ctx.same
         there = [level for level, gradient in enumerate(gradients) if gradient is not None]
         found: list[Tensor | None] = [None] * len(gradients)
         if there:
-            keys, seeds, xs = ([every[level] for level in there] for every in (keys, seeds, gradients))
-            for level, gradient in zip(there, _rescale_again(noise, keys, seeds, factors, None, *xs)):
+            rescaled = _rescale_again(ctx.draws.of(there), *[gradients[level] for level in there])
+            for level, gradient in zip(there, rescaled):
                 found[level] = gradient
-        return (None,) * 5 + tuple(found)
+        return None, None, *found
 
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
-def _rescale_again(*args: Any) -> tuple[Tensor, ...]:
-    return _Rescale.apply(*args) if torch.is_grad_enabled() else _rescale(*args)
-
-
-def _rescale(
-    noise: Noise,
-    keys: Sequence[Sequence[int]],
-    seeds: Sequence[int],
-    factors: UniformFactors | None,
-    peaks: Tensor | None,
-    *xs: Tensor,
-) -> tuple[Tensor, ...]:
-    if factors and (kernels := _kernels_for(xs)):
-        return tuple(kernels.rescale(xs, seeds, factors.scale, [factors.rows(x) for x in xs], peaks))
-    if peaks is not None:
-        measure_peaks(xs, peaks)
-    return tuple(Noise.perturb(noise, x, key) for x, key in zip(xs, keys))
+def _rescale_again(draws: _Draws, *gradients: Tensor) -> tuple[Tensor, ...]:
+    # Without autograd's own work where nobody differentiates the gradients.
+    return _Rescale.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.apply(None, *gradients)
 
 
 def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:

@@ -31,7 +31,7 @@ def test_every_level_that_is_not_finite_is_named_once():
     passes.check()
 
 
-def test_a_copy_has_no_passes(monkeypatch):
+def test_a_copy_has_no_passes():
     passes = Passes()
     passes.count(7, [], torch.ones(1))
     passes.leave_unchecked('inputs', {0: (1, 2)}, torch.tensor([float('nan')]))

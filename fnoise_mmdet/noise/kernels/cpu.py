@@ -28,7 +28,7 @@ def rescale(
         seeds: Of the random numbers of each.
         scale: Strength of the noise.
         rows: How many equal parts of each, one after the other in memory, share the numbers.
-        peaks: Takes the largest magnitude of each of ``xs``, or NaN where it holds NaN.
+        peaks: Zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it holds NaN.
     """
     ys = [torch.empty_like(x) for x in xs]
     levels = [
