@@ -1,5 +1,7 @@
+import gc
 import json
 import time
+import weakref
 
 import torch
 
@@ -17,6 +19,22 @@ def test_every_subject_is_timed_once_a_round_in_both_orders():
 def test_times_are_those_that_subjects_take():
     times = interleave(dict(short=lambda: time.sleep(0.01), long=lambda: time.sleep(0.03)), rounds=3)
     assert all(0.01 <= one < 0.03 for one in times['short']) and min(times['long']) >= 0.03
+
+
+def test_garbage_is_collected_between_rounds_alone():
+    class Garbage:
+        def __init__(self):
+            self.itself = self
+
+    seen, gone = [], []
+
+    def subject():
+        seen.append((gc.isenabled(), len(gone)))
+        weakref.finalize(Garbage(), gone.append, None)
+
+    interleave(dict(a=subject, b=subject), rounds=3, warmup=0)
+    assert seen == [(False, 0), (False, 0), (False, 2), (False, 2), (False, 4), (False, 4)]
+    assert gc.isenabled()
 
 
 def test_summary_has_medians_quartiles_and_paired_ratios():
