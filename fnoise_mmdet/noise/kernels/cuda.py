@@ -1,6 +1,7 @@
 """The kernels of a GPU, in Triton, which comes with torch for a GPU alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import triton
@@ -25,16 +26,14 @@ def rescale(
         rows: How many equal parts of each, one after the other in memory, share the numbers.
         peaks: Zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it holds NaN.
     """
-    ys = [torch.empty_like(x) for x in xs]
-    numels = [x.numel() // count for x, count in zip(xs, rows)]
-    programs = sum(-(-numel // TILE) * count for numel, count in zip(numels, rows))
-    keys = [philox_key(seed) for seed in seeds]
-    bits = None if peaks is None else peaks.view(torch.int32)
+    xs, rows = tuple(xs), tuple(rows)
+    ys = tuple([torch.empty_like(x) for x in xs])
+    numels = tuple([x.numel() // count for x, count in zip(xs, rows)])
+    keys = tuple([philox_key(seed) for seed in seeds])
     with torch.cuda.device_of(xs[0]):
-        _rescale_kernel[(programs,)](
-            tuple(xs), tuple(ys), tuple(keys), tuple(numels), tuple(rows), float(scale), bits, TILE
-        )
-    return ys
+        launch = _launcher(xs, ys, numels, rows, peaks)
+        launch(xs, ys, keys, numels, rows, float(scale), peaks, TILE)
+    return list(ys)
 
 
 def draw(eps: Tensor, seed: int) -> Tensor:
@@ -44,8 +43,32 @@ def draw(eps: Tensor, seed: int) -> Tensor:
     return eps
 
 
+_launchers: dict[Any, Callable[..., Any]] = {}
+
+
+def _launcher(
+    xs: tuple[Tensor, ...], ys: tuple[Tensor, ...], numels: tuple[int, ...], rows: tuple[int, ...], peaks: Tensor | None
+) -> Callable[..., Any]:
+    """Give what launches the kernel for features of one kind.
+
+    Triton by itself would look again at each launch which of its kernels the arguments are for, which takes a
+    training longer than to launch it.
+    """
+    aligned = tuple([x.data_ptr() % 16 == 0 for x in (xs if peaks is None else (*xs, peaks))])
+    kind = xs[0].get_device(), tuple([x.dtype for x in xs]), numels, rows, peaks is None, aligned
+    if kind not in _launchers:
+        programs = sum(-(-numel // TILE) * count for numel, count in zip(numels, rows))
+        keys = (philox_key(-1),) * len(xs)  # of 64 bits, as nearly all are
+        kernel = _rescale_kernel.warmup(xs, ys, keys, numels, rows, 0.0, peaks, TILE, grid=(1,))
+        # Triton's interpreter compiles nothing.
+        _launchers[kind] = kernel[programs, 1, 1] if kernel else _rescale_kernel[programs,]
+    return _launchers[kind]
+
+
 @triton.jit
 def _rescale_kernel(xs, ys, keys, numels, rows, scale, peaks, TILE: tl.constexpr):
+    if peaks is not None:
+        peaks = peaks.to(tl.pointer_type(tl.int32), bitcast=True)
     program = tl.program_id(0)  # among those of this level and of the ones after it
     for level in tl.static_range(len(xs)):
         numel = numels[level]
