@@ -63,7 +63,7 @@ class Noise(nn.Module):
         """Perturb the levels of a pyramid as :meth:`perturb` does each, with the stream of its key.
 
         Args:
-            xs: Features of each level.
+            xs: Features of each level, which :func:`check_features` takes.
             keys: Names of their streams.
             peaks: Zeros, which take what :func:`measure_peaks` gives of ``xs``, where they are given: a noise that
                 reads the features anyway may find it on the way.

@@ -169,15 +169,16 @@ class FeatureNoise(Noise):
         return plain and not self.is_off
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
-        return self.perturb_levels([x], [key])[0] if self._is_linear else super().perturb(x, key)
+        if not self._is_linear:
+            return super().perturb(x, key)
+        check_features(x, 'features')
+        return self.perturb_levels([x], [key])[0]
 
     def perturb_levels(
         self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
     ) -> list[Tensor]:
         if not self._is_linear:
             return super().perturb_levels(xs, keys, peaks)
-        for x in xs:
-            check_features(x, 'features')
         frozen = FeatureNoise.__new__(FeatureNoise)  # a copy, because a schedule changes the settings
         frozen.__dict__.update(self.__dict__)  # as copy.copy does, which takes ten times as long
         in_order = self.distribution == 'uniform' and self.share in ((), ('batch',)) and self.prob == 1
