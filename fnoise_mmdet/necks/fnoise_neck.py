@@ -133,8 +133,7 @@ class FNoiseNeck(BaseModule):
             check_features(x, f'level {level}')
         self.finish_check()
         run = _run_info()
-        peaks = torch.zeros(len(levels), device=next(iter(levels.values())).device)
-        call = self._passes.count(run.iteration, list(levels.values()), peaks)
+        call, peaks = self._passes.begin(run.iteration, list(levels.values()))
         perturbed = self._apply_noise(features, levels, run, call, peaks)
         if self.check_finite:
             what = 'inputs of the neck' if self.position == 'pre' else 'outputs of the neck'
@@ -166,7 +165,8 @@ class FNoiseNeck(BaseModule):
         call: int,
         peaks: Tensor | None = None,
     ) -> Sequence[Tensor]:
-        keys = [(run.seed, get_rank(), run.iteration, call, level) for level in levels]
+        rank = get_rank()
+        keys = [(run.seed, rank, run.iteration, call, level) for level in levels]
         perturbed = list(features)
         for level, y in zip(levels, self.noise.perturb_levels(list(levels.values()), keys, peaks)):
             perturbed[level - self._num_levels if self._num_levels else level] = y
@@ -222,8 +222,8 @@ class _RunInfo(NamedTuple):
 
 def _run_info() -> _RunInfo:
     """Give the seed and the iteration of the current runner, 0 outside one."""
-    hub = MessageHub.get_current_instance()
-    return _RunInfo(hub.get_info('seed', 0), hub.get_info('iter', 0))
+    info = MessageHub.get_current_instance().runtime_info
+    return _RunInfo(info.get('seed', 0), info.get('iter', 0))
 
 
 @functools.cache
