@@ -20,8 +20,8 @@ class Passes:
         self._iteration = -1
         self._peaks: list[Tensor] = []  # of the levels, a tensor a pass
         self._zeros: Iterator[Tensor] = iter(())
-        self._arrivals: Tensor | None = None  # peaks, on the host
-        self._unchecked: tuple[str, Mapping[int, Sequence[int]], torch.device] | None = None
+        self._arrivals: Tensor | None = None  # where peaks come from a GPU
+        self._unchecked: tuple[str, Mapping[int, Sequence[int]], Tensor] | None = None
 
     def begin(self, iteration: int, xs: Sequence[Tensor]) -> tuple[int, Tensor]:
         """Give the number of a forward pass within its iteration, from 0, and zeros for its peaks.
@@ -53,11 +53,12 @@ class Passes:
             shapes: Shape of each, by its index.
             peaks: Their largest magnitudes, NaN where one holds NaN; a GPU may still be at work on them.
         """
-        if self._arrivals is None or len(self._arrivals) != len(peaks):
-            with torch.inference_mode(False):
-                self._arrivals = torch.full(peaks.shape, NOT_THERE, pin_memory=peaks.is_cuda)
-        self._arrivals.copy_(peaks, non_blocking=True)
-        self._unchecked = what, shapes, peaks.device
+        if peaks.is_cuda:
+            if self._arrivals is None or len(self._arrivals) != len(peaks):
+                with torch.inference_mode(False):
+                    self._arrivals = torch.full(peaks.shape, NOT_THERE, pin_memory=True)
+            self._arrivals.copy_(peaks, non_blocking=True)
+        self._unchecked = what, shapes, peaks
 
     def check(self) -> None:
         """Look at the peaks that were sent for, if any, and forget them. Waits for a GPU where they are not there yet.
@@ -67,19 +68,23 @@ class Passes:
         """
         if self._unchecked is None:
             return
-        assert self._arrivals is not None
-        (what, shapes, device), self._unchecked = self._unchecked, None
-        if NOT_THERE in self._arrivals.tolist():  # an event would tell as well, and take longer to record than all else
-            torch.cuda.synchronize(device)
-        peaks = self._arrivals.tolist()
-        self._arrivals.fill_(NOT_THERE)
+        (what, shapes, peaks), self._unchecked = self._unchecked, None
+        values = self._arrive(peaks.device) if peaks.is_cuda else peaks.tolist()
         found = [
             f'level {level} of shape {tuple(shape)} has {"NaN" if math.isnan(peak) else "Inf"}'
-            for (level, shape), peak in zip(shapes.items(), peaks)
+            for (level, shape), peak in zip(shapes.items(), values)
             if not math.isfinite(peak)
         ]
         if found:
             raise FloatingPointError(f'{what} are not finite in iteration {self._iteration}: {"; ".join(found)}')
+
+    def _arrive(self, device: torch.device) -> list[float]:
+        assert self._arrivals is not None
+        if NOT_THERE in self._arrivals.tolist():  # an event would tell as well, and take longer to record than all else
+            torch.cuda.synchronize(device)
+        peaks = self._arrivals.tolist()
+        self._arrivals.fill_(NOT_THERE)
+        return peaks
 
     def _take_zeros(self, count: int, device: torch.device) -> Tensor:
         zeros = next(self._zeros, None)

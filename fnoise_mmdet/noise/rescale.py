@@ -3,6 +3,7 @@
 The simple way is :meth:`.Noise.perturb`. It gives the same, and is taken for whatever the kernels are not made for.
 """
 
+import copy
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -43,44 +44,61 @@ def rescale(
 
     Args:
         xs: Features, each (B, C, H, W).
-        noise: Perturbs in the simple way; its settings must not change any more.
+        noise: Perturbs in the simple way.
         keys: Each names the stream of one of them, see :func:`.make_generator`.
         factors: What the noise multiplies by, where that can be told in this way.
         peaks: Zeros, which take what :func:`.measure_peaks` gives, where they are given.
     """
-    return list(_Rescale.apply(_Draws(noise, factors, keys, [make_seed(key) for key in keys]), peaks, *xs))
+    draws: _KernelDraws | _SimpleDraws
+    if factors and (kernels := _kernels_for(xs)):
+        draws = _KernelDraws(kernels, factors, [make_seed(key) for key in keys])
+    else:
+        draws = _SimpleDraws(copy.copy(noise), keys)  # a copy, because a schedule changes the settings
+    return list(_Rescale.apply(draws, peaks, *xs))
 
 
-class _Draws(NamedTuple):
-    """What to draw for each level: the same for its features and for their gradient."""
+class _KernelDraws(NamedTuple):
+    """What kernels draw for each level: the same for its features and for their gradient."""
 
-    noise: Noise
-    factors: UniformFactors | None
-    keys: Sequence[Sequence[int]]
+    kernels: ModuleType
+    factors: UniformFactors
     seeds: Sequence[int]
 
-    def of(self, levels: Sequence[int]) -> '_Draws':
+    def of(self, levels: Sequence[int]) -> '_KernelDraws':
         """Give those of some levels."""
-        return self._replace(keys=[self.keys[i] for i in levels], seeds=[self.seeds[i] for i in levels])
+        return _KernelDraws(self.kernels, self.factors, [self.seeds[i] for i in levels])
 
-    def apply(self, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
-        """Rescale a tensor of each level, by the kernels where they are made for them all."""
-        if self.factors and (kernels := _kernels_for(xs)):
-            rows = [self.factors.rows(x) for x in xs]
-            return tuple(kernels.rescale(xs, self.seeds, self.factors.scale, rows, peaks))
+    def rescale(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
+        """Rescale a tensor of each level."""
+        xs = [x.contiguous() for x in xs]  # as the features are; a gradient may not be
+        return self.kernels.rescale(xs, self.seeds, self.factors.scale, [self.factors.rows(x) for x in xs], peaks)
+
+
+class _SimpleDraws(NamedTuple):
+    """What the simple way draws for each level: the same for its features and for their gradient."""
+
+    noise: Noise
+    keys: Sequence[Sequence[int]]
+
+    def of(self, levels: Sequence[int]) -> '_SimpleDraws':
+        """Give those of some levels."""
+        return _SimpleDraws(self.noise, [self.keys[i] for i in levels])
+
+    def rescale(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
+        """Rescale a tensor of each level."""
         if peaks is not None:
             measure_peaks(xs, peaks)
-        return tuple(Noise.perturb(self.noise, x, key) for x, key in zip(xs, self.keys))
+        return [Noise.perturb(self.noise, x, key) for x, key in zip(xs, self.keys)]
 
 
 class _Rescale(torch.autograd.Function):
     """All levels at once: to tell a GPU what to do with small ones takes longer than the doing."""
 
     @staticmethod
-    def forward(ctx: Any, draws: _Draws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, draws: _KernelDraws | _SimpleDraws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
         ctx.draws = draws
         ctx.set_materialize_grads(False)
-        ys = draws.apply(peaks, *xs)
+        ys = tuple(draws.rescale(xs, peaks))
         ctx.mark_non_differentiable(*[y for y, needed in zip(ys, ctx.needs_input_grad[-len(xs) :]) if not needed])
         return ys
 
@@ -89,16 +107,16 @@ class _Rescale(torch.autograd.Function):
         there = [level for level, gradient in enumerate(gradients) if gradient is not None]
         found: list[Tensor | None] = [None] * len(gradients)
         if there:
-            rescaled = _rescale_again(ctx.draws.of(there), *[gradients[level] for level in there])
+            rescaled = _rescale_again(ctx.draws.of(there), [gradients[level] for level in there])
             for level, gradient in zip(there, rescaled):
                 found[level] = gradient
         return None, None, *found
 
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
-def _rescale_again(draws: _Draws, *gradients: Tensor) -> tuple[Tensor, ...]:
+def _rescale_again(draws: _KernelDraws | _SimpleDraws, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
     # Without autograd's own work where nobody differentiates the gradients.
-    return _Rescale.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.apply(None, *gradients)
+    return _Rescale.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.rescale(gradients)
 
 
 def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:

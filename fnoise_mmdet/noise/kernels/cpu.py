@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
@@ -31,36 +32,32 @@ def rescale(
         peaks: Zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it holds NaN.
     """
     ys = [torch.empty_like(x) for x in xs]
-    levels = [
-        (x.detach().view(count, -1).numpy(), y.view(count, -1).numpy(), np.uint64(philox_key(seed)))
-        for x, y, count, seed in zip(xs, ys, rows, seeds)
-    ]
-    parts = [
-        (level, begin, min(begin + PART, x.shape[1]))
-        for level, (x, _, _) in enumerate(levels)
-        for begin in range(0, x.shape[1], PART)
-    ]
-    rest = iter(parts)  # shared by the threads, which take the next one in a single step of Python
+    parts: list[tuple[Any, ...]] = []
+    firsts = []  # parts of the levels
+    numbers = 0
+    for x, y, count, seed in zip(xs, ys, rows, seeds):
+        firsts.append(len(parts))
+        numel = x.numel() // count
+        numbers += numel
+        level = x.data_ptr(), y.data_ptr(), count, numel, scale, philox_key(seed)
+        compiled = _RESCALE[x.dtype].ctypes
+        parts += [(compiled, (*level, begin, min(begin + PART, numel))) for begin in range(0, numel, PART)]
+    found = torch.empty(len(parts)) if peaks is None or len(parts) > len(xs) else peaks  # peaks of the parts
+    place = found.data_ptr()
+    rest = enumerate(parts)  # shared by the threads, which take the next one in a single step of Python
 
-    def work() -> list[tuple[int, float]]:
-        found = []
-        for level, begin, end in rest:
-            x, y, key = levels[level]
-            bits = x.view(f'i{x.itemsize}')
-            peak = _rescale(x, bits, y, key, x.dtype.type(scale), np.iinfo(bits.dtype).max, begin, end)
-            found.append((level, bits.dtype.type(peak).view(x.dtype).item()))
-        return found
+    def work() -> None:
+        for number, (compiled, arguments) in rest:
+            compiled(*arguments, place + 4 * number)
 
     # Torch's own threads cannot be had from here. These sleep where there is nothing to do, hold no lock of Python
     # while they work, and leave more to one another where torch's still keep a core busy.
-    numbers = sum(x.shape[1] for x, _, _ in levels)
     others = [_pool(os.getpid()).submit(work) for _ in range(min(torch.get_num_threads() - 1, numbers // PART))]
-    found = work() + [peak for other in others for peak in other.result()]
-    if peaks is not None:
-        highest = np.zeros(len(xs))
-        for level, peak in found:
-            highest[level] = np.maximum(highest[level], peak)  # which is NaN where one of them is
-        peaks.copy_(torch.from_numpy(highest))
+    work()
+    for other in others:
+        other.result()
+    if peaks is not None and found is not peaks:
+        np.maximum.reduceat(found.numpy(), firsts, out=peaks.numpy())  # NaN where one of them is
     return ys
 
 
@@ -76,8 +73,8 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix='fnoise')
 
 
-@numba.njit(nogil=True, cache=True, fastmath={'contract'})  # rounds once, as torch's addcmul does
-def _rescale(x, bits, y, key, scale, magnitude, begin, end):
+@numba.njit(fastmath={'contract'})  # rounds once, as torch's addcmul does
+def _rescale(x, bits, y, scale, key, begin, end, magnitude):
     """Rescale places ``begin`` to ``end`` of every row, from the first of a block on.
 
     Gives the bits of the largest magnitude among them: as integers, magnitudes are in the same order, below Inf and
@@ -95,6 +92,23 @@ def _rescale(x, bits, y, key, scale, magnitude, begin, end):
                 target[i] = source[i] + scale * source[i] * eps[i]
                 peak = max(peak, magnitudes[i] & magnitude)
     return peak
+
+
+def _compile(floating: Any, integer: Any) -> Any:
+    """Compile :func:`_rescale` for a type of features, and the integers as long as it.
+
+    It takes addresses: to make arrays of small levels, and to look at their types, takes longer than the rest.
+    """
+    magnitude = np.iinfo(integer).max
+
+    @numba.cfunc('void(voidptr, voidptr, int64, int64, float64, uint64, int64, int64, voidptr)', cache=True)
+    def rescale(source, target, rows, numel, scale, key, begin, end, found):
+        x, y = numba.carray(source, (rows, numel), floating), numba.carray(target, (rows, numel), floating)
+        bits, peak = numba.carray(source, (rows, numel), integer), np.empty(1, integer)
+        peak[0] = _rescale(x, bits, y, floating(scale), key, begin, end, magnitude)
+        numba.carray(found, 1, np.float32)[0] = peak.view(floating)[0]
+
+    return rescale
 
 
 @numba.njit(nogil=True, cache=True)
@@ -121,3 +135,6 @@ def _numbers(key, block, words, eps):
     halves = words.view(np.uint16)  # the lower one comes first on every processor that torch runs on
     for i in range(NUMBERS):
         eps[i] = np.float32(halves[i] | np.uint16(1)) * np.float32(2**-15) - np.float32(1)
+
+
+_RESCALE = {torch.float32: _compile(np.float32, np.int32), torch.float64: _compile(np.float64, np.int64)}
