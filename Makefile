@@ -132,13 +132,13 @@ DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/benchmark.py
 TABLES = $(BENCHMARK) table --into docs/performance.md && $(BENCHMARK) table --short --into README.md
 benchmarks: | $(READY) $(SHAPES)
-	@$(BENCHMARK) noise --device cpu --out benchmarks/noise.json
+	@$(BENCHMARK) noise --device cpu --rounds 60 --out benchmarks/noise.json
 	@$(BENCHMARK) noise --device cpu --batch-size 8 --out benchmarks/noise_batch_8.json
 	@$(BENCHMARK) sizes --device cpu --out benchmarks/sizes.json
-	@$(BENCHMARK) step --device cpu --rounds 60 --out benchmarks/step_demo.json
+	@$(BENCHMARK) step --device cpu --rounds 150 --out benchmarks/step_demo.json
 	@$(BENCHMARK) step configs/baseline.py --device cpu --data-root $(DATA) --noises cct --rounds 20 \
 	    --cfg-options "train_dataloader.dataset.pipeline.2.scale=(512,320)" --out benchmarks/step_r50.json
-	@$(BENCHMARK) eval --device cpu --out benchmarks/eval.json
+	@$(BENCHMARK) eval --device cpu --rounds 150 --out benchmarks/eval.json
 	@$(BENCHMARK) peer --device cpu --data-root $(DATA) $(if $(PEER),--peer-python $(PEER)) --out benchmarks/peer.json
 	@$(BENCHMARK) demo --out benchmarks/demo.json
 	@$(TABLES)
@@ -149,8 +149,8 @@ benchmarks-gpu: | $(READY)
 	@$(GPU_NOISE) --out benchmarks/gpu_noise.json
 	@$(GPU_NOISE) --dtype float16 --out benchmarks/gpu_noise_float16.json
 	@$(GPU_NOISE) --batch-size 16 --out benchmarks/gpu_noise_batch_16.json
-	@$(GPU_STEP) --rounds 120 --out benchmarks/gpu_step_r50.json
-	@$(GPU_STEP) --rounds 120 --amp --out benchmarks/gpu_step_r50_amp.json
+	@$(GPU_STEP) --rounds 250 --out benchmarks/gpu_step_r50.json
+	@$(GPU_STEP) --rounds 250 --amp --out benchmarks/gpu_step_r50_amp.json
 	@$(GPU_STEP) --rounds 40 --batch-size 8 --out benchmarks/gpu_step_r50_batch_8.json
 	@$(BENCHMARK) sizes --device cuda --out benchmarks/gpu_sizes.json
 	@$(BENCHMARK) eval configs/baseline.py --device cuda --data-root $(DATA) --out benchmarks/gpu_eval.json

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -112,6 +113,15 @@ def summarize(times: Mapping[str, list[float]], reference: str) -> dict[str, Tim
         ratio_low, ratio, ratio_high = statistics.quantiles(ratios, n=4, method='inclusive')
         summaries[name] = Timing(median, low, high, ratio, ratio_low, ratio_high, len(seconds))
     return summaries
+
+
+def median_error(low: float, high: float, rounds: int) -> float:
+    """Give how far a median may be off, from the quartiles: half of an interval of about 95 %.
+
+    The median of n normal numbers has a standard error of sqrt(pi / 2n) of their standard deviation, and their
+    quartiles are 1.349 standard deviations apart.
+    """
+    return 1.96 * (math.pi / 2 / rounds) ** 0.5 * (high - low) / 1.349
 
 
 def kept_bytes(forward: Callable[[], Any], known: Iterable[torch.Tensor]) -> int:

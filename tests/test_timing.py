@@ -5,7 +5,7 @@ import weakref
 
 import torch
 
-from fnoise_mmdet.timing import interleave, kept_bytes, summarize, write_results
+from fnoise_mmdet.timing import interleave, kept_bytes, median_error, summarize, write_results
 
 
 def test_every_subject_is_timed_once_a_round_in_both_orders():
@@ -44,6 +44,14 @@ def test_summary_has_medians_quartiles_and_paired_ratios():
     # Ratios 2, 3, 2, 1, 4.
     assert (found['noise'].ratio_low, found['noise'].ratio, found['noise'].ratio_high) == (2, 2, 3)
     assert found['noise'].rounds == 5
+
+
+def test_the_error_of_a_median_holds_19_times_in_20():
+    """The threshold is 5 standard deviations of a share of 2,000, and 0.01 for the quartiles' own error."""
+    samples = torch.randn(2000, 101, generator=torch.Generator().manual_seed(1)).mul(3).add(7)
+    low, median, high = samples.quantile(torch.tensor([0.25, 0.5, 0.75]), dim=1)
+    errors = torch.tensor([median_error(float(a), float(b), 101) for a, b in zip(low, high)])
+    assert abs(((median - 7).abs() <= errors).float().mean() - 0.95) < 0.025 + 0.01
 
 
 def test_kept_bytes_are_those_beyond_what_is_known():

@@ -32,7 +32,16 @@ from fnoise_mmdet.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.necks import find_fnoise_necks
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 from fnoise_mmdet.preflight import check_data, check_device, check_model
-from fnoise_mmdet.timing import Timing, gpu_clock, interleave, kept_bytes, summarize, wall_clock, write_results
+from fnoise_mmdet.timing import (
+    Timing,
+    gpu_clock,
+    interleave,
+    kept_bytes,
+    median_error,
+    summarize,
+    wall_clock,
+    write_results,
+)
 
 CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
 STRIDES = (4, 8, 16, 32)
@@ -46,8 +55,9 @@ TOOLS = Path(__file__).resolve().parent
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Time what noise costs, against what does without it: all subjects in one process, in turns, a '
-        'round after the other. The table gives the median, and the median and quartiles of the ratios to the '
-        'reference within a round; --out writes them as JSON with machine and versions.',
+        'round after the other. The table gives the median, the median of the ratios to the reference within a round '
+        'with what it may be off (half of an interval of 95 percent), and their quartiles; --out writes them as JSON, '
+        'with machine and versions.',
         epilog='examples: python tools/benchmark.py noise --quick ; python tools/benchmark.py step '
         'configs/demo_baseline.py --out benchmarks/step.json',
     )
@@ -426,7 +436,7 @@ def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None
         row = [
             name,
             f'{timing.median * 1e3:.1f} ms',
-            f'{timing.ratio:.3f}',
+            f'{timing.ratio:.3f} ± {median_error(timing.ratio_low, timing.ratio_high, timing.rounds):.3f}',
             f'{timing.ratio_low:.3f} to {timing.ratio_high:.3f}',
         ]
         table.add_row(*row, *([] if kept is None else [f'{kept[name] / 2**20:.1f} MiB']))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..timing import median_error
 
 UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
 
@@ -124,7 +125,8 @@ def _but_the_reference(content: Content) -> list[tuple[str, Content]]:
 
 def _row(what: str, timing: Content, elements: int = 1) -> str:
     spread = f'{timing["ratio_low"]:.3f} to {timing["ratio_high"]:.3f}'
-    return f'| {what} | {_time(timing["median"] / elements)} | {timing["ratio"]:.3f} | {spread} |'
+    error = median_error(timing['ratio_low'], timing['ratio_high'], timing['rounds'])
+    return f'| {what} | {_time(timing["median"] / elements)} | {timing["ratio"]:.3f} ± {error:.3f} | {spread} |'
 
 
 def _time(seconds: float) -> str:

@@ -49,15 +49,15 @@ def test_every_command_has_its_rows(tmp_path):
     assert lines[4:] == [
         '| **`make demo`**; mask AP50 0.55 and 0.50 | 300 s | | |',
         '| **evaluation of `a.py`**, against one without F-Noise, which runs 7 operations | | | |',
-        '| with F-Noise; 9 operations | 1 s | 1.000 | 0.900 to 1.100 |',
+        '| with F-Noise; 9 operations | 1 s | 1.000 ± 0.210 | 0.900 to 1.100 |',
         '| **forward and backward pass of C2 to C5, 2 images of 64 x 32**, against a copy | | | |',
-        '| cct; 1.0 MiB kept between them | 20 ms | 2.000 | 1.900 to 2.100 |',
+        '| cct; 1.0 MiB kept between them | 20 ms | 2.000 ± 0.210 | 1.900 to 2.100 |',
         "| **training step of Mask R-CNN R50-FPN, 2 images of 64 x 32**, against torchvision's | | | |",
-        '| with F-Noise | 6 s | 0.800 | 0.700 to 0.900 |',
+        '| with F-Noise | 6 s | 0.800 ± 0.210 | 0.700 to 0.900 |',
         '| **F-Noise, an element of one level, both passes**, against a copy | | | |',
-        '| of 2.0 million; a copy 1 ns | 2 ns | 2.000 | 1.900 to 2.100 |',
+        '| of 2.0 million; a copy 1 ns | 2 ns | 2.000 ± 0.210 | 1.900 to 2.100 |',
         '| **training step of `a.py`, 4 images, mixed precision**, against one without noise | | | |',
-        '| cct | 1.5 s | 1.500 | 1.400 to 1.600 |',
+        '| cct | 1.5 s | 1.500 ± 0.210 | 1.400 to 1.600 |',
     ]
 
 

@@ -75,7 +75,7 @@ def test_levels_are_rescaled_each_by_its_own_numbers(kernels, device, monkeypatc
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
     shapes, rows = [(2, 16, 41, 67), (2, 5, 1, 1), (2, 4, 30, 20)], (2, 1, 2)
     xs = [torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device) for shape in shapes]
-    xs[2] = xs[2].to(kernels.DTYPES[-1])
+    xs[2] = xs[2].to(list(kernels.DTYPES)[-1])
     peaks = torch.zeros(3, device=device)
     ys = kernels.rescale(xs, [SEED + 2 * level for level in range(3)], 0.3, rows, peaks)
     for level, (x, y) in enumerate(zip(xs, ys)):

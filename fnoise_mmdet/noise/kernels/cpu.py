@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import philox_key
 
-DTYPES = (torch.float32, torch.float64)
+DTYPES = {torch.float32: (np.float32, np.int32), torch.float64: (np.float64, np.int64)}  # integers as long as each
 COUNTERS = 1024  # of a block, whose 8 numbers each stay in the fastest cache
 NUMBERS = 8 * COUNTERS
 PART = 2**17  # numbers that a thread takes at a time
@@ -29,7 +29,8 @@ def rescale(
         seeds: Of the random numbers of each.
         scale: Strength of the noise.
         rows: How many equal parts of each, one after the other in memory, share the numbers.
-        peaks: Zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it holds NaN.
+        peaks: Contiguous zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it has
+            one.
     """
     ys = [torch.empty_like(x) for x in xs]
     parts: list[tuple[Any, ...]] = []
@@ -40,7 +41,7 @@ def rescale(
         numel = x.numel() // count
         numbers += numel
         level = x.data_ptr(), y.data_ptr(), count, numel, scale, philox_key(seed)
-        compiled = _RESCALE[x.dtype].ctypes
+        compiled = _compile(x.dtype).ctypes
         parts += [(compiled, (*level, begin, min(begin + PART, numel))) for begin in range(0, numel, PART)]
     found = torch.empty(len(parts)) if peaks is None or len(parts) > len(xs) else peaks  # peaks of the parts
     place = found.data_ptr()
@@ -94,11 +95,13 @@ def _rescale(x, bits, y, scale, key, begin, end, magnitude):
     return peak
 
 
-def _compile(floating: Any, integer: Any) -> Any:
-    """Compile :func:`_rescale` for a type of features, and the integers as long as it.
+@cache
+def _compile(dtype: torch.dtype) -> Any:
+    """Compile :func:`_rescale` for a type of features.
 
     It takes addresses: to make arrays of small levels, and to look at their types, takes longer than the rest.
     """
+    floating, integer = DTYPES[dtype]
     magnitude = np.iinfo(integer).max
 
     @numba.cfunc('void(voidptr, voidptr, int64, int64, float64, uint64, int64, int64, voidptr)', cache=True)
@@ -135,6 +138,3 @@ def _numbers(key, block, words, eps):
     halves = words.view(np.uint16)  # the lower one comes first on every processor that torch runs on
     for i in range(NUMBERS):
         eps[i] = np.float32(halves[i] | np.uint16(1)) * np.float32(2**-15) - np.float32(1)
-
-
-_RESCALE = {torch.float32: _compile(np.float32, np.int32), torch.float64: _compile(np.float64, np.int64)}

@@ -24,7 +24,8 @@ def rescale(
         seeds: Of the random numbers of each.
         scale: Strength of the noise.
         rows: How many equal parts of each, one after the other in memory, share the numbers.
-        peaks: Zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it holds NaN.
+        peaks: Contiguous zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it has
+            one.
     """
     xs, rows = tuple(xs), tuple(rows)
     ys = tuple([torch.empty_like(x) for x in xs])
