@@ -13,7 +13,10 @@ from torch import Tensor
 
 from . import philox_key
 
-DTYPES = {torch.float32: (np.float32, np.int32), torch.float64: (np.float64, np.int64)}  # integers as long as each
+DTYPES: dict[torch.dtype, tuple[Any, Any]] = {  # and integers as long
+    torch.float32: (np.float32, np.int32),
+    torch.float64: (np.float64, np.int64),
+}
 COUNTERS = 1024  # of a block, whose 8 numbers each stay in the fastest cache
 NUMBERS = 8 * COUNTERS
 PART = 2**17  # numbers that a thread takes at a time
