@@ -97,6 +97,15 @@ def test_a_peak_is_nan_or_inf_where_an_element_is(kernels, device, dtype):
     assert str(peaks.tolist()) == '[3.0, nan, inf, nan, nan]'
 
 
+def test_features_may_begin_anywhere_in_memory(kernels, device):
+    memory = torch.randn(30001, generator=torch.Generator().manual_seed(1)).to(device)
+    for begin in (0, 1):
+        x = memory[begin : begin + 30000].view(1, 3, 100, 100)
+        (y,) = kernels.rescale([x], [SEED], 0.3, [1])
+        eps = kernels.draw(torch.empty(30000, device=device), SEED).view(x.shape)
+        torch.testing.assert_close(y, (x * (1 + 0.3 * eps.double())).float())
+
+
 def test_nothing_is_written_beyond_the_end(kernels, device):
     eps = torch.full((30000,), 9.0, device=device)
     kernels.draw(eps[:20001], SEED)
