@@ -49,7 +49,7 @@ def rescale(
         factors: What the noise multiplies by, where that can be told in this way.
         peaks: Zeros, which take what :func:`.measure_peaks` gives, where they are given.
     """
-    draws: _KernelDraws | _SimpleDraws
+    draws: _Draws
     if factors and (kernels := _kernels_for(xs)):
         draws = _KernelDraws(kernels, factors, [make_seed(key) for key in keys])
     else:
@@ -91,11 +91,14 @@ class _SimpleDraws(NamedTuple):
         return [Noise.perturb(self.noise, x, key) for x, key in zip(xs, self.keys)]
 
 
+_Draws = _KernelDraws | _SimpleDraws
+
+
 class _Rescale(torch.autograd.Function):
     """All levels at once: to tell a GPU what to do with small ones takes longer than the doing."""
 
     @staticmethod
-    def forward(ctx: Any, draws: _KernelDraws | _SimpleDraws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, draws: _Draws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
         ctx.draws = draws
         ctx.set_materialize_grads(False)
         ys = tuple(draws.rescale(xs, peaks))
@@ -114,7 +117,7 @@ class _Rescale(torch.autograd.Function):
 
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
-def _rescale_again(draws: _KernelDraws | _SimpleDraws, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+def _rescale_again(draws: _Draws, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
     # Without autograd's own work where nobody differentiates the gradients.
     return _Rescale.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.rescale(gradients)
 
