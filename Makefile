@@ -13,7 +13,7 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo compare pictures study study-real check-configs benchmarks benchmarks-gpu test test-slow test-gpu
-.PHONY: test-upstream lint format
+.PHONY: test-upstream fuzz lint format
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
+	@echo 'make fuzz           thousands of mutated annotations, hostile checkpoints, images and servers, and kills (an hour or so)'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
@@ -167,6 +168,10 @@ test-slow: $(READY)
 # Where the kernels run; all other tests hide the GPU from themselves.
 test-gpu: $(READY)
 	@FNOISE_TEST_GPU=1 $(RUN) -m pytest tests/noise tests/necks
+
+# Mutated and hostile files, wrong answers of servers, kills: what `make test` tries a few of, by the thousand.
+fuzz: $(READY)
+	@$(RUN) -m pytest -m fuzz --full -n $(JOBS) --dist loadgroup $(TESTS)
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready

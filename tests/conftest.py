@@ -26,6 +26,37 @@ from fnoise_mmdet.data import make_shapes
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that ``make fuzz`` sets."""
+    parser.addoption('--full', action='store_true', help='run fuzzers and hostile corpora at full size (make fuzz)')
+
+
+@pytest.fixture(scope='session')
+def fuzz_size(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Return how many inputs to try: the first number by default, the second one in ``make fuzz``."""
+    return lambda short, full: full if request.config.getoption('--full') else short
+
+
+@pytest.fixture
+def fuzz_report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Add a line with a result to the summary at the end of the tests."""
+    return lambda line: record_property('fuzz', line)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the fuzzers and hostile corpora have reported."""
+    lines = [
+        value
+        for report in terminalreporter.getreports('passed') + terminalreporter.getreports('failed')
+        for name, value in report.user_properties
+        if name == 'fuzz' and report.when == 'call'
+    ]
+    if lines:
+        terminalreporter.section('fuzzers and hostile corpora')
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where none is to be seen."""
     for item in items:
