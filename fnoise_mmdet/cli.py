@@ -1,7 +1,6 @@
 """What the command lines under ``tools/`` have in common."""
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -9,15 +8,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmengine.config import Config, DictAction
+from mmengine.fileio import register_backend
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
-from .data.files import write_atomically
+from .data.files import FAILURES, file_error, write_atomically
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
+from .hooks.safe_checkpoint import AtomicBackend
 from .mixed_precision import use_amp
 
 T = TypeVar('T')
@@ -145,19 +147,25 @@ def runner_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's runner, or the one that the config asks for; its processes find each other first."""
     use_cpus(cfg)
+    for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
+        if backend.get('type') in ('LocalVisBackend', LocalVisBackend):  # which ignores that the disk is full
+            backend['type'] = 'AtomicLocalVisBackend'
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a command line, and end it without a stack trace where what went wrong is known.
 
-    An InputError ends it with its message and status 2, a RunError with its
-    message and status 1, a full disk likewise, Ctrl-C with status 130.
+    An InputError ends it with its message and status 2, so does a file or
+    folder that cannot be used; a RunError with its message and status 1, so
+    does a disk that is full or faulty; Ctrl-C with status 130.
     """
     # Large tensors in huge pages: torch asks the system anew for those of every step, and pages of 4 KiB cost a
     # twentieth of it. torch reads this before the first such tensor is made.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     refuse_code()
+    # What mmengine, mmcv and mmdet write is whole or not there: predictions, pictures, checkpoints.
+    register_backend('local', AtomicBackend, force=True, prefixes='')
     if not is_main_process():
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # until the end: of several processes one speaks
     try:
@@ -168,9 +176,7 @@ def run(main: Callable[[], None]) -> None:
     except RunError as error:
         _fail(str(error), 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(f'no room is left on the disk{f" for {error.filename}" if error.filename else ""}', 1)
+        _fail(file_error(error), 1 if error.errno in FAILURES else 2)
     except KeyboardInterrupt:
         sys.exit(130)
 

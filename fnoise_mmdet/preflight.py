@@ -1,6 +1,5 @@
 """Checks of a config before anything is built or written."""
 
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from torch import nn
 from .checkpoint import load_checkpoint
 from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
 from .data import annotation_findings, check_images, class_names, is_inside, read_coco
+from .data.files import check_writable
 from .distributed import world_size
 from .errors import InputError
 from .hooks import NoiseScheduleHook
@@ -235,11 +235,12 @@ def check_work_dir(cfg: Config) -> None:
             resume from cannot be read.
     """
     work_dir = Path(cfg.work_dir)
-    there = _nearest_folder(work_dir)
-    if work_dir.exists() and not work_dir.is_dir():
+    if work_dir.is_file():
         raise InputError(f'work dir {work_dir} is a file: name a folder with --work-dir')
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f'work dir {work_dir} cannot be written to: name another one with --work-dir')
+    try:
+        check_writable(work_dir)
+    except InputError as error:
+        raise InputError(f'work dir {error} (--work-dir)') from None
     if not cfg.get('resume'):
         if latest_checkpoint(work_dir)[0]:
             raise InputError(

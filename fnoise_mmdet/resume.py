@@ -10,6 +10,7 @@ from typing import IO
 
 from mmengine.config import Config
 
+from .data.files import file_error
 from .errors import InputError, RunError
 
 RESUME_POINT = 'resume.pth'  # saved within an epoch, and when a training is told to stop
@@ -83,13 +84,15 @@ def stopped(error: Exception, work_dir: Path) -> Exception:
     """Give the error that says how to go on after a training could not, or the same where that is not known."""
     what: object = error
     if isinstance(error, OSError):
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return error
-        what = f'no room is left on the disk of {work_dir}'
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f'no space is left on the disk of {work_dir}' if full else file_error(error)
     elif isinstance(error, RuntimeError):
-        if 'gloo' not in str(error):
+        if 'PytorchStreamWriter' in str(error):  # torch.save into a file, which hides the system's error
+            what = f'a file could not be written: {error}'
+        elif 'gloo' in str(error):
+            what = 'another process of this training is gone, or does not answer'
+        else:
             return error
-        what = 'another process of this training is gone, or does not answer'
     path, _ = latest_checkpoint(work_dir)
     way_on = f'the last good checkpoint is {path}; --resume goes on from it' if path else 'no checkpoint was saved yet'
     return RunError(f'{what}; {way_on}')

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmdet.registry import VISBACKENDS
 from mmengine.visualization import LocalVisBackend
 
-from .data.files import write_atomically
+from .data.files import encode_png, write_atomically
 
 
 @VISBACKENDS.register_module()
@@ -19,5 +18,4 @@ class AtomicLocalVisBackend(LocalVisBackend):
         self.experiment  # noqa: B018  # the property makes the folders
         folder = Path(self._img_save_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        _, png = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        write_atomically(folder / f'{name}_{step}.png', png.tobytes())
+        write_atomically(folder / f'{name}_{step}.png', encode_png(image))

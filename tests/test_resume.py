@@ -73,14 +73,18 @@ def test_a_torn_checkpoint_that_is_named_is_refused(work_dir):
 
 def test_a_stop_names_the_way_on(work_dir, tmp_path_factory):
     full = stopped(OSError(errno.ENOSPC, 'No space left on device'), work_dir)
-    assert isinstance(full, RunError) and 'no room is left' in str(full) and 'epoch_10.pth; --resume' in str(full)
+    assert isinstance(full, RunError) and 'no space is left' in str(full) and 'epoch_10.pth; --resume' in str(full)
     assert 'no checkpoint was saved yet' in str(
         stopped(FloatingPointError('loss is nan'), tmp_path_factory.mktemp('a'))
     )
     lost = stopped(RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer'), work_dir)
     assert isinstance(lost, RunError) and str(lost).startswith('another process of this training is gone')
-    for other in (OSError(errno.EACCES, 'Permission denied'), RuntimeError('shapes do not match')):
-        assert stopped(other, work_dir) is other
+    read_only = stopped(OSError(errno.EROFS, 'Read-only file system', f'{work_dir}/run.json'), work_dir)
+    assert isinstance(read_only, RunError) and f'{work_dir}/run.json: Read-only file system' in str(read_only)
+    unsaved = stopped(RuntimeError('[enforce fail at inline_container.cc] PytorchStreamWriter failed'), work_dir)
+    assert isinstance(unsaved, RunError) and str(unsaved).startswith('a file could not be written')
+    other = RuntimeError('shapes do not match')
+    assert stopped(other, work_dir) is other
 
 
 def test_two_are_not_at_work_in_one_folder(tmp_path):

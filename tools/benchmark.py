@@ -27,6 +27,7 @@ from fnoise_mmdet import cli
 from fnoise_mmdet.analysis import benchmark_table, read_run
 from fnoise_mmdet.compatibility import initialise
 from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
+from fnoise_mmdet.data.files import check_writable
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.necks import find_fnoise_necks
@@ -472,6 +473,8 @@ def main() -> None:
     MessageHub.get_current_instance().update_info('seed', 0)
     if args.command != 'demo':
         use_device(args)
+    if args.out:
+        check_writable(args.out.parent)
     commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo)
     results = commands[args.command](args)
     if args.out:

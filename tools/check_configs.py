@@ -14,6 +14,7 @@ import torch
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.compatibility import Finding, Outcome, check_config, shipped_configs
+from fnoise_mmdet.data.files import write_atomically
 from fnoise_mmdet.errors import InputError
 
 
@@ -130,7 +131,7 @@ def main() -> None:
             file.flush()
             findings[name] = finding
     checked = [finding for name in names if (finding := findings[name]) is not None]
-    (out / 'table.md').write_text(table(checked))
+    write_atomically(out / 'table.md', table(checked).encode())
     counts = Counter(finding.outcome for finding in checked)
     print(', '.join(f'{outcome.value}: {counts[outcome]}' for outcome in Outcome))
     print(f'table: {out / "table.md"}')

@@ -9,12 +9,11 @@ from typing import Any
 import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
-from fnoise_mmdet.data.files import staged_folder, write_json
+from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
 from fnoise_mmdet.data.images import readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.pictures import Detection, detections_panel
@@ -118,7 +117,7 @@ def draw_one(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespa
         out_dir=str(out),
     )
     for path, picture in zip(batch, results['visualization']):
-        Image.fromarray(picture).save(out / 'vis' / f'{path.stem}.png')
+        write_picture(out / 'vis' / f'{path.stem}.png', picture)
 
 
 def draw_both(
@@ -139,7 +138,7 @@ def draw_both(
             columns.append((f'{name}: {len(found)} above {args.score_thr:g}', found))
         image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
         panel = detections_panel(image, columns, path.name, classes)
-        Image.fromarray(panel).save(out / 'vis' / f'{path.stem}.png')
+        write_picture(out / 'vis' / f'{path.stem}.png', panel)
         for name, prediction in zip(names, predictions):
             write_json(out / 'preds' / name.replace('/', '_') / f'{path.stem}.json', prediction)
 

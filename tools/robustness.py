@@ -16,6 +16,7 @@ from rich.table import Table
 from fnoise_mmdet import cli
 from fnoise_mmdet.analysis.robustness import Cell, Robustness, read_robustness
 from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.data.files import check_writable
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.corruption import CORRUPTIONS, SEVERITIES, check_corruptions, corruption_names
 from fnoise_mmdet.evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
@@ -149,6 +150,7 @@ def prepare(run: Run, args: argparse.Namespace, plan: Sequence[Evaluation]) -> t
         setup.check_sizes()
     results = ResultFile(run.work_dir, setup, args.force)
     if results.missing(plan):
+        check_writable(results.path.parent)
         setup.load_model(preset(plan))
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     if epochs and 0 < setup.meta.get('epoch', 0) < epochs:

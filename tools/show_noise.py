@@ -5,12 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import torch
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
-from fnoise_mmdet.data.files import staged_folder
+from fnoise_mmdet.data.files import staged_folder, write_picture
 from fnoise_mmdet.data.images import readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.hooks.tap import SOURCES
@@ -110,7 +109,7 @@ def main() -> None:
                 if any(one.perturbed is not None for one in maps):
                     title += ' · what training would do'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)
-            cv2.imwrite(str(folder / f'{path.stem}.png'), panel[..., ::-1])
+            write_picture(folder / f'{path.stem}.png', panel)
             if args.arrays and not args.sweep:
                 save_arrays(folder / f'{path.stem}.npz', shown.image, maps)
 

@@ -1,12 +1,14 @@
 """Evaluate a checkpoint, and draw what it detects."""
 
 import argparse
+import os
 from pathlib import Path
 
 from mmdet.evaluation import DumpDetResults
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import config_classes, innermost_datasets, use_data_root
+from fnoise_mmdet.data.files import check_writable
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import check_checkpoint, check_data, check_model
 
@@ -38,7 +40,9 @@ def main() -> None:
         if 'visualization' not in cfg.default_hooks:
             raise InputError(f'--show-dir needs default_hooks.visualization, and {args.config} has none')
         # The hook joins a relative folder to the work dir anew at every image.
-        cfg.default_hooks.visualization.update(draw=True, test_out_dir=str(Path(args.show_dir).resolve()))
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=os.path.abspath(args.show_dir))
+    for folder in filter(None, [cfg.work_dir, args.show_dir, args.out and Path(args.out).parent]):
+        check_writable(Path(folder))
     use_data_root(cfg, args.data_root, required=('test',))
     check_model(cfg)
     check_data(cfg, ['test'])

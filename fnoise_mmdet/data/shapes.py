@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .files import staged_folder, write_json
+from .files import staged_folder, write_json, write_picture
 
 Array = np.ndarray
 
@@ -192,7 +192,7 @@ def make_shapes(
             for index in progress(range(count), f'{split} images'):
                 image, objects = draw_image(np.random.default_rng([seed, part, index]), size)
                 name = f'{index + 1:06d}.png'
-                cv2.imwrite(str(folder / split / name), image[..., ::-1])
+                write_picture(folder / split / name, image)
                 images.append(dict(id=index + 1, file_name=name, width=size, height=size))
                 annotations += _annotate(objects, index + 1, len(annotations) + 1)
             write_json(

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from ..analysis.robustness import FILE, FOLDER
 from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise, config_classes, innermost_datasets, is_coco
 from ..data import read_coco
+from ..data.files import write_atomically
 from ..errors import InputError
 from ..necks import FNoiseNeck
 from ..necks.fnoise_neck import find_fnoise_necks
@@ -441,9 +442,7 @@ class ResultFile:
         result = {**evaluation.settings(), 'metrics': metrics, 'predictions': evaluation.label()}
         self.results.append(result)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        staged = self.path.with_suffix('.json.tmp')
-        staged.write_text(json.dumps({**self.header, 'results': self.results}), encoding='utf-8')
-        staged.replace(self.path)
+        write_atomically(self.path, json.dumps({**self.header, 'results': self.results}).encode())
 
 
 def _sha256(content: bytes) -> str:

@@ -24,6 +24,10 @@ class AtomicBackend(LocalBackend):
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(filepath), obj)
 
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text as :meth:`put` writes bytes."""
+        self.put(obj.encode(encoding), filepath)
+
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):

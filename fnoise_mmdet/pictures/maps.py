@@ -1,5 +1,6 @@
 """Feature maps of one image: what is drawn, measured and saved."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from ..data.files import write_atomically
 
 
 class FeatureMap(NamedTuple):
@@ -54,4 +57,6 @@ def save_arrays(path: Path, image: np.ndarray, maps: Sequence[FeatureMap]) -> No
         if perturbed is not None:
             arrays[f'perturbed_{level}'] = perturbed.detach().float().cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, content.getvalue())

@@ -1,11 +1,13 @@
 """The pictures of one image over a training, as an animation."""
 
-import os
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+
+from ..data.files import write_atomically
 
 MAX_SIZE = 1000  # pixels, longest side of a frame
 MAX_FRAMES = 60
@@ -49,10 +51,10 @@ def write_gif(path: Path, frames: Sequence[Path]) -> None:
             images.append(image.convert('RGB').resize(size, Image.Resampling.LANCZOS))
     palette = _palette(images)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    aside = path.with_name(f'.{path.name}')
     durations = [MILLISECONDS] * (len(images) - 1) + [3 * MILLISECONDS]
-    images[0].save(aside, 'GIF', save_all=True, append_images=images[1:], duration=durations, loop=0)
-    os.replace(aside, path)
+    content = io.BytesIO()
+    images[0].save(content, 'GIF', save_all=True, append_images=images[1:], duration=durations, loop=0)
+    write_atomically(path, content.getvalue())
 
 
 def _palette(images: Sequence[Image.Image]) -> Image.Image:

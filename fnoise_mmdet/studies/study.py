@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 from mmengine.config import Config
 
 from ..analysis.conditions import differences, flatten
-from ..data.files import write_atomically
+from ..data.files import check_writable, write_atomically
 from ..errors import InputError, RunError
 from ..preflight import check_training
 from ..resume import latest_checkpoint, locked
@@ -86,6 +86,7 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
     """
     if out.exists() and not out.is_dir():
         raise InputError(f'{out} is a file: name a folder with --out')
+    check_writable(out)
     if not out.is_dir() or not any(path.name != '.lock' for path in out.iterdir()):
         return
     if not (out / 'study.json').is_file():

@@ -144,7 +144,7 @@ def test_a_full_disk_stops_a_training_that_goes_on_later(tool, shapes, small, sm
     thread.start()
     stopped = tool(*command, *options, status=1)
     thread.join()
-    assert f'no room is left on the disk of {work_dir}' in stopped.stderr
+    assert f'no space is left on the disk of {work_dir}' in stopped.stderr
     assert f'the last good checkpoint is {work_dir}/epoch_1.pth; --resume goes on from it' in stopped.stderr
     assert sorted(path.name for path in work_dir.glob('*.pth*')) == ['epoch_1.pth']
     filler.unlink()
