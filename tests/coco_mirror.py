@@ -33,7 +33,8 @@ class Mirror(ThreadingHTTPServer):
     Attributes:
         faults: What goes wrong with a path, first answer first: a status, or
             ``'drop'``, ``'stall'``, ``'truncate'``,
-            ``'slow'``, ``'hang'``, ``'html'``, ``'no ranges'``. ``'*'`` stands for every path.
+            ``'slow'``, ``'hang'``, ``'html'``, ``'no ranges'``, or a function that answers, which gets the handler
+            and the file. ``'*'`` stands for every path.
         replaced: Paths that are answered with the content of another one.
         answers: How often each path was asked for.
         sent: Bytes of files sent.
@@ -55,6 +56,9 @@ class Mirror(ThreadingHTTPServer):
     def url(self) -> str:
         return f'http://127.0.0.1:{self.server_port}'
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Be silent: a client that had enough has hung up."""
+
     def next_fault(self, path: str) -> object:
         with self.lock:
             self.answers[path] += 1
@@ -65,6 +69,7 @@ class Mirror(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Mirror
     protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -75,19 +80,28 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == 'drop':
             self.close_connection = True
             return
-        if fault in WAITS:
+        if callable(fault):
+            with contextlib.suppress(ConnectionError):
+                fault(self, path)
+            return None
+        if isinstance(fault, str) and fault in WAITS:
             time.sleep(WAITS[fault])
         if isinstance(fault, int) or not path.is_file():
             return self.answer(fault or 404, b'')
         if fault == 'html':
             return self.answer(200, HTML, {'Content-Type': 'text/html'})
-        content, status, headers = path.read_bytes(), 200, {}
-        span = self.headers.get('Range')
-        if span and fault != 'no ranges':
-            first, last = map(int, span.removeprefix('bytes=').split('-'))
-            headers = {'Content-Range': f'bytes {first}-{min(last, len(content) - 1)}/{len(content)}'}
-            content, status = content[first : last + 1], 206
-        self.answer(status, content, headers, cut_off=fault == 'truncate')
+        if fault == 'no ranges':
+            del self.headers['Range']
+        self.answer(*self.right_answer(path), cut_off=fault == 'truncate')
+
+    def right_answer(self, path: Path) -> tuple[int, bytes, dict[str, str]]:
+        """Return status, content and headers for a file, or for the part of it that was asked for."""
+        content, span = path.read_bytes(), self.headers.get('Range')
+        if not span:
+            return 200, content, {}
+        first, last = map(int, span.removeprefix('bytes=').split('-'))
+        headers = {'Content-Range': f'bytes {first}-{min(last, len(content) - 1)}/{len(content)}'}
+        return 206, content[first : last + 1], headers
 
     def answer(self, status: int, content: bytes, headers: dict[str, str] | None = None, cut_off: bool = False) -> None:
         self.send_response(status)

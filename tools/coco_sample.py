@@ -1,12 +1,17 @@
 """Draw a small, reproducible sample from COCO: from a local folder, or over the network."""
 
 import argparse
+import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.data import CocoServer, read_ids, sample_coco
-from fnoise_mmdet.data.download import COCO_URL
+from fnoise_mmdet.data.download import COCO_URL, PATIENCE
+from fnoise_mmdet.data.files import check_free, check_writable
+from fnoise_mmdet.resume import locked
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,24 +69,47 @@ def parse_args() -> argparse.Namespace:
         help='folder that keeps what is fetched, for other draws (without it: beside the sample, until this is whole)',
     )
     network.add_argument('--workers', type=cli.at_least(1), default=8, help='connections at a time')
-    network.add_argument('--timeout', type=cli.at_least(1), default=30, help='seconds of silence that end a connection')
+    network.add_argument(
+        '--timeout',
+        type=cli.at_least(1),
+        default=30,
+        help='seconds of silence that end a connection; an answer, '
+        f'an image or a MiB of the annotations, may take {PATIENCE} times as long',
+    )
     network.add_argument('--retries', type=cli.at_least(0), default=5, help='further attempts for each file')
     return parser.parse_args()
 
 
+@contextlib.contextmanager
+def fetched_to(args: argparse.Namespace) -> Iterator[Path]:
+    """Give the folder for what is fetched, held against other downloads; it is removed where nobody needs it."""
+    cache = args.cache or Path(os.path.realpath(args.out)).with_name(f'.{args.out.name}.download')
+    if not args.download:
+        yield cache
+        return
+    check_writable(cache)
+    with locked(cache):
+        try:
+            yield cache
+            whole = True
+        except BaseException:
+            whole = not any(path.is_file() for path in cache.rglob('*') if path.name != '.lock')
+            raise
+        finally:
+            if whole and not args.cache:
+                shutil.rmtree(cache, ignore_errors=True)
+
+
 def main() -> None:
     args = parse_args()
-    temporary = args.out.resolve().with_name(f'.{args.out.name}.download')
-    source = args.source
-    if args.download:
-        source = CocoServer(
-            args.cache or temporary, args.url, args.year, args.retries, args.timeout, args.workers, cli.show_progress
-        )
-    counts = args.num_train, args.num_val, args.num_test
     ids = read_ids(args.ids) if args.ids else None
-    counts = sample_coco(source, args.out, *counts, args.seed, args.split, cli.show_progress, ids)
-    if args.download and not args.cache:
-        shutil.rmtree(temporary, ignore_errors=True)
+    check_free(args.out)
+    with fetched_to(args) as cache:
+        source = args.source
+        if args.download:
+            source = CocoServer(cache, args.url, args.year, args.retries, args.timeout, args.workers, cli.show_progress)
+        counts = args.num_train, args.num_val, args.num_test
+        counts = sample_coco(source, args.out, *counts, args.seed, args.split, cli.show_progress, ids)
     print('wrote {} train, {} val and {} test images to {}'.format(*counts, args.out))
 
 

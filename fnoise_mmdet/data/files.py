@@ -113,7 +113,7 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
         with _errors_name(out, staging):
             staging.chmod(0o755)  # mkdtemp's 0o700 would outlive the rename
             yield staging
-            _replace(out, staging)
+            _replace(out, staging, force)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -133,9 +133,9 @@ def check_free(out: Path, force: bool = False) -> None:
         raise InputError(f'{out} holds the folder that this command runs in, and cannot be replaced: name another one')
 
 
-def _replace(out: Path, new: Path) -> None:
-    """Put a folder in the place of another, which is removed when the new one is there."""
-    if not (out.is_dir() and any(out.iterdir())):
+def _replace(out: Path, new: Path, force: bool) -> None:
+    """Put a folder in the place of another, which with ``force`` is removed when the new one is there."""
+    if not force or not (out.is_dir() and any(out.iterdir())):  # else refused where it has got content meanwhile
         new.replace(out)
         return
     old = Path(tempfile.mkdtemp(prefix=f'.{_short(out.name)}.old.', dir=out.parent))

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from .download import CocoServer
 from .files import check_free, staged_folder, write_json
 from .validate import annotation_findings
 
+T = TypeVar('T')
 PARTS = ('train', 'val', 'test')
 
 
@@ -47,9 +48,10 @@ class LocalCoco:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def annotations(self, split: str) -> Path:
-        """Find the annotations of a part."""
-        return self.root / find_split(self.root, split).ann_file
+    def annotations(self, split: str, read: Callable[[Path], T]) -> tuple[Path, T]:
+        """Find the annotations of a part, and read them."""
+        path = self.root / find_split(self.root, split).ann_file
+        return path, read(path)
 
     def images(self, split: str, images: list[dict[str, Any]]) -> Path:
         """Find the folder of a part's images, and see that these are there."""
@@ -110,11 +112,7 @@ def sample_coco(
         of_origin = {name: counts[name] for name in names}
         if not any(of_origin.values()):
             continue
-        ann_file = source.annotations(origin)
-        coco = read_coco(ann_file)
-        errors, _ = annotation_findings(coco)
-        if errors:
-            raise InputError('\n- '.join([f'annotation file {ann_file} is faulty', *errors]))
+        ann_file, coco = source.annotations(origin, _read_faultless)
         if ids is None:
             found = _draw(coco, ann_file, of_origin, rng)
         else:
@@ -155,6 +153,14 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
         raise InputError(
             f'{path} is not the sample.json of a sample by tools/coco_sample.py: {type(error).__name__}: {error}'
         ) from None
+
+
+def _read_faultless(ann_file: Path) -> dict[str, Any]:
+    coco = read_coco(ann_file)
+    errors, _ = annotation_findings(coco)
+    if errors:
+        raise InputError('\n- '.join([f'annotation file {ann_file} is faulty', *errors]))
+    return coco
 
 
 def _draw(

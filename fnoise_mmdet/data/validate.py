@@ -85,6 +85,8 @@ def is_inside(name: Any) -> bool:
     if not isinstance(name, str) or not name or '\0' in name:
         return False
     paths = PurePosixPath(name), PureWindowsPath(name)
+    if not paths[0].name or name.endswith(('/', '\\')):  # it names a folder
+        return False
     # JSON can hold halves of characters, which no file system takes; a name of 255 bytes all do.
     if any(len(part.encode(errors='surrogatepass')) > 255 for part in paths[0].parts) or _HALF.search(name):
         return False

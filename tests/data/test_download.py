@@ -1,6 +1,11 @@
+import io
 import json
+import shutil
+import threading
 import time
+import zipfile
 
+import hostile_server
 import pytest
 from coco_mirror import rewrite_annotations
 from PIL import Image
@@ -83,7 +88,7 @@ def test_a_file_that_fails_is_named_and_the_others_stay(mirror, fetch, tmp_path,
     mirror.faults[bad] = [fault] * 3
     with pytest.raises(InputError, match=message) as caught:
         fetch()
-    assert f'- {mirror.url}{bad} ' in str(caught.value) and 'the same command goes on' in str(caught.value)
+    assert f'- {mirror.url}{bad} ' in str(caught.value) and 'the same command resumes' in str(caught.value)
     assert '3 of 4 val images are fetched' in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['cache', 'mirror']
     mirror.faults.clear()
@@ -116,7 +121,7 @@ def test_an_interrupted_archive_goes_on(mirror, tmp_path):
     with pytest.raises(InputError, match='status 404'):
         server.annotations('train')
     mirror.answers.clear()
-    assert read_coco(server.annotations('train'))['images']
+    assert server.annotations('train')[1]['images']
     assert mirror.answers[ARCHIVE] == 2  # its size, the annotations
     assert [path.name for path in (tmp_path / 'cache').iterdir()] == ['annotations']
 
@@ -212,3 +217,128 @@ def test_images_are_fetched_side_by_side(mirror, fetch):
     start = time.monotonic()
     fetch()
     assert time.monotonic() - start < 4 * 0.3  # seconds that the answers take one after another
+
+
+def test_poisoned_cache_is_fetched_anew(mirror, fetch, tmp_path):
+    path = tmp_path / 'cache/annotations/instances_val2017.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('{"images": []}')
+    assert fetch().is_dir() and read_coco(path)['images']
+
+
+def test_wrong_blocks_of_an_earlier_call_are_fetched_anew(mirror, tmp_path):
+    server = CocoServer(tmp_path / 'cache', mirror.url)
+    mirror.faults[ARCHIVE] = [None, None, 404]
+    with pytest.raises(InputError, match='status 404'):
+        server.annotations('train')
+    (block,) = (tmp_path / 'cache/blocks').iterdir()
+    block.write_bytes(bytes(block.stat().st_size))
+    assert server.annotations('train')[1]['images']
+
+
+def test_answers_have_a_time_limit_altogether(mirror, tmp_path):
+    server = CocoServer(tmp_path / 'cache', mirror.url, retries=3, timeout=0.2)
+    for path in (ARCHIVE, names(mirror)[0]):
+        mirror.faults = {path: [hostile_server.trickle] * 9}
+        start = time.monotonic()
+        with pytest.raises(InputError, match='takes more than 1 s for an answer; .*--timeout'):
+            sample_coco(server, tmp_path / 'out', **COUNTS, splits=['val'])
+        assert time.monotonic() - start < 3, 'neither waited for nor asked for again'
+
+
+def test_sample_of_another_process_is_not_replaced(mirror, tmp_path):
+    server = CocoServer(tmp_path / 'cache', mirror.url)
+
+    def fetch_while_another_finishes(split, images):
+        (tmp_path / 'out').mkdir()
+        (tmp_path / 'out/mine.txt').touch()
+        return CocoServer.images(server, split, images)
+
+    server.images = fetch_while_another_finishes
+    with pytest.raises(InputError, match='exists already'):
+        sample_coco(server, tmp_path / 'out', **COUNTS, splits=['val'])
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['mine.txt']
+
+
+class Hostility:
+    """Tries answers: each must end in a whole sample or one clear error, and leave a cache that is of use."""
+
+    def __init__(self, mirror, folder, expected):
+        self.mirror, self.folder, self.expected = mirror, folder, expected
+        self.refused = self.tried = 0
+        self.seconds = self.sent = 0
+
+    def sample(self, name, timeout):
+        server = CocoServer(self.folder / 'cache', self.mirror.url, retries=0, timeout=timeout, workers=2)
+        sample_coco(server, self.folder / name, **COUNTS, splits=['val'])
+        found = files(self.folder / name)
+        shutil.rmtree(self.folder / name)
+        return found
+
+    def attempt(self, mend):
+        """Draw a sample from the server as it is, and where it is refused, again once it is right."""
+        self.tried += 1
+        self.mirror.sent, start = 0, time.monotonic()
+        try:
+            found = self.sample('hostile', timeout=0.2)
+        except InputError as error:
+            found = None
+            assert str(self.folder) not in str(error).replace(f'stays in {self.folder}/cache', '')
+        self.seconds = max(self.seconds, time.monotonic() - start)
+        self.sent = max(self.sent, self.mirror.sent)
+        assert not (self.folder / 'hostile').exists() and not list(self.folder.glob('cache/annotations/*.part'))
+        mend()
+        if found is None:
+            self.refused += 1
+            assert self.sample('good', timeout=20) == self.expected
+        else:
+            assert found.keys() == self.expected.keys()
+            for path, content in found.items():  # pixels of another image of the same size cannot be noticed
+                assert content == self.expected[path] or Image.open(io.BytesIO(content)).size == (64, 64)
+        shutil.rmtree(self.folder / 'cache')
+
+
+@pytest.mark.fuzz
+def test_hostile_servers(mirror, shapes, tmp_path, fuzz_size, fuzz_report):
+    sample_coco(shapes, tmp_path / 'local', **COUNTS, splits=['val'])
+    hostility = Hostility(mirror, tmp_path / 'of_server', files(tmp_path / 'local'))
+    archive, image = mirror.root / ARCHIVE[1:], names(mirror)[1]
+    right = {path: path.read_bytes() for path in (archive, mirror.root / image[1:])}
+    with zipfile.ZipFile(archive) as opened:
+        coco = json.loads(opened.read(hostile_server.MEMBER))
+    right[archive] = hostile_server.archive(json.dumps(coco).encode())
+    archive.write_bytes(right[archive])
+    (mirror.root / 'val2017').unlink()
+    shutil.copytree(shapes / 'val', mirror.root / 'val2017')
+
+    cases = [
+        (f'{name}, for {path}', path, answer)
+        for path, answers in [
+            (ARCHIVE, hostile_server.ANSWERS | hostile_server.RANGES),
+            (image, hostile_server.ANSWERS),
+        ]
+        for name, answer in answers.items()
+    ]
+    cases += [(f'archive: {name}', archive, content) for name, content in hostile_server.archives(coco)]
+    picture = mirror.root / image[1:]
+    cases += [(f'image: {name}', picture, content) for name, content in hostile_server.pictures(right[picture], 64)]
+    step = -(-len(cases) // fuzz_size(20, len(cases)))
+    for name, place, answer in cases[::step]:
+        if callable(answer):
+            mirror.faults = {place: [answer] * 99}
+            mend = mirror.faults.clear
+        else:
+            place.write_bytes(answer)
+            mend = lambda place=place: place.write_bytes(right[place])  # noqa: E731
+        try:
+            hostility.attempt(mend)
+        except BaseException as error:
+            error.add_note(name) if hasattr(error, 'add_note') else print(name)
+            raise
+    assert hostility.seconds < 10 and hostility.sent < 140 * 2**20  # twice the most that an image may have
+    assert threading.active_count() < 50
+    fuzz_report(
+        f'{hostility.tried} answers of a hostile server: {hostility.refused} refused in a line, '
+        f'{hostility.tried - hostility.refused} end in a whole sample; the longest took {hostility.seconds:.1f} s, '
+        f'the largest {hostility.sent / 2**20:.0f} MiB'
+    )

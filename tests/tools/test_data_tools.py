@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+from fnoise_mmdet.resume import locked
+
 
 def test_make_shapes(tool, tmp_path):
     counts = ['--num-train', 2, '--num-val', 1, '--num-test', 1, '--size', 64]
@@ -34,10 +36,15 @@ def test_coco_sample_by_download(tool, mirror, tmp_path):
     failed = tool(*command, *counts, status=2, cwd=tmp_path)
     assert f'{mirror.url}/val2017/000002.png cannot be fetched: status 404' in failed.stderr
     assert not (tmp_path / 'sample').exists()
+    with locked(tmp_path / '.sample.download'):  # by another download to the same folder
+        refused = tool(*command, *counts, status=2, cwd=tmp_path)
+    assert 'another process is at work in' in refused.stderr and not (tmp_path / 'sample').exists()
     assert '100%' in tool(*command, *counts, cwd=tmp_path).stdout
     assert json.loads((tmp_path / 'sample/sample.json').read_text())['seed'] == 0
     assert {path.name for path in tmp_path.iterdir()} == {'sample', 'mirror'}  # what was fetched is in the sample now
     assert mirror.answers['/val2017/000001.png'] == 1
+    missing = tool(*command[:-4], '--year', 2014, '--out', 'none', *counts, status=2, cwd=tmp_path)
+    assert 'status 404' in missing.stderr and not (tmp_path / '.none.download').exists()
     tool(*command[:-4], '--out', 'other', '--cache', 'kept', *counts, cwd=tmp_path)
     assert (tmp_path / 'kept/val2017/000001.png').is_file()
 
