@@ -45,8 +45,10 @@ def how_it_ended(status: int) -> str:
     return f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
 
 
-def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None) -> bool:
-    """Run a training to its end, or until it has validated an epoch.
+def train(
+    script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None, stop: Path
+) -> bool:
+    """Run a training to its end, or until it has validated an epoch or is to stop.
 
     Args:
         script: Python script and arguments.
@@ -55,6 +57,7 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
         folder: The folder that it runs in.
         threads: How many threads it computes with.
         until: The epoch after whose validation it is told to stop, None for none.
+        stop: A file that says, once it exists, that it is to stop.
 
     Returns:
         Whether it has come to its end.
@@ -77,7 +80,7 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
         )
     try:
         while process.poll() is None:
-            if until is not None and last_validation(work_dir) >= until:
+            if stop.exists() or (until is not None and last_validation(work_dir) >= until):
                 return False
             time.sleep(POLL)
     finally:

@@ -11,7 +11,9 @@ from fnoise_mmdet.studies.processes import last_validation, train
 
 
 def run(work_dir, script, until=None):
-    return train(['-c', script], work_dir, work_dir / 'train.log', str(work_dir.parent), 3, until)
+    return train(
+        ['-c', script], work_dir, work_dir / 'train.log', str(work_dir.parent), 3, until, work_dir.parent / 'stop'
+    )
 
 
 def test_training_has_its_threads_and_folder(tmp_path):
@@ -42,6 +44,11 @@ def test_training_is_told_to_stop_after_the_validation_of_an_epoch(tmp_path):
     )
     assert run(tmp_path / 'run', script, until=2) is False
     assert (tmp_path / 'run/train.log').read_text() == 'told\n' and last_validation(tmp_path / 'run') in (2, 3)
+
+
+def test_training_is_told_to_stop_by_a_file(tmp_path):
+    (tmp_path / 'stop').touch()
+    assert run(tmp_path / 'run', 'import time; time.sleep(60)') is False
 
 
 def test_last_validation(tmp_path):
