@@ -178,6 +178,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         _fail(file_error(error), 1 if error.errno in FAILURES else 2)
     except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
         sys.exit(130)
 
 

@@ -3,17 +3,19 @@
 import contextlib
 import errno
 import fcntl
+import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from mmengine.config import Config
 
-from .data.files import file_error
+from .data.files import file_error, remove_parts
 from .errors import InputError, RunError
 
 RESUME_POINT = 'resume.pth'  # saved within an epoch, and when a training is told to stop
+UNFINISHED_PREDICTIONS = 'predictions/.part'  # of a validation, until it has ended
 PATTERNS = ('epoch_*.pth', 'iter_*.pth', RESUME_POINT)
 
 
@@ -98,22 +100,26 @@ def stopped(error: Exception, work_dir: Path) -> Exception:
     return RunError(f'{what}; {way_on}')
 
 
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[IO[str]]:
-    """Make the folder of a training or a study, and keep others out of it.
+def remove_unfinished(work_dir: Path) -> None:
+    """Remove what a killed training was writing; the caller holds the work dir, see :func:`locked`."""
+    remove_parts(work_dir.rglob('.*.part'))
+    shutil.rmtree(work_dir / UNFINISHED_PREDICTIONS, ignore_errors=True)
 
-    Gives the lock: it ends with the last process that holds it open, and so
-    with a training that outlives a killed parent.
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Make the folder of a training or a study, and keep other processes out of it until the block is left.
 
     Raises:
         InputError: Another process is at work in the folder.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / '.lock').open('w') as lock:
+    with (out / '.lock').open('a') as lock:  # not to empty what a link in a folder from elsewhere leads to
+        os.register_at_fork(after_in_child=lock.close)  # a worker would hold it for as long as it takes to kill it
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
                 f'another process is at work in {out}: wait until it has ended, or stop it (see: fuser {out}/.lock)'
             ) from None
-        yield lock
+        yield

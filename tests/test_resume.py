@@ -1,12 +1,22 @@
 import errno
+import multiprocessing
 import os
+import time
 
 import pytest
 import torch
 from mmengine.config import Config
 
 from fnoise_mmdet.errors import InputError, RunError
-from fnoise_mmdet.resume import find_checkpoints, is_torn, latest_checkpoint, locked, resume_from, stopped
+from fnoise_mmdet.resume import (
+    find_checkpoints,
+    is_torn,
+    latest_checkpoint,
+    locked,
+    remove_unfinished,
+    resume_from,
+    stopped,
+)
 
 
 @pytest.fixture
@@ -92,3 +102,28 @@ def test_two_are_not_at_work_in_one_folder(tmp_path):
         locked(tmp_path / 'run').__enter__()
     with locked(tmp_path / 'run'):
         pass
+
+
+def test_lock_is_not_held_by_a_worker_and_empties_no_file(tmp_path):
+    (tmp_path / 'mine').write_text('mine')
+    (tmp_path / '.lock').symlink_to('mine')
+    with locked(tmp_path):
+        started = multiprocessing.Event()
+        worker = multiprocessing.get_context('fork').Process(target=lambda: started.set() or time.sleep(60))
+        worker.start()
+        started.wait()
+    try:
+        with locked(tmp_path):
+            pass
+    finally:
+        worker.kill()
+    assert (tmp_path / 'mine').read_text() == 'mine'
+
+
+def test_what_a_killed_training_was_writing_is_removed(tmp_path):
+    left = ['.resume.pth.7.part', '1/vis_data/.scalars.json.7.part', 'predictions/.part/results.bbox.json']
+    for name in ['epoch_1.pth', *left]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.rglob('*') if not path.is_dir()] == ['epoch_1.pth']

@@ -1,5 +1,7 @@
 """Time what noise costs: the operation, a training step, and evaluation."""
 
+import _start
+
 import argparse
 import contextlib
 import copy
@@ -485,4 +487,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

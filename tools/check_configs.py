@@ -1,5 +1,7 @@
 """Check F-Noise on every config that the installed mmdet ships, and write a table."""
 
+import _start
+
 import argparse
 import json
 import multiprocessing
@@ -143,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

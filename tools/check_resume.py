@@ -1,5 +1,7 @@
 """Kill a training again and again, resume it, and see that nothing was lost."""
 
+import _start
+
 import argparse
 import json
 import os
@@ -190,4 +192,4 @@ def _rows(work_dir: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

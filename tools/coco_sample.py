@@ -1,5 +1,7 @@
 """Draw a small, reproducible sample from COCO: from a local folder, or over the network."""
 
+import _start
+
 import argparse
 import contextlib
 import os
@@ -114,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

@@ -1,5 +1,7 @@
 """Compare runs: losses, AP and validation loss over seeds, with intervals, in one HTML report."""
 
+import _start
+
 import argparse
 import shlex
 import sys
@@ -176,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

@@ -1,5 +1,7 @@
 """Draw what a detector finds on images, or what two find side by side."""
 
+import _start
+
 import argparse
 from collections.abc import Sequence
 from functools import partial
@@ -159,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

@@ -1,5 +1,7 @@
 """Write the embedded data set of shapes in COCO format."""
 
+import _start
+
 import argparse
 from pathlib import Path
 
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

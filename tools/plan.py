@@ -1,5 +1,7 @@
 """Say what a study costs before it is begun: steps, GPU hours, storage, network."""
 
+import _start
+
 import argparse
 import json
 import math
@@ -109,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

@@ -1,5 +1,7 @@
 """Evaluate checkpoints under corruptions of their images, and under feature noise."""
 
+import _start
+
 import argparse
 import math
 import sys
@@ -287,4 +289,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

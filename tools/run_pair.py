@@ -1,5 +1,7 @@
 """Train a detector without and with F-Noise over several seeds, and compare."""
 
+import _start
+
 import argparse
 import subprocess
 import sys
@@ -80,14 +82,14 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     return configs
 
 
-def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace, lock: Any) -> None:
+def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace) -> None:
     """Run what is not finished, as many side by side as there are workers."""
     todo = [run for run in runs if run.state() != study.FINISHED]
     waiting = list(todo)
     running: dict[study.StudyRun, subprocess.Popen[bytes]] = {}
     with (
         StudyProgress(todo, configs, args.workers) as progress,
-        study.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, lock, args.workers) as begin,
+        study.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, args.workers) as begin,
     ):
         while waiting or running:
             while waiting and len(running) < args.workers:
@@ -130,11 +132,11 @@ def main() -> None:
         study.print_states(states)
         return
 
-    with study.stopped_by_signals(), study.held(args.out, configs, runs) as lock:
-        train(runs, configs, args, lock)
+    with study.stopped_by_signals(), study.held(args.out, configs, runs):
+        train(runs, configs, args)
         if not args.no_report:
             study.write_report(TOOLS, args.out)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

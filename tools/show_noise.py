@@ -1,5 +1,7 @@
 """Show what noise does to the features of images, without a training."""
 
+import _start
+
 import argparse
 import re
 from collections.abc import Sequence
@@ -118,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

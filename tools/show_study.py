@@ -1,5 +1,7 @@
 """Show what a comparison has found, as a table and as a figure."""
 
+import _start
+
 import argparse
 import io
 from pathlib import Path
@@ -63,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

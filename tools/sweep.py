@@ -1,5 +1,7 @@
 """Train a detector without noise and with noises at several scales over several seeds on Ray, and compare."""
 
+import _start
+
 import argparse
 from pathlib import Path
 from typing import Any
@@ -167,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

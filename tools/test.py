@@ -1,5 +1,7 @@
 """Evaluate a checkpoint, and draw what it detects."""
 
+import _start
+
 import argparse
 import os
 from pathlib import Path
@@ -56,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

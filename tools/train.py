@@ -1,5 +1,7 @@
 """Train a detector, with or without F-Noise."""
 
+import _start
+
 import argparse
 import contextlib
 from pathlib import Path
@@ -8,7 +10,7 @@ from fnoise_mmdet import cli
 from fnoise_mmdet.distributed import is_main_process
 from fnoise_mmdet.hooks import MissedValidationHook
 from fnoise_mmdet.preflight import check_training, check_work_dir, describe_training
-from fnoise_mmdet.resume import locked, resume_from, stopped
+from fnoise_mmdet.resume import locked, remove_unfinished, resume_from, stopped
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +47,7 @@ def main() -> None:
     with locked(Path(cfg.work_dir)) if is_main_process() else contextlib.nullcontext():
         if is_main_process():
             check_work_dir(cfg)  # another run may have begun in it since
+            remove_unfinished(Path(cfg.work_dir))
         runner = cli.build_runner(cfg)
         if cfg.resume:
             runner.register_hook(MissedValidationHook())
@@ -55,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    _start.run(main)

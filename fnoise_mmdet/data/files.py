@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import numpy as np
 
 from ..errors import InputError
 
+STAGING, REPLACED = '.staging', '.replaced'  # suffixes of folders beside the one that they become, or were
+PART = re.compile(r'\..+\.\d+\.part')
 # A disk or a network that fails during the work, whatever path was named; all else is a path that cannot be used.
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 ADVICE = {
@@ -103,12 +107,14 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
         InputError: ``out`` is a file, a folder with something in it and not
             ``force``, one that the command runs in, or cannot be written to.
     """
+    _recover(out)
     check_free(out, force)
     out = out.resolve()  # a link stays, and leads to the new folder
     prefix = f'.{_short(out.name)}.'
     with _errors_name(out, out.parent / prefix):
         out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
+        staging = Path(tempfile.mkdtemp(prefix=prefix, suffix=STAGING, dir=out.parent))
+    held = _hold(staging)
     try:
         with _errors_name(out, staging):
             staging.chmod(0o755)  # mkdtemp's 0o700 would outlive the rename
@@ -117,6 +123,46 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock a folder until the process ends; return what to close, or None where another process holds it."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks
+        os.close(opened)
+        return None
+    return opened
+
+
+def _recover(out: Path) -> None:
+    """Undo what killed processes have left of their work on a folder, unless another process is at work on it."""
+    _existing(out)
+    out = out.resolve()
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        return
+    stem = re.escape(f'.{_short(out.name)}.') + r'[a-z0-9_]{8}'
+    folders = [path for path in out.parent.iterdir() if path.is_dir() and not path.is_symlink()]
+    left = {
+        suffix: [path for path in folders if re.fullmatch(stem + re.escape(suffix), path.name)]
+        for suffix in (STAGING, REPLACED)
+    }
+    held = [_hold(path) for path in left[STAGING]]
+    if None not in held:
+        for path in left[REPLACED]:
+            if out.exists() or not any(path.iterdir()):
+                shutil.rmtree(path, ignore_errors=True)
+            else:  # killed before the new folder was in its place
+                path.replace(out)
+        for path in left[STAGING]:
+            shutil.rmtree(path, ignore_errors=True)
+    for opened in held:
+        if opened is not None:
+            os.close(opened)
 
 
 def check_free(out: Path, force: bool = False) -> None:
@@ -138,7 +184,7 @@ def _replace(out: Path, new: Path, force: bool) -> None:
     if not force or not (out.is_dir() and any(out.iterdir())):  # else refused where it has got content meanwhile
         new.replace(out)
         return
-    old = Path(tempfile.mkdtemp(prefix=f'.{_short(out.name)}.old.', dir=out.parent))
+    old = Path(tempfile.mkdtemp(prefix=f'.{_short(out.name)}.', suffix=REPLACED, dir=out.parent))
     out.replace(old)
     try:
         new.replace(out)
@@ -151,6 +197,20 @@ def _replace(out: Path, new: Path, force: bool) -> None:
 def _short(name: str) -> str:
     """Return a file name, or what stands for it where an affix would make it too long for a file system."""
     return name if len(os.fsencode(name)) < 220 else hashlib.sha256(os.fsencode(name)).hexdigest()
+
+
+def is_part(path: Path) -> bool:
+    """Return whether a file is one that :func:`write_atomically` has not finished."""
+    return PART.fullmatch(path.name) is not None
+
+
+def remove_parts(paths: Iterable[Path]) -> None:
+    """Remove the unfinished files among ``paths``, which a killed process has left.
+
+    The caller sees to it that no process is at work there.
+    """
+    for path in filter(is_part, paths):
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

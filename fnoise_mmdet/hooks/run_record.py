@@ -17,6 +17,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from ..config import innermost_datasets
 from ..data.files import write_atomically
 from ..environment import environment
+from ..resume import UNFINISHED_PREDICTIONS
 
 
 @HOOKS.register_module()
@@ -105,7 +106,7 @@ class RunRecordHook(Hook):
 
     @staticmethod
     def _aside(runner: Runner) -> Path:
-        return Path(runner.work_dir) / 'predictions' / '.part'
+        return Path(runner.work_dir) / UNFINISHED_PREDICTIONS
 
 
 def _describe(dataset: Any, loader: dict[str, Any]) -> dict[str, Any]:

@@ -11,16 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported or begins: it sends nothing home, leaves Ctrl-C to the command line, and keeps no
-# logs of its own beside the runs'. Its workers do not kill trainings, which are told to end and then save where they
-# are, and leave them the priority of any other process.
+# Ray reads these when it is imported or begins: it sends nothing home, leaves Ctrl-C to the command line, keeps no logs
+# of its own beside the runs', and leaves trainings the priority of any other process.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED='0',
     RAY_AIR_NEW_OUTPUT='0',  # whose silent mode still prints failures
     TUNE_DISABLE_SIGINT_HANDLER='1',
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
     RAY_CHDIR_TO_TRIAL_DIR='0',
-    RAY_kill_child_processes_on_worker_exit='0',
     RAY_worker_niceness='0',
 )
 
@@ -187,18 +185,19 @@ def run_plan(
     """
     cloudpickle.register_pickle_by_value(processes)
     folder, commands = os.getcwd(), {str(run.work_dir): command(run) for run in plan.runs}
+    storage = out / '.ray'
+    stop = storage / 'stop'  # a worker of Ray can be told nothing once this process ends its trial
 
     def trial(config: dict[str, Any]) -> dict[str, Any]:
         work_dir = Path(config['work_dir'])
         finished = processes.train(
-            commands[config['work_dir']], work_dir, work_dir / 'train.log', folder, cpus, config['until']
+            commands[config['work_dir']], work_dir, work_dir / 'train.log', folder, cpus, config['until'], stop
         )
         if finished:
             (work_dir / 'finished').touch()
         return dict(finished=finished)
 
     searcher = PlanSearcher(plan)
-    storage = out / '.ray'
     shutil.rmtree(storage, ignore_errors=True)  # of one that was killed
     try:
         tune.run(
@@ -215,8 +214,10 @@ def run_plan(
             verbose=0,
         )
     finally:
-        ray.shutdown()
+        storage.mkdir(exist_ok=True)
+        stop.touch()
         for run in plan.under_way:
             if run.work_dir.is_dir() and not processes.wait_until_free(run.work_dir):
                 print(f'{run} has been told to end, and has not yet', flush=True)
+        ray.shutdown()  # with its workers end the trainings that are left
         shutil.rmtree(storage, ignore_errors=True)

@@ -45,8 +45,10 @@ def how_it_ended(status: int) -> str:
     return f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
 
 
-def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None) -> bool:
-    """Run a training to its end, or until it has validated an epoch.
+def train(
+    script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None, stop: Path
+) -> bool:
+    """Run a training to its end, or until it has validated an epoch or is to stop.
 
     Args:
         script: Python script and arguments.
@@ -55,6 +57,7 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
         folder: The folder that it runs in.
         threads: How many threads it computes with.
         until: The epoch after whose validation it is told to stop, None for none.
+        stop: A file that says, once it exists, that it is to stop.
 
     Returns:
         Whether it has come to its end.
@@ -66,17 +69,18 @@ def train(script: Sequence[str], work_dir: Path, log: Path, folder: str, threads
     wait_until_free(work_dir)
     with log.open('ab') as output:
         process = subprocess.Popen(
-            [sys.executable, '-I', __file__, str(os.getpid()), *script],
+            [sys.executable, *script],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+            # Which has tools/_start.py kill the training with this process.
+            env={**os.environ, 'OMP_NUM_THREADS': str(threads), 'FNOISE_PARENT': str(os.getpid())},
             start_new_session=True,
         )
     try:
         while process.poll() is None:
-            if until is not None and last_validation(work_dir) >= until:
+            if stop.exists() or (until is not None and last_validation(work_dir) >= until):
                 return False
             time.sleep(POLL)
     finally:
@@ -111,38 +115,3 @@ def last_validation(work_dir: Path) -> int:
         with contextlib.suppress(ValueError):  # the last line may be being written
             rows.append(json.loads(line))
     return max((row['step'] for row in rows if is_validation(row)), default=0)
-
-
-def guard(parent: int, script: Sequence[str]) -> int:
-    """Run a script, and have it end when the process that wanted it is no more, even where that was killed.
-
-    It is told to once, to save where it is. (What Linux sends of itself when a
-    parent dies, PR_SET_PDEATHSIG, comes once for each of the parent's threads,
-    and a second signal ends a training at once.)
-
-    Returns:
-        The status of the script.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):  # to the group of both: the script decides
-        signal.signal(number, lambda *_: None)
-    process = subprocess.Popen([sys.executable, *script])
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(POLL)
-        if os.getppid() != parent:
-            break
-    process.terminate()
-    try:
-        return process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        os.killpg(0, signal.SIGKILL)
-        raise
-
-
-if __name__ == '__main__':
-    status = guard(int(sys.argv[1]), sys.argv[2:])
-    if status < 0:  # end as it did
-        with contextlib.suppress(OSError):  # SIGKILL has no other handler
-            signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
-    sys.exit(status)

@@ -16,12 +16,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
 from ..analysis.conditions import differences, flatten
-from ..data.files import check_writable, write_atomically
+from ..data.files import check_writable, is_part, remove_parts, write_atomically
 from ..errors import InputError, RunError
 from ..preflight import check_training
 from ..resume import latest_checkpoint, locked
@@ -87,9 +87,11 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
     if out.exists() and not out.is_dir():
         raise InputError(f'{out} is a file: name a folder with --out')
     check_writable(out)
-    if not out.is_dir() or not any(path.name != '.lock' for path in out.iterdir()):
+    if not out.is_dir():
         return
     if not (out / 'study.json').is_file():
+        if all(_is_of_new_study(path, configs) for path in out.iterdir()):
+            return
         raise InputError(f'{out} has something in it that is no study, and is left as it is: name another folder')
     conditions = _read_study(out)['conditions']
     if conditions != list(configs) and not may_grow:
@@ -108,6 +110,14 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
                 f'{out} is a study of other settings: {name} differs in {shown}{more}. Give the settings that it was '
                 f'begun with ({path}), or name another folder'
             )
+
+
+def _is_of_new_study(path: Path, configs: Mapping[str, Config]) -> bool:
+    """Return whether :func:`write_study`, which may have been interrupted, would leave a file as it is."""
+    if path.name == '.lock' or is_part(path):
+        return True
+    cfg = configs.get(path.stem) if path.suffix == '.py' else None
+    return cfg is not None and path.is_file() and path.read_bytes() == cfg.pretty_text.encode()
 
 
 def check_configs(configs: Mapping[str, Config]) -> None:
@@ -150,30 +160,28 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
     if not new:
         return
     for name in new:
-        _config_file(out, name).write_text(configs[name].pretty_text, encoding='utf-8')
+        write_atomically(_config_file(out, name), configs[name].pretty_text.encode())
     commands = [*there['command'].splitlines(), shlex.join(command)]
     content = dict(conditions=[*there['conditions'], *new], command='\n'.join(commands))
     write_atomically(out / 'study.json', json.dumps(content, indent=1).encode())
 
 
 @contextlib.contextmanager
-def held(
-    out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may_grow: bool = False
-) -> Iterator[IO[str]]:
+def held(out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may_grow: bool = False) -> Iterator[None]:
     """Hold a study while its runs are trained: begin it, or let it grow, and say how much of it is done.
 
-    Gives the lock, which the trainings share. The arguments are those of
-    :func:`check_study`.
+    The arguments are those of :func:`check_study`.
 
     Raises:
         InputError: Another process holds it, or has begun another study here since the folder was checked.
     """
-    with locked(out) as lock:
+    with locked(out):
         check_study(out, configs, may_grow)
+        remove_parts(out.glob('.*'))
         write_study(out, configs, ['python', *sys.argv])
         finished = sum(run.marker.is_file() for run in runs)  # a state would read the checkpoints once more
         print(f'{len(runs)} runs, {finished} of them finished, in {out}', flush=True)
-        yield lock
+        yield
 
 
 def study_command(work_dir: Path) -> str | None:
@@ -232,13 +240,13 @@ def training_environment(workers: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def trainings(
-    train: Sequence[str], out: Path, lock: IO[str], workers: int = 1
+    train: Sequence[str], out: Path, workers: int = 1
 ) -> Iterator[Callable[[StudyRun], subprocess.Popen[bytes]]]:
-    """Give what begins a run, or goes on with it; when the block is left, end those that are still running.
+    """Yield what starts a run or resumes it; when the block is left, end those that are still running.
 
     What a training prints is added to its ``train.log``. It has a session of
     its own: Ctrl-C in a terminal reaches this process alone, which then ends
-    the trainings with all their workers.
+    the trainings with all their workers. Where this process is killed, so are they.
     """
     begun: list[subprocess.Popen[bytes]] = []
     environment = training_environment(workers)
@@ -254,7 +262,6 @@ def trainings(
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
-                pass_fds=[lock.fileno()],
             )
         begun.append(process)
         return process

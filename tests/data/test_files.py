@@ -1,6 +1,9 @@
+import contextlib
 import errno
 import os
+import signal
 import subprocess
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +13,7 @@ from fnoise_mmdet.data.files import (
     check_free,
     check_writable,
     file_error,
+    remove_parts,
     staged_folder,
     write_atomically,
     write_picture,
@@ -79,6 +83,54 @@ def test_a_link_stays_and_leads_to_the_new_folder(taken):
     with staged_folder(link, force=True) as folder:
         (folder / 'new.txt').touch()
     assert link.is_symlink() and names(taken) == ['new.txt']
+
+
+def in_killed_process(work):
+    """Do some work in a process that ends by SIGKILL."""
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            work()
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+@pytest.mark.parametrize('moment', ['writing', 'replacing'])
+def test_what_a_killed_process_has_left_is_undone(taken, moment):
+    def work():
+        replace = Path.replace
+
+        def kill_or_replace(path, to):
+            if to.name == 'out':  # between the two renames
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(path, to)
+
+        Path.replace = kill_or_replace
+        with staged_folder(taken, force=True) as folder:
+            (folder / 'half').touch()
+            if moment == 'writing':
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    in_killed_process(work)
+    assert len(names(taken.parent)) == 2, 'nothing was left'
+    with pytest.raises(InputError, match='is left as it is'), staged_folder(taken):
+        pass
+    assert names(taken.parent) == ['out'] and names(taken) == ['old.txt']
+
+
+def test_work_of_another_process_is_left_alone(taken):
+    with staged_folder(taken, force=True) as folder:
+        with pytest.raises(InputError), staged_folder(taken):
+            pass
+        assert folder.is_dir()
+
+
+def test_unfinished_files_are_removed_and_no_others(tmp_path):
+    kept = ['a.pth', '.a.pth.part', 'a.12.part', '.hidden', '.a.x.part']
+    for name in [*kept, '.a.pth.12.part']:
+        (tmp_path / name).touch()
+    remove_parts(tmp_path.iterdir())
+    assert names(tmp_path) == sorted(kept)
 
 
 @pytest.fixture

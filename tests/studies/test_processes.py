@@ -1,6 +1,5 @@
+import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -12,7 +11,9 @@ from fnoise_mmdet.studies.processes import last_validation, train
 
 
 def run(work_dir, script, until=None):
-    return train(['-c', script], work_dir, work_dir / 'train.log', str(work_dir.parent), 3, until)
+    return train(
+        ['-c', script], work_dir, work_dir / 'train.log', str(work_dir.parent), 3, until, work_dir.parent / 'stop'
+    )
 
 
 def test_training_has_its_threads_and_folder(tmp_path):
@@ -45,6 +46,11 @@ def test_training_is_told_to_stop_after_the_validation_of_an_epoch(tmp_path):
     assert (tmp_path / 'run/train.log').read_text() == 'told\n' and last_validation(tmp_path / 'run') in (2, 3)
 
 
+def test_training_is_told_to_stop_by_a_file(tmp_path):
+    (tmp_path / 'stop').touch()
+    assert run(tmp_path / 'run', 'import time; time.sleep(60)') is False
+
+
 def test_last_validation(tmp_path):
     assert last_validation(tmp_path) == 0
     log = tmp_path / '20260101_000000/vis_data/scalars.json'
@@ -55,29 +61,21 @@ def test_last_validation(tmp_path):
     assert last_validation(tmp_path) == 2
 
 
-def test_training_ends_with_what_has_begun_it(tmp_path):
-    """Even where that is killed, and cannot end it: it is told to once, and has the time to save."""
-    training = (
-        'import os, signal, sys, time\n'
-        'def stop(*_): signal.signal(15, lambda *_: os._exit(1)); time.sleep(1); print("saved"); sys.exit()\n'
-        'signal.signal(signal.SIGTERM, stop); print(os.getpid(), flush=True); time.sleep(60)'
-    )
-    script = (
-        'from pathlib import Path; from fnoise_mmdet.studies.processes import train; '
-        f'out = Path({str(tmp_path / "run")!r}); '
-        f'train(["-c", {training!r}], out, out / "train.log", ".", 1, None)'
-    )
+def test_training_is_killed_with_what_has_started_it(tmp_path, root, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
     log = tmp_path / 'run/train.log'
-    with subprocess.Popen([sys.executable, '-c', script]) as parent:
-        while not (log.is_file() and log.read_text().endswith('\n')):
-            assert parent.poll() is None
-            time.sleep(0.05)
-        parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while is_running(int(log.read_text().split()[0])):
+    child = os.fork()
+    if not child:
+        run(tmp_path / 'run', 'import _start, os, time; print(os.getpid(), flush=True); time.sleep(60)')
+        os._exit(0)
+    while not (log.is_file() and log.read_text().endswith('\n')):
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + 5
+    while is_running(int(log.read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert log.read_text().endswith('saved\n')
 
 
 def is_running(pid):

@@ -1,8 +1,6 @@
-import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -127,6 +125,26 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
         check_study(tmp_path / 'photo.jpg', configs())
 
 
+@pytest.mark.parametrize('written', [0, 1, 2])
+def test_study_that_was_stopped_between_its_first_files_resumes(tmp_path, written):
+    folder = tmp_path / 'study'
+    with locked(folder):
+        write_study(folder, configs(), ['python'])
+    (folder / 'study.json').rename(folder / '.study.json.123.part')
+    for name in ('b.py', 'a.py')[written:]:
+        (folder / name).unlink(missing_ok=True)
+    with held(folder, configs(), study_runs(folder, ['a', 'b'], [0])):
+        assert study_conditions(folder) == ['a', 'b']
+        assert sorted(path.name for path in folder.iterdir()) == ['.lock', 'a.py', 'b.py', 'study.json']
+
+
+def test_config_of_the_user_is_no_part_of_a_study(tmp_path):
+    (tmp_path / 'a.py').write_text('x = 1')
+    with pytest.raises(InputError, match='has something in it that is no study'):
+        check_study(tmp_path, configs())
+    assert (tmp_path / 'a.py').read_text() == 'x = 1'
+
+
 def test_study_is_held_while_it_runs(tmp_path, capsys):
     folder = tmp_path / 'study'
     runs = study_runs(folder, list(configs()), [0])
@@ -167,9 +185,9 @@ def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedie
     )
     run = study_runs(out, ['a'], [0])[0]
     with (
-        locked(out) as lock,
+        locked(out),
         pytest.raises(KeyboardInterrupt),
-        trainings([sys.executable, '-c', script], out, lock) as begin,
+        trainings([sys.executable, '-c', script], out) as begin,
     ):
         begin(run)
         while not run.log.read_text().endswith('\n'):
@@ -192,7 +210,7 @@ def test_trainings_are_told_to_end_all_at_once(out):
         'signal.signal(signal.SIGTERM, stop); print("ready", flush=True); time.sleep(60)'
     )
     runs = study_runs(out, ['a', 'b'], [0])
-    with locked(out) as lock, trainings([sys.executable, '-c', script], out, lock, workers=2) as begin:
+    with locked(out), trainings([sys.executable, '-c', script], out, workers=2) as begin:
         processes = [begin(run) for run in runs]
         while not all(run.log.read_text() == 'ready\n' for run in runs):
             assert all(process.poll() is None for process in processes)
@@ -213,7 +231,7 @@ def test_trainings_share_the_cores(out, monkeypatch, cores, workers, chosen, thr
         monkeypatch.setenv('OMP_NUM_THREADS', chosen)
     run = study_runs(out, ['a'], [0])[0]
     script = 'import os; print(os.environ.get("OMP_NUM_THREADS"), "PATH" in os.environ)'
-    with locked(out) as lock, trainings([sys.executable, '-c', script], out, lock, workers) as begin:
+    with locked(out), trainings([sys.executable, '-c', script], out, workers) as begin:
         begin(run).wait()
     assert run.log.read_text() == f'{threads} True\n'
 
@@ -226,23 +244,26 @@ def running(pid):
         return False
 
 
-def test_orphan_of_a_killed_parent_keeps_the_lock(out):
-    """Its parent is killed without a chance to end it: nobody may begin the same run beside it."""
-    script = (
-        'import os, sys; from pathlib import Path; from fnoise_mmdet.studies.study import *; '
-        'from fnoise_mmdet.resume import locked; out = Path(sys.argv[1])\n'
-        'sleep = [sys.executable, "-c", "import time; time.sleep(60)"]; run = study_runs(out, ["a"], [0])[0]\n'
-        'with locked(out) as lock, trainings(sleep, out, lock) as begin: '
-        'print(begin(run).pid, flush=True); os.kill(os.getpid(), 9)'
-    )
-    parent = subprocess.run([sys.executable, '-c', script, out], stdout=subprocess.PIPE, text=True)
-    orphan = int(parent.stdout.splitlines()[-1])
-    assert parent.returncode == -signal.SIGKILL
-    try:
-        with (out / '.lock').open('w') as lock, pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        os.kill(orphan, signal.SIGKILL)
+def test_lock_of_a_killed_study_is_free_at_once(out, root, monkeypatch):
+    """And its training, which has a lock of its own, is killed with it."""
+    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
+    run = study_runs(out, ['a'], [0])[0]
+    script = 'import _start, os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    child = os.fork()
+    if not child:
+        os.environ['FNOISE_PARENT'] = str(os.getpid())  # as tools/_start.py does
+        with locked(out), trainings([sys.executable, '-c', script], out) as begin:
+            begin(run)
+            while not run.log.read_text().endswith('\n'):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    with locked(out):
+        pass
+    deadline = time.monotonic() + 5
+    while running(int(run.log.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_log_tells_how_much_is_done(tmp_path):

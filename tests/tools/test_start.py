@@ -1,0 +1,89 @@
+"""What `tools/_start.py` sees to: no child outlives a killed tool, and Ctrl-C during the imports ends in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+CHILD = """
+import os, sys
+sys.path.insert(0, {tools!r})
+import _start
+import multiprocessing, time
+
+def work():
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+if __name__ == '__main__':
+    process = multiprocessing.get_context({method!r}).Process(target=work)
+    process.start()
+    process.join()
+"""
+
+
+def is_running(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_the_end_of(pid, seconds=5):
+    deadline = time.monotonic() + seconds
+    while is_running(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])
+def test_no_worker_outlives_a_killed_process(method, root, tmp_path):
+    script = tmp_path / 'main.py'
+    script.write_text(CHILD.format(tools=str(root / 'tools'), method=method))
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        process.kill()
+        process.wait()
+        wait_for_the_end_of(worker)
+
+
+def test_a_training_of_a_killed_study_does_not_start(root):
+    script = (
+        f'import sys; sys.path.insert(0, {str(root / "tools")!r}); import _start, time; time.sleep(1); print("started")'
+    )
+    with subprocess.Popen(['true']) as study:
+        pass
+    environment = {**os.environ, 'FNOISE_PARENT': str(study.pid), 'PYTHONPATH': str(root / 'tools')}
+    result = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True, text=True)
+    assert result.returncode == -signal.SIGKILL and not result.stdout
+    environment['FNOISE_PARENT'] = str(os.getpid())
+    assert subprocess.check_output([sys.executable, '-c', script], env=environment, text=True) == 'started\n'
+
+
+def interrupt(command, seconds):
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    return process.returncode, errors
+
+
+@pytest.mark.fuzz
+def test_ctrl_c_during_the_imports(root, fuzz_size, fuzz_report):
+    tools = ['train', 'compare', 'make_shapes', 'infer'][: fuzz_size(1, 4)]
+    moments = [0.3 + 0.1 * step for step in range(0, 20, fuzz_size(8, 1))]
+    for tool in tools:
+        for moment in moments:
+            status, errors = interrupt([sys.executable, str(root / 'tools' / f'{tool}.py'), '--help'], moment)
+            assert (status, errors) in ((130, 'interrupted\n'), (0, '')), (tool, moment)
+    fuzz_report(f'{len(tools) * len(moments)} times Ctrl-C during the imports of a tool: one line each time')
+
+
+def test_ctrl_c_that_is_ignored_remains_ignored(root, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
+    command = ['sh', '-c', f'trap "" INT; exec {sys.executable} -c "import _start, time; time.sleep(1)"']
+    assert interrupt(command, 0.7) == (0, '')
