@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
-from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
+from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_complete_metric, use_data_root
 from .data.files import write_atomically
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
@@ -136,6 +136,7 @@ def runner_config(args: argparse.Namespace) -> Config:
     check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
+    use_complete_metric(cfg)
     cfg.launcher = args.launcher
     name = '_'.join(filter(None, [Path(args.config).stem, args.fnoise]))
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
