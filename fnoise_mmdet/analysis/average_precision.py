@@ -52,7 +52,9 @@ def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequen
     truth = read_ground_truth(ann_file)
     detections = json.loads(results.read_text(encoding='utf-8'))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
-        evaluation = COCOeval(truth, truth.loadRes(detections) if detections else COCO(), kind)  # it loads no empty list
+        evaluation = COCOeval(
+            truth, truth.loadRes(detections) if detections else COCO(), kind
+        )  # it loads no empty list
         if image_ids is not None:
             evaluation.params.imgIds = sorted(image_ids)
         evaluation.params.areaRng = evaluation.params.areaRng[:1]  # objects of all sizes

@@ -38,6 +38,8 @@ class CompleteCocoMetric(CocoMetric):
     Args: See :class:`mmdet.evaluation.CocoMetric`.
     """
 
+    _coco_api: Any  # None until the ground truth of the data set has been converted
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self._coco_api is not None:
