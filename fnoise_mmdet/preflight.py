@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import mmengine
 import torch
 from mmdet.evaluation import CocoMetric, LVISMetric
@@ -22,6 +21,7 @@ from torch import nn
 from .checkpoint import load_checkpoint
 from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
 from .data import Use, annotation_findings, check_images, class_names, count_objects, is_inside, read_coco
+from .data.images import check_image_files
 from .distributed import world_size
 from .errors import InputError
 from .hooks import NoiseScheduleHook
@@ -29,7 +29,6 @@ from .mixed_precision import computes_in_bfloat16
 from .necks import find_fnoise_necks
 from .resume import find_checkpoints, latest_checkpoint
 
-SAMPLED_IMAGES = 20  # that are decoded of each part before a training
 SEVERAL = 'several things are wrong'
 LR_FACTOR = 4  # from which on a learning rate is taken for one of another batch size
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
@@ -132,7 +131,7 @@ def _check_dataset(dataset: dict[str, Any], part: str, use: Use, objects: list[i
         [
             *(partial(_refuse, f'{ann_file}: {error}') for error in errors),
             partial(check_images, coco, folder),
-            partial(_check_sample, coco, folder),
+            partial(check_image_files, [one for one in coco['images'] if is_inside(one['file_name'])], folder),
             partial(_check_classes, dataset, coco, ann_file),
         ]
     )
@@ -171,24 +170,6 @@ def _monitored(cfg: Config) -> Iterator[tuple[str, str]]:
 
 def _refuse(message: str) -> None:
     raise InputError(message)
-
-
-def _check_sample(coco: dict[str, Any], folder: Path) -> None:
-    """Decode a few images, evenly spread over the file, and compare their sizes."""
-    images = [image for image in coco['images'] if is_inside(image['file_name'])]
-    for image in images[:: max(1, len(images) // SAMPLED_IMAGES)][:SAMPLED_IMAGES]:
-        path = folder / image['file_name']
-        if not path.is_file():
-            continue
-        pixels = cv2.imread(str(path))  # turned as mmdet turns it
-        if pixels is None:
-            raise InputError(f'image {path} cannot be decoded')
-        found = (pixels.shape[1], pixels.shape[0])
-        if found != (image['width'], image['height']):
-            raise InputError(
-                f'image {path} has {found[0]} x {found[1]} pixels, but {image["width"]} x {image["height"]} '
-                'in the annotations'
-            )
 
 
 def _check_classes(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import shutil
 import zipfile
 import zlib
@@ -129,7 +130,7 @@ class CocoServer:
 
     def _fetch_image(self, url: str, folder: Path, image: dict[str, Any]) -> str:
         """Fetch an image, and tell what is wrong, or nothing."""
-        address = f'{url}/{quote(image["file_name"])}'
+        address = f'{url}/{quote(os.fsencode(image["file_name"]))}'
         try:
             content = self._get(address).data
             _check_image(content, image, address)

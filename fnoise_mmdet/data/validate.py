@@ -1,7 +1,7 @@
 """What is wrong with annotations in COCO format, all of it at once."""
 
 import math
-import re
+import os
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from numbers import Real
@@ -18,8 +18,6 @@ MARGIN = 1.0
 # pycocotools lists every fifth of a pixel of it, and ends the process where there is no memory.
 MAX_EXTENT = 10**7
 MAX_PIXELS = 2**31 - 1  # of an image: pycocotools counts them in 32 bits
-
-_HALF = re.compile('[\ud800-\udfff]')
 
 
 class Use(NamedTuple):
@@ -102,8 +100,10 @@ def is_inside(name: Any) -> bool:
     if not isinstance(name, str) or not name or '\0' in name:
         return False
     paths = PurePosixPath(name), PureWindowsPath(name)
-    # JSON can hold halves of characters, which no file system takes; a name of 255 bytes all do.
-    if any(len(part.encode(errors='surrogatepass')) > 255 for part in paths[0].parts) or _HALF.search(name):
+    try:
+        if any(len(os.fsencode(part)) > 255 for part in paths[0].parts):  # more than file systems take
+            return False
+    except UnicodeEncodeError:  # half of a character, which JSON can hold
         return False
     return not any(path.is_absolute() or path.drive or path.root or '..' in path.parts for path in paths)
 
