@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +17,10 @@ from rich.progress import track
 from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_complete_metric, use_data_root
 from .data.files import write_atomically
+from .data.images import printable
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
+from .hooks import CorruptImageHook
 from .mixed_precision import use_amp
 
 T = TypeVar('T')
@@ -144,9 +147,15 @@ def runner_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's runner, or the one that the config asks for; its processes find each other first."""
+    """Build mmengine's runner, or the one that the config asks for; its processes find each other first.
+
+    It names images that cannot be read, also where the config has no hook for that.
+    """
     use_cpus(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if not any(isinstance(hook, CorruptImageHook) for hook in runner.hooks):
+        runner.register_hook(CorruptImageHook())
+    return runner
 
 
 def run(main: Callable[[], None]) -> None:
@@ -159,6 +168,8 @@ def run(main: Callable[[], None]) -> None:
     # twentieth of it. torch reads this before the first such tensor is made.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     refuse_code()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files may have bytes that are not UTF-8
     if not is_main_process():
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # until the end: of several processes one speaks
     try:
@@ -244,7 +255,7 @@ def draw_images(draw: Callable[[Sequence[Path]], None], images: Sequence[Path], 
         for path in batch:
             failure = _failure_of(draw, [path])
             if failure:
-                print(f'skipped {path}: {str(failure).strip() or type(failure).__name__}')
+                print(f'skipped {printable(str(path))}: {str(failure).strip() or type(failure).__name__}')
             else:
                 drawn += 1
     if not drawn:

@@ -21,7 +21,7 @@ from torch import nn
 from .checkpoint import load_checkpoint
 from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
 from .data import Use, annotation_findings, check_images, class_names, count_objects, is_inside, read_coco
-from .data.images import check_image_files
+from .data.images import check_image_files, printable
 from .distributed import world_size
 from .errors import InputError
 from .hooks import NoiseScheduleHook
@@ -44,7 +44,7 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
         InputError: An annotation file is not there or not in COCO format, an
             image is not on disk, or no class of the config is in the data.
     """
-    checks: list[Callable[[], None]] = []
+    checks: list[Callable[[], None]] = [partial(_check_encoding, cfg)]
     for part in parts:
         if not cfg.get(f'{part}_dataloader'):
             continue
@@ -74,6 +74,17 @@ def check_all(checks: Iterable[Callable[[], object]]) -> None:
             found += [line.removeprefix('- ') for line in str(error).splitlines() if line != SEVERAL]
     if found:
         raise InputError(found[0] if len(found) == 1 else '\n- '.join([SEVERAL, *found]))
+
+
+def _check_encoding(cfg: Config) -> None:
+    """Check that the config can be saved, as every run does."""
+    for value in (one for node in nested_dicts(cfg.to_dict()) for one in node.values() if isinstance(one, str)):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f'{printable(value)} in the config is not UTF-8, as which a run saves it: rename the file or folder'
+            ) from None
 
 
 def _ann_file(dataset: dict[str, Any]) -> Path:

@@ -1,6 +1,7 @@
 """COCO's metrics, also where mmdet's ``CocoMetric`` reports none or a wrong one."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..data.ground_truth import prepare_ground_truth
 
 MAX_AREA = 1e10  # of the objects that COCO evaluates, in square pixels
 OBJECTS = 'objects'  # the number of annotated objects, reported where the AP is undefined
+UNREADABLE = 'unreadable'  # marks a sample whose image could not be read, see CorruptImageHook
 
 
 @METRICS.register_module()
@@ -32,12 +34,16 @@ class CompleteCocoMetric(CocoMetric):
     warning says so and ``objects``, 0, stands for the AP: the
     line remains one of a validation for ``analyze_logs.py`` too.
 
+    Images that could not be read are left out of the evaluation, and a warning
+    says so, see :class:`~fnoise_mmdet.CorruptImageHook`.
+
     Any ids of annotations are evaluated right, see
     :func:`~fnoise_mmdet.data.ground_truth.prepare_ground_truth`.
 
     Args: See :class:`mmdet.evaluation.CocoMetric`.
     """
 
+    img_ids: Any  # those that are evaluated, None for all
     _coco_api: Any  # None until the ground truth of the data set has been converted
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -45,12 +51,32 @@ class CompleteCocoMetric(CocoMetric):
         if self._coco_api is not None:
             prepare_ground_truth(self._coco_api)
 
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep ground truth and prediction of a batch of images."""
+        super().process(data_batch, data_samples)
+        for (_, prediction), sample in zip(self.results[-len(data_samples) :], data_samples):
+            prediction[UNREADABLE] = sample.get(UNREADABLE, False)
+
     def compute_metrics(self, results: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, float]:
         """Compute the metrics from pairs of ground truth and prediction, one per image."""
         if self._coco_api is None:
             with tempfile.TemporaryDirectory() as folder:
                 self._coco_api = COCO(self.gt_to_coco_json([truth for truth, _ in results], str(Path(folder, 'all'))))
             prepare_ground_truth(self._coco_api)
+        readable = [pair for pair in results if not pair[1].get(UNREADABLE)]
+        if len(readable) == len(results):
+            return self._compute(results)
+        MMLogger.get_current_instance().warning(
+            f'AP is over {len(readable)} of {len(results)} images: {len(results) - len(readable)} cannot be read'
+        )
+        of_all = self.img_ids
+        self.img_ids = [prediction['img_id'] for _, prediction in readable]
+        try:
+            return self._compute(readable)
+        finally:
+            self.img_ids = of_all
+
+    def _compute(self, results: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, float]:
         if not self.format_only and not self._objects():
             MMLogger.get_current_instance().warning(
                 'AP is undefined and not reported: the images of this evaluation have no annotated object of its '
