@@ -1,6 +1,7 @@
 """What the command lines under ``tools/`` have in common."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -15,10 +16,12 @@ from mmengine.visualization import LocalVisBackend
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
-from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_data_root
+from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_complete_metric, use_data_root
 from .data.files import FAILURES, file_error, write_atomically
+from .data.images import printable
 from .distributed import check_launcher, is_main_process, rank, use_cpus
 from .errors import ImageError, InputError, RunError
+from .hooks import CorruptImageHook
 from .hooks.safe_checkpoint import AtomicBackend
 from .mixed_precision import use_amp
 
@@ -138,6 +141,7 @@ def runner_config(args: argparse.Namespace) -> Config:
     check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
+    use_complete_metric(cfg)
     cfg.launcher = args.launcher
     name = '_'.join(filter(None, [Path(args.config).stem, args.fnoise]))
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
@@ -145,12 +149,18 @@ def runner_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's runner, or the one that the config asks for; its processes find each other first."""
+    """Build mmengine's runner, or the one that the config asks for; its processes find each other first.
+
+    It names images that cannot be read, also where the config has no hook for that.
+    """
     use_cpus(cfg)
     for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
         if backend.get('type') in ('LocalVisBackend', LocalVisBackend):  # which ignores that the disk is full
             backend['type'] = 'AtomicLocalVisBackend'
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if not any(isinstance(hook, CorruptImageHook) for hook in runner.hooks):
+        runner.register_hook(CorruptImageHook())
+    return runner
 
 
 def run(main: Callable[[], None]) -> None:
@@ -166,6 +176,8 @@ def run(main: Callable[[], None]) -> None:
     refuse_code()
     # What mmengine, mmcv and mmdet write is whole or not there: predictions, pictures, checkpoints.
     register_backend('local', AtomicBackend, force=True, prefixes='')
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files may have bytes that are not UTF-8
     if not is_main_process():
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # until the end: of several processes one speaks
     try:
@@ -250,7 +262,7 @@ def draw_images(draw: Callable[[Sequence[Path]], None], images: Sequence[Path], 
         for path in batch:
             failure = _failure_of(draw, [path])
             if failure:
-                print(f'skipped {path}: {str(failure).strip() or type(failure).__name__}')
+                print(f'skipped {printable(str(path))}: {str(failure).strip() or type(failure).__name__}')
             else:
                 drawn += 1
     if not drawn:

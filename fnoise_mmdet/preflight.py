@@ -3,15 +3,15 @@
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import mmengine
 import torch
-from mmdet.registry import HOOKS, MODELS
+from mmdet.evaluation import CocoMetric, LVISMetric
+from mmdet.registry import HOOKS, METRICS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import digit_version
@@ -19,8 +19,9 @@ from torch import nn
 
 from .checkpoint import load_checkpoint
 from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
-from .data import annotation_findings, check_images, class_names, is_inside, read_coco
+from .data import Use, annotation_findings, check_images, class_names, count_objects, is_inside, read_coco
 from .data.files import check_writable
+from .data.images import check_image_files, printable
 from .distributed import world_size
 from .errors import InputError
 from .hooks import NoiseScheduleHook
@@ -28,7 +29,6 @@ from .mixed_precision import computes_in_bfloat16
 from .necks import find_fnoise_necks
 from .resume import find_checkpoints, latest_checkpoint
 
-SAMPLED_IMAGES = 20  # that are decoded of each part before a training
 SEVERAL = 'several things are wrong'
 LR_FACTOR = 4  # from which on a learning rate is taken for one of another batch size
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
@@ -44,14 +44,18 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
         InputError: An annotation file is not there or not in COCO format, an
             image is not on disk, or no class of the config is in the data.
     """
-    checks: list[Callable[[], None]] = []
+    checks: list[Callable[[], None]] = [partial(_check_encoding, cfg)]
     for part in parts:
         if not cfg.get(f'{part}_dataloader'):
             continue
-        for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset):
-            checks.append(partial(_check_dataset, dataset, part))
+        objects: list[int] = []  # of each data set of the part that was found without errors
+        datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
+        for dataset in datasets:
+            checks.append(partial(_check_dataset, dataset, part, _use_of(cfg, part, dataset), objects))
         for evaluator in evaluators(cfg, part):
-            checks.append(partial(_check_evaluator, evaluator, part))
+            if 'ann_file' in evaluator and all(not _same_file(evaluator, dataset) for dataset in datasets):
+                checks.append(partial(_check_evaluator, evaluator, part, config_classes(datasets[0])))
+        checks.append(partial(_check_annotated, cfg, part, objects))
     check_all(checks)
 
 
@@ -72,7 +76,55 @@ def check_all(checks: Iterable[Callable[[], object]]) -> None:
         raise InputError(found[0] if len(found) == 1 else '\n- '.join([SEVERAL, *found]))
 
 
-def _check_dataset(dataset: dict[str, Any], part: str) -> None:
+def _check_encoding(cfg: Config) -> None:
+    """Check that the config can be saved, as every run does."""
+    for value in (one for node in nested_dicts(cfg.to_dict()) for one in node.values() if isinstance(one, str)):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f'{printable(value)} in the config is not UTF-8, as which a run saves it: rename the file or folder'
+            ) from None
+
+
+def _ann_file(dataset: dict[str, Any]) -> Path:
+    return Path(dataset.get('data_root') or '') / dataset.get('ann_file', '')
+
+
+def _same_file(evaluator: dict[str, Any], dataset: dict[str, Any]) -> bool:
+    """Tell whether an evaluator reads the annotations of a data set; one without a file asks the data set for them."""
+    named = evaluator.get('ann_file')
+    return named is None or Path(named).resolve() == _ann_file(dataset).resolve()
+
+
+def _coco_metrics(evaluator: dict[str, Any]) -> list[str]:
+    """Return what an evaluator has COCO's evaluation made of, ``bbox`` and ``segm``."""
+    kind = evaluator.get('type')
+    cls = METRICS.get(kind) if isinstance(kind, str) else kind
+    is_coco_metric = isinstance(cls, type) and issubclass(cls, CocoMetric) and not issubclass(cls, LVISMetric)
+    if not is_coco_metric or evaluator.get('format_only'):
+        return []
+    named = evaluator.get('metric', 'bbox')
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
+    """Return what the annotations of a data set are read for."""
+    metrics = {
+        metric
+        for evaluator in evaluators(cfg, part)
+        if _same_file(evaluator, dataset)
+        for metric in _coco_metrics(evaluator)
+    }
+    masks = any(
+        getattr(node.get('type'), '__name__', str(node.get('type'))).split('.')[-1] == 'LoadAnnotations'
+        and node.get('with_mask')
+        for node in nested_dicts(cfg[f'{part}_dataloader'].dataset)
+    )
+    return Use(bool(masks), frozenset(metrics), config_classes(dataset))
+
+
+def _check_dataset(dataset: dict[str, Any], part: str, use: Use, objects: list[int]) -> None:
     root = Path(dataset.get('data_root') or '')
     ann_file = root / dataset.get('ann_file', '')
     if not is_coco(dataset):
@@ -80,40 +132,55 @@ def _check_dataset(dataset: dict[str, Any], part: str) -> None:
             raise InputError(f'annotation file {ann_file} of {part}_dataloader is not there')
         return
     coco = read_coco(ann_file)
-    errors, oddities = annotation_findings(coco)
-    for oddity in oddities:
-        print(f'warning: {ann_file}: {oddity}')
+    errors = _annotation_errors(coco, ann_file, use)
+    if not errors:
+        objects.append(count_objects(coco, use.classes))
+        if not objects[-1] and part == 'train' and (dataset.get('filter_cfg') or {}).get('filter_empty_gt'):
+            errors = ["no image has an object of the config's classes, and filter_empty_gt skips such images"]
     folder = root / dataset.get('data_prefix', {}).get('img', '')
     check_all(
         [
             *(partial(_refuse, f'{ann_file}: {error}') for error in errors),
             partial(check_images, coco, folder),
-            partial(_check_sample, coco, folder),
+            partial(check_image_files, [one for one in coco['images'] if is_inside(one['file_name'])], folder),
             partial(_check_classes, dataset, coco, ann_file),
         ]
     )
 
 
+def _annotation_errors(coco: dict[str, Any], ann_file: Path, use: Use) -> list[str]:
+    errors, oddities = annotation_findings(coco, use)
+    for oddity in oddities:
+        print(f'warning: {ann_file}: {oddity}')
+    return errors
+
+
+def _check_annotated(cfg: Config, part: str, objects: list[int]) -> None:
+    """Check that there is something to learn from, and that nothing waits for an AP that is undefined."""
+    if not objects or any(objects):
+        return
+    if part == 'train':
+        raise InputError("nothing can be learned: no object of the config's classes is annotated in the training data")
+    print(
+        f"warning: no object of the config's classes is annotated in the {part} data: AP is undefined, and not reported"
+    )
+    for place, metric in _monitored(cfg) if part == 'val' else ():
+        if metric == 'auto' or metric.startswith('coco/'):
+            raise InputError(f'{place} is {metric}, but AP is undefined: nothing is annotated in the val data')
+
+
+def _monitored(cfg: Config) -> Iterator[tuple[str, str]]:
+    """Yield what waits for a metric of the validation, and the metric's name."""
+    saved = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best') or []
+    for metric in [saved] if isinstance(saved, str) else saved:
+        yield 'save_best', metric
+    for node in nested_dicts([cfg.get('custom_hooks') or [], cfg.get('param_scheduler') or []]):
+        if isinstance(node.get('monitor'), str):
+            yield f'monitor of {node.get("type")}', node['monitor']
+
+
 def _refuse(message: str) -> None:
     raise InputError(message)
-
-
-def _check_sample(coco: dict[str, Any], folder: Path) -> None:
-    """Decode a few images, evenly spread over the file, and compare their sizes."""
-    images = [image for image in coco['images'] if is_inside(image['file_name'])]
-    for image in images[:: max(1, len(images) // SAMPLED_IMAGES)][:SAMPLED_IMAGES]:
-        path = folder / image['file_name']
-        if not path.is_file():
-            continue
-        pixels = cv2.imread(str(path))  # turned as mmdet turns it
-        if pixels is None:
-            raise InputError(f'image {path} cannot be decoded')
-        found = (pixels.shape[1], pixels.shape[0])
-        if found != (image['width'], image['height']):
-            raise InputError(
-                f'image {path} has {found[0]} x {found[1]} pixels, but {image["width"]} x {image["height"]} '
-                'in the annotations'
-            )
 
 
 def _check_classes(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path) -> None:
@@ -142,9 +209,14 @@ def check_heads(cfg: Config) -> None:
                 )
 
 
-def _check_evaluator(evaluator: dict[str, Any], part: str) -> None:
-    if not Path(evaluator['ann_file']).is_file():
-        raise InputError(f'annotation file {evaluator["ann_file"]} of {part}_evaluator is not there')
+def _check_evaluator(evaluator: dict[str, Any], part: str, classes: Sequence[str]) -> None:
+    ann_file = Path(evaluator['ann_file'])
+    if not ann_file.is_file():
+        raise InputError(f'annotation file {ann_file} of {part}_evaluator is not there')
+    metrics = _coco_metrics(evaluator)
+    if metrics:
+        errors = _annotation_errors(read_coco(ann_file), ann_file, Use(False, metrics, classes))
+        check_all(partial(_refuse, f'{ann_file}: {error}') for error in errors)
 
 
 def check_model(cfg: Config) -> nn.Module:

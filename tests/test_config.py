@@ -256,3 +256,9 @@ def test_hooks_for_a_comparison_are_added_once(root):
     for path in ('configs/demo_fnoise.py', 'configs/baseline.py'):
         before = load_config(str(root / path)).to_dict()
         assert add_comparison_hooks(load_config(str(root / path))).to_dict() == before, 'our own configs have them'
+
+
+def test_the_metric_that_is_right_for_all_ids_takes_the_place_of_mmdets():
+    cfg = add_comparison_hooks(load_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'CompleteCocoMetric'
+    assert cfg.val_evaluator.metric == ['bbox', 'segm'] and cfg.custom_imports.imports == ['fnoise_mmdet']

@@ -260,6 +260,74 @@ def test_annotations_that_are_faulty_are_named(cfg, data):
         check_data(cfg, ['train'])
 
 
+@pytest.fixture
+def change(data):
+    """Change each annotation of a part, or drop it where the change returns False."""
+
+    def apply(part, change_one):
+        path = data / f'annotations/instances_{part}.json'
+        coco = json.loads(path.read_text())
+        coco['annotations'] = [one for one in coco['annotations'] if change_one(one) is not False]
+        path.write_text(json.dumps(coco))
+
+    return apply
+
+
+@pytest.mark.parametrize('part', ['train', 'val'])
+def test_masks_are_asked_for_where_they_are_used(cfg, change, part):
+    change(part, lambda one: one.update(segmentation=[]))
+    with pytest.raises(InputError, match=r'annotations have no mask, the first one: annotation 1: segmentation \[\]'):
+        check_data(cfg, [part])
+    cfg.val_evaluator.metric = 'bbox'
+    for dataset in (cfg.train_dataloader.dataset, cfg.val_dataloader.dataset):
+        dataset.pipeline = [step for step in dataset.pipeline if step.type != 'LoadAnnotations']
+    check_data(cfg, [part])
+
+
+def test_polygons_that_end_a_validation_are_errors_there_alone(cfg, change, capsys):
+    for part in ('train', 'val'):
+        change(part, lambda one: one.update(segmentation=[[5, 5]]) if one['id'] == 1 else None)
+    check_data(cfg, ['train'])
+    assert 'warning' in (told := capsys.readouterr().out) and '1 masks have no polygon' in told
+    with pytest.raises(InputError, match='1 masks have no polygon of at least three corners'):
+        check_data(cfg, ['val'])
+
+
+def test_the_file_of_an_evaluator_is_checked_where_it_is_another(cfg, data, change):
+    shutil.copy(data / 'annotations/instances_val.json', data / 'other.json')
+    cfg.val_evaluator.ann_file = str(data / 'other.json')
+    change('val', lambda one: one.update(iscrowd=None))
+    check_data(cfg, ['val'])
+    (data / 'other.json').write_text((data / 'other.json').read_text().replace('"iscrowd": 0', '"iscrowd": "0"'))
+    with pytest.raises(InputError, match=r"other.json: \d+ annotations have an 'iscrowd' that is neither 0 nor 1"):
+        check_data(cfg, ['val'])
+
+
+@pytest.mark.parametrize('nothing', [lambda one: False, lambda one: one.update(iscrowd=1)])
+def test_a_training_without_objects_is_refused(cfg, change, nothing):
+    change('train', nothing)
+    with pytest.raises(InputError, match="no image has an object of the config's classes, and filter_empty_gt"):
+        check_data(cfg, ['train'])
+    cfg.train_dataloader.dataset.filter_cfg = None
+    with pytest.raises(InputError, match='nothing can be learned'):
+        check_data(cfg, ['train'])
+
+
+def test_a_validation_without_objects_is_warned_of_unless_something_waits_for_its_ap(cfg, change, capsys):
+    change('val', lambda one: False)
+    check_data(cfg, ['val'])
+    assert 'AP is undefined, and not reported' in capsys.readouterr().out
+    cfg.default_hooks.checkpoint.save_best = 'val_loss'
+    check_data(cfg, ['val'])
+    cfg.default_hooks.checkpoint.save_best = 'coco/bbox_mAP'
+    with pytest.raises(InputError, match='save_best is coco/bbox_mAP, but AP is undefined'):
+        check_data(cfg, ['val'])
+    cfg.default_hooks.checkpoint.save_best = None
+    cfg.custom_hooks.append(dict(type='EarlyStoppingHook', monitor='coco/bbox_mAP'))
+    with pytest.raises(InputError, match='monitor of EarlyStoppingHook is coco/bbox_mAP'):
+        check_data(cfg, ['val'])
+
+
 def test_a_work_dir_that_cannot_be_written_to_is_said(cfg, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     cfg.work_dir = str(tmp_path / 'file')

@@ -3,6 +3,7 @@
 import _start
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from pycocotools import mask as coco_mask
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
 from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
-from fnoise_mmdet.data.images import readable_images
+from fnoise_mmdet.data.images import output_stem, printable, readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.pictures import Detection, detections_panel
 from fnoise_mmdet.preflight import check_checkpoint
@@ -119,7 +120,12 @@ def draw_one(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespa
         out_dir=str(out),
     )
     for path, picture in zip(batch, results['visualization']):
-        write_picture(out / 'vis' / f'{path.stem}.png', picture)
+        name = output_stem(path)
+        write_picture(out / 'vis' / f'{name}.png', picture)
+        if name != path.stem:
+            for end in ('.json', '_panoptic_seg.png'):
+                with contextlib.suppress(FileNotFoundError):
+                    (out / 'preds' / f'{path.stem}{end}').replace(out / 'preds' / f'{name}{end}')
 
 
 def draw_both(
@@ -139,10 +145,10 @@ def draw_both(
             found = to_detections(prediction, classes, args.score_thr)
             columns.append((f'{name}: {len(found)} above {args.score_thr:g}', found))
         image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
-        panel = detections_panel(image, columns, path.name, classes)
-        write_picture(out / 'vis' / f'{path.stem}.png', panel)
+        panel = detections_panel(image, columns, printable(path.name), classes)
+        write_picture(out / 'vis' / f'{output_stem(path)}.png', panel)
         for name, prediction in zip(names, predictions):
-            write_json(out / 'preds' / name.replace('/', '_') / f'{path.stem}.json', prediction)
+            write_json(out / 'preds' / name.replace('/', '_') / f'{output_stem(path)}.json', prediction)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torch
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
 from fnoise_mmdet.data.files import staged_folder, write_picture
-from fnoise_mmdet.data.images import readable_images
+from fnoise_mmdet.data.images import output_stem, printable, readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.hooks.tap import SOURCES
 from fnoise_mmdet.pictures import REDUCTIONS, feature_panel, save_arrays, sweep_panel
@@ -97,7 +97,7 @@ def main() -> None:
             (path,) = batch
             shown = ImageFeatures(model, cfg, path, args.source, predict=checkpoint is not None)
             caption = '' if shown.noise is None else repr(shown.noise.noise)
-            title = f'{path.name} · {weights}'
+            title = f'{printable(path.name)} · {weights}'
             if args.sweep:
                 levels = shown.sweep(args.sweep, args.levels)
                 setting = strength_of(shown.noise.noise)
@@ -111,9 +111,9 @@ def main() -> None:
                 if any(one.perturbed is not None for one in maps):
                     title += ' · what training would do'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)
-            write_picture(folder / f'{path.stem}.png', panel)
+            write_picture(folder / f'{output_stem(path)}.png', panel)
             if args.arrays and not args.sweep:
-                save_arrays(folder / f'{path.stem}.npz', shown.image, maps)
+                save_arrays(folder / f'{output_stem(path)}.npz', shown.image, maps)
 
         drawn = cli.draw_images(draw, images)
     print(f'wrote {drawn} pictures to {args.out}')

@@ -16,6 +16,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ..data.ground_truth import read_ground_truth
+
 RECALLS = np.linspace(0, 1, 101)
 AP50 = 0  # the place of the IoU threshold 0.5
 
@@ -47,9 +49,12 @@ def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequen
     Returns:
         One table a category that has objects or detections.
     """
+    truth = read_ground_truth(ann_file)
+    detections = json.loads(results.read_text(encoding='utf-8'))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
-        truth = COCO(str(ann_file))
-        evaluation = COCOeval(truth, truth.loadRes(json.loads(results.read_text(encoding='utf-8'))), kind)
+        evaluation = COCOeval(
+            truth, truth.loadRes(detections) if detections else COCO(), kind
+        )  # it loads no empty list
         if image_ids is not None:
             evaluation.params.imgIds = sorted(image_ids)
         evaluation.params.areaRng = evaluation.params.areaRng[:1]  # objects of all sizes

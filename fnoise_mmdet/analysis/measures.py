@@ -71,16 +71,23 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     def last_validation(key: str) -> Callable[[Run], float | None]:
         return lambda run: run.val[-1].get(key) if run.val else None
 
+    def last_ap(key: str) -> Callable[[Run], float | None]:
+        def get(run: Run) -> float | None:
+            value = last_validation(key)(run)
+            return None if value == -1 else value  # mmdet's word for an undefined AP
+
+        return get
+
     def robust(get: Callable[[Robustness], float | None]) -> Callable[[Run], float | None]:
         return lambda run: get(run.robustness) if run.robustness else None
 
     runs = [run for condition in conditions for run in condition.runs]
     validated = {key for run in runs for row in run.val for key in row}
     for key, (label, _, _) in AP_METRICS.items():
-        yield from collect(key, label, HIGHER, last_validation(key))
+        yield from collect(key, label, HIGHER, last_ap(key))
     if not validated & AP_METRICS.keys():  # of another data set's metric
-        for key in sorted(key for key in validated if '/' in key):
-            yield from collect(key, key, HIGHER, last_validation(key))
+        for key in sorted(key for key in validated if '/' in key and key != 'coco/objects'):  # see CompleteCocoMetric
+            yield from collect(key, key, HIGHER, last_ap(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
     yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))
 

@@ -7,14 +7,16 @@ from .coco import Split, check_images, class_names, find_split, missing_images, 
 from .download import CocoServer
 from .sample import read_ids, sample_coco
 from .shapes import make_shapes
-from .validate import annotation_findings, is_inside
+from .validate import Use, annotation_findings, count_objects, is_inside
 
 __all__ = [
     'CocoServer',
     'Split',
+    'Use',
     'annotation_findings',
     'check_images',
     'class_names',
+    'count_objects',
     'find_split',
     'is_inside',
     'make_shapes',

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .images import printable
 from .validate import is_inside
 
 # What each kind of record must have for a detector to be trained or evaluated on it.
@@ -97,25 +98,55 @@ def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
 
 
 def missing_images(coco: dict[str, Any], folder: Path) -> list[str]:
-    """Give the file names of ``images`` that are not in ``folder``."""
-    present: dict[Path, set[str]] = {}  # one listing a folder: a look-up a file is slow on network disks
-    missing = []
+    """Return the file names of ``images`` that are not in ``folder``."""
+    return _missing(coco, folder)[0]
+
+
+def _missing(coco: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
+    """Return the file names of ``images`` that are not in ``folder``, and those that are there but are no files."""
+    listed: dict[Path, dict[str, bool]] = {}  # one listing per folder: a look-up per file is slow on network disks
+    missing, no_files = [], []
     for image in coco['images']:
-        if not is_inside(image['file_name']):
-            missing.append(str(image['file_name']))
+        name = image['file_name']
+        if not is_inside(name):
+            missing.append(str(name))
             continue
-        path = folder / image['file_name']
-        if path.parent not in present:
-            present[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
-        if path.name not in present[path.parent]:
-            missing.append(image['file_name'])
-    return missing
+        path = folder / name
+        if path.parent not in listed:
+            listed[path.parent] = _list_files(path.parent)
+        if path.name not in listed[path.parent]:
+            missing.append(name)
+        elif not listed[path.parent][path.name]:
+            no_files.append(name)
+    return missing, no_files
+
+
+def _list_files(folder: Path) -> dict[str, bool]:
+    """Return the names in a folder, and whether each is a file, or a link to one."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_file() for entry in entries}
+    except OSError:  # not there, no folder, or not to be read
+        return {}
 
 
 def check_images(coco: dict[str, Any], folder: Path) -> None:
-    """Raise InputError when an image of the annotations is not in ``folder``."""
-    missing = missing_images(coco, folder)
+    """Check that every image of the annotations is a file in ``folder``.
+
+    Raises:
+        InputError: Some are not there, or are folders, pipes, dangling links.
+    """
+    missing, no_files = _missing(coco, folder)
+    total = len(coco['images'])
+    problems = []
     if missing:
-        raise InputError(
-            f'{len(missing)} of {len(coco["images"])} images are missing in {folder}, the first one is {missing[0]}'
+        problems.append(
+            f'{len(missing)} of {total} images are missing in {folder}, the first one is {printable(missing[0])}'
         )
+    if no_files:
+        problems.append(
+            f'{len(no_files)} of {total} images in {folder} are no files (but folders, pipes, dangling links...), '
+            f'the first one is {printable(no_files[0])}'
+        )
+    if problems:
+        raise InputError('\n'.join(problems))

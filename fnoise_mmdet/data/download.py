@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import socket
@@ -191,7 +192,7 @@ class CocoServer:
 
     def _fetch_image(self, url: str, folder: Path, image: dict[str, Any]) -> InputError | None:
         """Fetch an image, and return what is wrong."""
-        address = f'{url}/{quote(image["file_name"])}'
+        address = f'{url}/{quote(os.fsencode(image["file_name"]))}'
         try:
             content, _ = self._get(address, most=MAX_IMAGE_SIZE)
             with self._decoding:  # one at a time: it may take a hundred times the memory of the file

@@ -12,7 +12,7 @@ from ..errors import InputError
 from .coco import check_images, find_split, read_coco
 from .download import CocoServer
 from .files import check_free, staged_folder, write_json
-from .validate import annotation_findings
+from .validate import Use, annotation_findings
 
 T = TypeVar('T')
 PARTS = ('train', 'val', 'test')
@@ -157,7 +157,7 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
 
 def _read_faultless(ann_file: Path) -> dict[str, Any]:
     coco = read_coco(ann_file)
-    errors, _ = annotation_findings(coco)
+    errors, _ = annotation_findings(coco, Use(masks=False, metrics=()))  # what needs more is checked where it runs
     if errors:
         raise InputError('\n- '.join([f'annotation file {ann_file} is faulty', *errors]))
     return coco

@@ -1,27 +1,88 @@
-"""COCO's metrics, also when nothing was detected."""
+"""COCO's metrics, also where mmdet's ``CocoMetric`` reports none or a wrong one."""
 
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
+from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
+
+from ..data.ground_truth import prepare_ground_truth
+
+MAX_AREA = 1e10  # of the objects that COCO evaluates, in square pixels
+OBJECTS = 'objects'  # the number of annotated objects, reported where the AP is undefined
+UNREADABLE = 'unreadable'  # marks a sample whose image could not be read, see CorruptImageHook
 
 
 @METRICS.register_module()
 class CompleteCocoMetric(CocoMetric):
-    """Report every metric in every validation.
+    """Report every metric that is defined in every validation.
 
     A detector at the start of its training often detects nothing. mmdet's
     ``CocoMetric`` then reports no metric at all: the log has a validation line
     without AP, which mmdet's ``analyze_logs.py`` takes for a training step.
     Here the AP is what COCO's definition gives, 0.
 
+    Without objects the AP is undefined. mmdet reports -1 for the sizes of which there
+    is no object, and for all where nothing is annotated. Here what is
+    undefined is not reported. Where nothing is annotated, a
+    warning says so and ``objects``, 0, stands for the AP: the
+    line remains one of a validation for ``analyze_logs.py`` too.
+
+    Images that could not be read are left out of the evaluation, and a warning
+    says so, see :class:`~fnoise_mmdet.CorruptImageHook`.
+
+    Any ids of annotations are evaluated right, see
+    :func:`~fnoise_mmdet.data.ground_truth.prepare_ground_truth`.
+
     Args: See :class:`mmdet.evaluation.CocoMetric`.
     """
 
+    img_ids: Any  # those that are evaluated, None for all
+    _coco_api: Any  # None until the ground truth of the data set has been converted
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self._coco_api is not None:
+            prepare_ground_truth(self._coco_api)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep ground truth and prediction of a batch of images."""
+        super().process(data_batch, data_samples)
+        for (_, prediction), sample in zip(self.results[-len(data_samples) :], data_samples):
+            prediction[UNREADABLE] = sample.get(UNREADABLE, False)
+
     def compute_metrics(self, results: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, float]:
-        """Compute the metrics from pairs of ground truth and prediction, one an image."""
+        """Compute the metrics from pairs of ground truth and prediction, one per image."""
+        if self._coco_api is None:
+            with tempfile.TemporaryDirectory() as folder:
+                self._coco_api = COCO(self.gt_to_coco_json([truth for truth, _ in results], str(Path(folder, 'all'))))
+            prepare_ground_truth(self._coco_api)
+        readable = [pair for pair in results if not pair[1].get(UNREADABLE)]
+        if len(readable) == len(results):
+            return self._compute(results)
+        MMLogger.get_current_instance().warning(
+            f'AP is over {len(readable)} of {len(results)} images: {len(results) - len(readable)} cannot be read'
+        )
+        of_all = self.img_ids
+        self.img_ids = [prediction['img_id'] for _, prediction in readable]
+        try:
+            return self._compute(readable)
+        finally:
+            self.img_ids = of_all
+
+    def _compute(self, results: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, float]:
+        if not self.format_only and not self._objects():
+            MMLogger.get_current_instance().warning(
+                'AP is undefined and not reported: the images of this evaluation have no annotated object of its '
+                'classes (crowds do not count)'
+            )
+            return {OBJECTS: 0}
         if not any(len(prediction['scores']) for _, prediction in results):
             # One detection of no extent matches no object: the AP stays 0, and pycocotools has something to load.
             truth, prediction = results[0]
@@ -34,4 +95,17 @@ class CompleteCocoMetric(CocoMetric):
                 masks=[no_mask],
             )
             results = [(truth, nothing), *results[1:]]
-        return super().compute_metrics(results)
+        # COCO marks by -1 what is undefined, mmdet's table of classes by NaN.
+        return {name: value for name, value in super().compute_metrics(results).items() if value >= 0}
+
+    def _objects(self) -> int:
+        """Return the number of annotated objects that count in the evaluation."""
+        classes = set(self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes']))
+        images = set(self._coco_api.get_img_ids() if self.img_ids is None else self.img_ids)
+        return sum(
+            annotation['category_id'] in classes
+            and annotation['image_id'] in images
+            and not annotation['iscrowd']
+            and 0 <= annotation['area'] <= MAX_AREA
+            for annotation in self._coco_api.dataset['annotations']
+        )

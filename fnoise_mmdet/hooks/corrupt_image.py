@@ -1,4 +1,4 @@
-"""What happens when an image of the training cannot be read."""
+"""What happens when an image of a data set cannot be read."""
 
 import multiprocessing
 import sys
@@ -6,23 +6,36 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmdet.engine.hooks import DetVisualizationHook
 from mmdet.registry import HOOKS
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..data.images import image_fault
+from ..data.images import header_fault, image_fault, printable
 from ..errors import InputError
+from ..evaluation.coco_metric import UNREADABLE, CompleteCocoMetric
 
 ACTIONS = ('stop', 'skip')
 
 
 @HOOKS.register_module()
 class CorruptImageHook(Hook):
-    """Name an image of the training that cannot be decoded.
+    """Name an image of the training, the validation or the test that cannot be read.
+
+    Type and header of each file are checked before it is opened by the
+    pipeline, so that a pipe is not waited for and a decompression bomb not
+    decoded. Only data sets whose pipeline reads local files with
+    ``LoadImageFromFile`` are looked after.
 
     Args:
-        action: ``'stop'`` ends the training with an error; ``'skip'`` takes
-            another image instead, drawn by the data set, and counts. Defaults
+        action: ``'stop'`` ends the run with an error. ``'skip'`` in training takes
+            another image instead, drawn by the data set. In validation and test, AP is
+            computed over the other images, and a warning says over how many;
+            where :class:`~fnoise_mmdet.CompleteCocoMetric` is not the only metric, or the
+            images are drawn, the run stops all the same. Skips are counted. Defaults
             to ``'stop'``.
 
     Raises:
@@ -41,15 +54,31 @@ class CorruptImageHook(Hook):
         return self._skipped.value
 
     def before_train(self, runner: Runner) -> None:
-        """Look after the loading of every data set."""
-        for dataset in _innermost(runner.train_dataloader.dataset):
-            if hasattr(dataset, 'prepare_data') and not isinstance(dataset.prepare_data, _Guarded):
-                dataset.prepare_data = _Guarded(dataset, dataset.prepare_data, self.action, self._skipped)
+        """Guard the loading of the training's data sets."""
+        self._guard(runner.train_dataloader.dataset, self.action)
+
+    def before_val(self, runner: Runner) -> None:
+        """Guard the loading of the validation's data sets."""
+        self._guard(runner.val_dataloader.dataset, self._action_in_evaluation(runner, runner.val_evaluator))
+
+    def before_test(self, runner: Runner) -> None:
+        """Guard the loading of the test's data sets."""
+        self._guard(runner.test_dataloader.dataset, self._action_in_evaluation(runner, runner.test_evaluator))
 
     def after_train(self, runner: Runner) -> None:
-        """Say how often an image was skipped."""
+        """Log how often an image was skipped."""
         if self.skipped:
             runner.logger.warning(f'images that cannot be read were skipped {self.skipped} times')
+
+    def _action_in_evaluation(self, runner: Runner, evaluator: Evaluator) -> str:
+        is_drawn = any(isinstance(hook, DetVisualizationHook) and hook.draw for hook in runner.hooks)
+        can_skip = all(isinstance(metric, CompleteCocoMetric) for metric in evaluator.metrics)
+        return self.action if can_skip and not is_drawn else 'stop'
+
+    def _guard(self, dataset: Any, action: str) -> None:
+        for one in _innermost(dataset):
+            if _reads_files(one) and not isinstance(one.prepare_data, _Guarded):
+                one.prepare_data = _Guarded(one, one.prepare_data, action, self._skipped)
 
 
 class _Guarded:
@@ -59,22 +88,57 @@ class _Guarded:
         self.dataset, self.load, self.action, self.skipped = dataset, load, action, skipped
 
     def __call__(self, index: int) -> Any:
-        try:
-            return self.load(index)
-        except Exception as error:
-            path = self.dataset.get_data_info(index).get('img_path')
-            fault = None if path is None else image_fault(Path(path))
-            if fault is None:  # something else is wrong
-                raise
-            if self.action == 'stop':
-                raise InputError(
-                    f'image {path} cannot be used, {fault}: replace it, remove it from the annotations, '
-                    'or leave out such images with CorruptImageHook and action=skip'
-                ) from error
-            with self.skipped.get_lock():
-                self.skipped.value += 1
-            print(f'skipped {path}: {fault}', file=sys.stderr)
-            return None  # mmengine's data sets then draw another sample
+        path = Path(self.dataset.get_data_info(index)['img_path'])
+        fault = header_fault(path)
+        if fault is None:
+            try:
+                return self.load(index)
+            except Exception as error:
+                fault = image_fault(path)
+                if fault is None:  # something else is wrong
+                    raise
+                return self._handle(index, path, fault, error)
+        return self._handle(index, path, fault, None)
+
+    def _handle(self, index: int, path: Path, fault: str, error: Exception | None) -> Any:
+        name = printable(str(path))
+        if self.action == 'stop':
+            raise InputError(
+                f'image {name} cannot be used, {fault}: replace it, remove it from the annotations, '
+                'or skip such images with CorruptImageHook and action=skip'
+            ) from error
+        with self.skipped.get_lock():
+            self.skipped.value += 1
+        print(f'skipped {name}: {fault}', file=sys.stderr)
+        # In training mmengine's data sets draw another sample for none.
+        return self._stand_in(index) if self.dataset.test_mode else None
+
+    def _stand_in(self, index: int) -> Any:
+        """Make a sample of a black image, marked as one that is not to be evaluated."""
+        image = np.zeros((64, 64, 3), dtype=np.uint8)
+        sample = {
+            **self.dataset.get_data_info(index),
+            'instances': [],
+            'img': image,
+            'img_shape': image.shape[:2],
+            'ori_shape': image.shape[:2],
+        }
+        for step in self.dataset.pipeline.transforms[1:]:
+            sample = step(sample)
+        sample['data_samples'].set_metainfo({UNREADABLE: True})
+        return sample
+
+
+def _reads_files(dataset: Any) -> bool:
+    """Tell whether the pipeline of a data set begins with reading an image from a local file."""
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
+    return bool(
+        steps
+        and hasattr(dataset, 'prepare_data')
+        and isinstance(steps[0], LoadImageFromFile)
+        and not steps[0].file_client_args
+        and (steps[0].backend_args or {}).get('backend', 'local') == 'local'
+    )
 
 
 def _innermost(dataset: Any) -> Iterator[Any]:

@@ -1,16 +1,14 @@
 """What the models of a comparison detect on the same images."""
 
-import contextlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 from ..analysis import Condition, Run
+from ..data.ground_truth import read_ground_truth
 from ..pictures import Detection, detections_panel
 from .picture import Picture
 
@@ -32,8 +30,7 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
     found = {name: results for name, run in runs.items() if (results := _read_results(run)) is not None}
     if not found or not ann_file.is_file():
         return []
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(ann_file))
+    truth = read_ground_truth(ann_file)
     names = {category['id']: category['name'] for category in truth.loadCats(truth.getCatIds())}
     pictures = []
     for info in truth.loadImgs(sorted(truth.getImgIds())[:images]):
@@ -41,8 +38,13 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
         if picture is None:
             continue
         objects = [
-            Detection(_corners(one['bbox']), names[one['category_id']], None, truth.annToMask(one).astype(bool))
-            for one in truth.loadAnns(truth.getAnnIds(info['id'], iscrowd=False))
+            Detection(
+                _corners(one['bbox']),
+                names[one['category_id']],
+                None,
+                truth.annToMask(one).astype(bool) if one.get('segmentation') else None,
+            )
+            for one in truth.loadAnns(truth.getAnnIds([info['id']], iscrowd=False))
         ]
         columns = [('ground truth', objects)]
         for name, results in found.items():

@@ -40,6 +40,24 @@ def test_all_images_once_is_cocos_figure(files):
     assert 0.05 < found[0, 0] < found[0, 1] < 0.95
 
 
+@pytest.mark.parametrize('new_id', [lambda old: old - 1, lambda old: -old, lambda old: f'5f1c-{old:04d}'])
+def test_ids_of_annotations_do_not_matter(files, new_id):
+    ann_file = files[0]
+    expected = average_precision(match_detections(*files, 'bbox'), np.ones((1, 16), dtype=int))
+    truth = json.loads(ann_file.read_text())
+    for one in truth['annotations']:
+        one['id'] = new_id(one['id'])
+    ann_file.write_text(json.dumps(truth))
+    np.testing.assert_array_equal(
+        average_precision(match_detections(*files, 'bbox'), np.ones((1, 16), dtype=int)), expected
+    )
+
+
+def test_no_detection_is_ap_0(files):
+    files[1].write_text('[]')
+    assert not average_precision(match_detections(*files, 'bbox'), np.ones((1, 16), dtype=int)).any()
+
+
 def test_a_resample_is_cocos_figure_for_the_images_repeated(files):
     """Against the evaluation of a data set in which each image stands as often as it was drawn."""
     truth, results = (json.loads(file.read_text()) for file in files)
