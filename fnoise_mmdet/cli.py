@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_distributed
 from mmengine.fileio import register_backend
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -197,6 +198,10 @@ def run(main: Callable[[], None]) -> None:
 def _fail(message: str, status: int) -> None:
     place = '' if is_main_process() else f' of process {rank()}'
     print(f'error{place}: {message.strip()}', file=sys.stderr)
+    if is_distributed():  # the end of gloo's group would wait for processes that are gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 

@@ -25,6 +25,7 @@ from fnoise_mmdet.resume import is_torn, latest_checkpoint
 TRAIN = Path(__file__).with_name('train.py')
 # What differs between two runs of the same training: times, and the names of their folders.
 UNEQUAL = ('time', 'data_time', 'memory', 'cfg', 'experiment_name', 'last_ckpt')
+KILLED = ('main', 'group', 'both')
 MOMENTS = ('iteration', 'saving', 'validation', 'drawing')
 
 
@@ -32,15 +33,22 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Train once without interruption. Then train again and again, each time killed once (SIGKILL) at a '
         'random moment of an iteration, of the saving of a checkpoint, of a validation, or of the drawing of pictures, '
-        'and resumed. Weights, optimizer, schedules and log must be those of the first training to the last bit. '
+        'and resumed at once. Weights, optimizer, schedules and log must be those of the first to the last bit. '
         'Sums on a CPU are repeated to the last bit on one thread, which is what the trainings get. Of several '
-        'processes one is killed, whichever, and torchrun ends the others.',
+        'processes any one is killed, and torchrun ends the others.',
         epilog='example: python tools/check_resume.py configs/demo_fnoise.py --kills 20 --out work_dirs/resume '
         '--train-options --data-root data/shapes --cfg-options train_cfg.max_epochs=2',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', type=Path, required=True, help='folder to make, for the work dirs')
     parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill (default: 20)')
+    parser.add_argument(
+        '--kill',
+        choices=KILLED,
+        default='both',
+        help='what is killed: the main process alone, as by the system where memory runs out, its whole process group, '
+        'or the two in turns (default: both)',
+    )
     parser.add_argument(
         '--processes',
         type=cli.at_least(1),
@@ -73,13 +81,16 @@ def main() -> None:
         process = train(args, work_dir)
         # By the lines of its log: how long a training takes depends on what else the machine does.
         killed = wait_for(moment, work_dir, process, rng.randrange(lines), rng.uniform(0, duration / lines), rng)
+        alone = args.kill == 'main' or (args.kill == 'both' and number // len(MOMENTS) % 2 == 0)
         if killed:
-            kill(process, rng if args.processes > 1 else None)
+            kill(process, rng if args.processes > 1 else None, alone)
         process.wait()
         path, torn = latest_checkpoint(work_dir)
         resumed = train(args, work_dir, '--resume').wait() if killed else 0
         differing = torn or (['it cannot be resumed'] if resumed else list(differences(whole, work_dir)))
-        came = f'killed in {moment}, resumed from {path.name if path else "the beginning"}' if killed else 'not killed'
+        of = '1 process' if args.processes > 1 else 'main process' if alone else 'group'
+        since = path.name if path else 'the beginning'
+        came = f'{of} killed in {moment}, resumed from {since}' if killed else 'not killed'
         print(f'{number + 1:3d}/{args.kills} {came}: {"the same" if not differing else f"DIFFERS: {differing[0]}"}')
         survived[moment] += not differing and killed
         if not differing:
@@ -101,10 +112,10 @@ def train(args: argparse.Namespace, work_dir: Path, *options: str) -> subprocess
         )
 
 
-def kill(process: subprocess.Popen[bytes], rng: random.Random | None) -> None:
-    """Kill a training with all that it has begun, or any one of the processes that a launcher has begun."""
+def kill(process: subprocess.Popen[bytes], rng: random.Random | None, alone: bool) -> None:
+    """Kill a training alone or with all that it has started, or any one process of a launcher."""
     if rng is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
         return
     children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
     os.kill(int(rng.choice(children)), signal.SIGKILL)

@@ -70,11 +70,12 @@ class GracefulStopHook(Hook):
         if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
             return
         self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
-        ended = multiprocessing.Event()
-        util.Finalize(None, ended.set, exitpriority=100)  # before multiprocessing ends the workers
         for loop in (runner.train_loop, runner.val_loop):
             if loop is not None:
-                loop.dataloader.worker_init_fn = _Steadfast(loop.dataloader.worker_init_fn, ended)
+                loader = loop.dataloader
+                ended = (loader.multiprocessing_context or multiprocessing).Event()  # no other can be sent to a worker
+                util.Finalize(None, ended.set, exitpriority=100)  # before multiprocessing ends the workers
+                loader.worker_init_fn = _Steadfast(loader.worker_init_fn, ended)
 
     def after_train(self, runner: Runner) -> None:
         """Give the signals back."""
