@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-# Name -> what is said of a file that is left out.
+# Name -> what is said of a file that is skipped.
 LEFT_OUT = {
     'truncated.jpg': 'cannot be read as a whole image: image file is truncated',
     'truncated.png.png': 'cannot be read as a whole image',
@@ -21,12 +22,35 @@ LEFT_OUT = {
     'folder.jpg': 'is no file',
     'dangling.jpg': 'is no file',
     'pipe.jpg': 'is no file',
+    'socket.jpg': 'is no file',
+    'device.jpg': 'is no file',
+    'loop.jpg': 'is no file',
+    'sparse.jpg': 'is larger than 2 GiB',
+    'bomb_jpg.jpg': 'has more than 178956970 pixels',
+    'bomb_gif.gif': 'has more than 178956970 pixels',
+    'bomb_bmp.bmp': 'has more than 178956970 pixels',
+    'bomb_tif.tif': 'has more than 178956970 pixels',
+    'bomb_webp.webp': 'has more than 178956970 pixels',
+    'truncated_bmp.bmp': 'cannot be read as a whole image',
+    'truncated_tif.tif': 'cannot be read as a whole image',
+    'truncated_webp.webp': 'cannot be read as',
+    'truncated_ppm.ppm': 'cannot be read as a whole image',
+    'signature.png': 'cannot be read as',
+    'no_pixels.png': 'cannot be read as',
+    'postscript.jpg': 'cannot be read as an image',
+    'archive.jpg': 'cannot be read as an image',
+    'zeros.jpg': 'cannot be read as an image',
+    os.fsdecode(b'\xe4_broken.png'): 'cannot be read as a whole image',
 }
 # These can be read, but at the size that the demo's config asks for they have no row, or column, of pixels.
 TOO_NARROW = {'30000x20.png', '20x30000.jpg'}
 WORKING = {
     'plain.jpg', '1x1.png', '1x150.png', 'cmyk.jpg', 'grey.jpg', 'rgba.png', 'palette.png', 'bits.png', 'la.png',
     '16_bit.png', '16_bits.tif', 'animated.gif', 'exif.jpg', 'jpeg_by_another_name.png', 'größe 100% #1? 图.jpg',
+    os.fsdecode(b'\xe4.jpg'), os.fsdecode(b'\xff\xfe.jpg'), 'a [b] & <i>c.jpg', '[red].jpg', '%E4_literally.jpg',
+    'progressive.jpg', 'wrong_exif.jpg', 'large_exif.jpg', 'junk_profile.jpg', 'junk_at_the_end.jpg', 'link.jpg',
+    'animated_webp.webp', 'animated_png.png', 'cmyk_tif.tif', 'few_colours.png', 'pixmap.ppm', 'x.JPEG',
+    'y' * 251 + '.jpg',
     'line\nbreak.jpg', '-dash.jpg', 'a$b_{$.jpg', 'UPPER.JPG', 'x' * 240 + '.jpg', 'w.webp', 'b.bmp', 'p.pgm',
 }  # fmt: skip
 
@@ -39,7 +63,7 @@ def make_hostile_images(photo: Path, folder: Path) -> Path:
     whole = _encode(image, 'JPEG')
 
     for name in WORKING:  # several of them are something else below
-        if name.lower().endswith('.jpg') or name == 'jpeg_by_another_name.png':
+        if name.lower().endswith(('.jpg', '.jpeg')) or name == 'jpeg_by_another_name.png':
             (folder / name).write_bytes(whole)
     for name, mode in {'cmyk.jpg': 'CMYK', 'grey.jpg': 'L', 'rgba.png': 'RGBA', 'palette.png': 'P'}.items():
         image.convert(mode).save(folder / name)
@@ -67,8 +91,63 @@ def make_hostile_images(photo: Path, folder: Path) -> Path:
     (folder / 'folder.jpg').mkdir()
     (folder / 'dangling.jpg').symlink_to('nowhere.jpg')
     os.mkfifo(folder / 'pipe.jpg')
+    _add_special_files(folder)
+    _add_odd_encodings(image, folder)
     assert {path.name for path in folder.iterdir()} == {*LEFT_OUT, *TOO_NARROW, *WORKING}
     return folder
+
+
+def _add_special_files(folder: Path) -> None:
+    """Add what is no file, and files whose content is no whole image."""
+    os.mknod(folder / 'socket.jpg', stat.S_IFSOCK | 0o600)
+    (folder / 'device.jpg').symlink_to('/dev/zero')
+    (folder / 'loop.jpg').symlink_to('loop.jpg')
+    (folder / 'link.jpg').unlink()
+    (folder / 'link.jpg').symlink_to('plain.jpg')
+    (folder / 'sparse.jpg').write_bytes((folder / 'plain.jpg').read_bytes())
+    os.truncate(folder / 'sparse.jpg', 3 * 2**30)
+    (folder / 'zeros.jpg').write_bytes(bytes(5000))
+    (folder / 'archive.jpg').write_bytes(b'PK\3\4' + bytes(100))
+    (folder / 'postscript.jpg').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n')
+    (folder / 'signature.png').write_bytes(b'\x89PNG\r\n\x1a\n')
+    (folder / 'no_pixels.png').write_bytes(_black_png(0, 0))
+
+
+def _add_odd_encodings(image: Image.Image, folder: Path) -> None:
+    """Add images of rare formats, bombs and cut files among them."""
+    whole = _encode(image, 'JPEG')
+    image.save(folder / 'progressive.jpg', progressive=True)
+    exif = Image.Exif()
+    exif[0x0112] = 99
+    image.save(folder / 'wrong_exif.jpg', exif=exif)
+    exif = Image.Exif()
+    exif[0x9286] = b'x' * 60000
+    image.save(folder / 'large_exif.jpg', exif=exif)
+    image.save(folder / 'junk_profile.jpg', icc_profile=b'junk' * 5000)
+    (folder / 'junk_at_the_end.jpg').write_bytes(whole + b'junk' * 1000)
+    turned = [image.rotate(90)]
+    image.save(folder / 'animated_webp.webp', save_all=True, append_images=turned)
+    image.save(folder / 'animated_png.png', save_all=True, append_images=turned)
+    image.convert('CMYK').save(folder / 'cmyk_tif.tif')
+    image.quantize(4).save(folder / 'few_colours.png', bits=2)
+    image.save(folder / 'pixmap.ppm')
+
+    for suffix, kind in dict(bmp='BMP', tif='TIFF', webp='WEBP', ppm='PPM').items():
+        encoded = _encode(image, kind)
+        (folder / f'truncated_{suffix}.{suffix}').write_bytes(encoded[: len(encoded) // 2])
+    png = _encode(image, 'PNG')
+    (folder / os.fsdecode(b'\xe4_broken.png')).write_bytes(png[: len(png) // 2])
+
+    frame = whole.index(b'\xff\xc0') + 5
+    side = struct.pack('>HH', 65500, 65500)
+    (folder / 'bomb_jpg.jpg').write_bytes(whole[:frame] + side + whole[frame + 4 :])
+    gif, bmp, webp = _encode(image, 'GIF'), _encode(image, 'BMP'), (folder / 'animated_webp.webp').read_bytes()
+    (folder / 'bomb_gif.gif').write_bytes(gif[:6] + struct.pack('<HH', 65535, 65535) + gif[10:])
+    (folder / 'bomb_bmp.bmp').write_bytes(bmp[:18] + struct.pack('<ii', 40000, 40000) + bmp[26:])
+    (folder / 'bomb_webp.webp').write_bytes(webp[:24] + (16382).to_bytes(3, 'little') * 2 + webp[30:])
+    fields = {256: 40000, 257: 40000, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: 40000, 279: 1600000000}
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in fields.items())
+    (folder / 'bomb_tif.tif').write_bytes(b'II*\0\x08\0\0\0' + struct.pack('<H', len(fields)) + entries + bytes(200))
 
 
 def _encode(image: Image.Image, kind: str) -> bytes:

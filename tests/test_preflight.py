@@ -1,5 +1,6 @@
 import http.server
 import json
+import os
 import shutil
 import threading
 import time
@@ -257,6 +258,36 @@ def test_annotations_that_are_faulty_are_named(cfg, data):
     coco['annotations'][1]['id'] = coco['annotations'][0]['id']
     path.write_text(json.dumps(coco))
     with pytest.raises(InputError, match='1 ids of annotations are used more than once'):
+        check_data(cfg, ['train'])
+
+
+def test_a_path_that_is_not_utf_8_is_refused_as_the_config_cannot_be_saved(cfg, data, tmp_path):
+    folder = tmp_path / os.fsdecode(b'd\xe4ta')
+    folder.symlink_to(data)
+    use_data_root(cfg, str(folder), required=('train', 'val'))
+    with pytest.raises(InputError, match='d%E4ta in the config is not UTF-8'):
+        check_data(cfg, ['train'])
+
+
+def test_an_image_whose_name_is_not_utf_8_is_read(cfg, data):
+    name = os.fsdecode(b'\xe4.png')
+    (data / 'train/000001.png').rename(data / 'train' / name)
+    path = data / 'annotations/instances_train.json'
+    coco = json.loads(path.read_text())
+    coco['images'][0]['file_name'] = name
+    path.write_text(json.dumps(coco))
+    check_data(cfg, ['train'])
+    (data / 'train' / name).write_bytes(b'no image')
+    with pytest.raises(InputError, match=r'image .*/%E4.png cannot be decoded'):
+        check_data(cfg, ['train'])
+
+
+@pytest.mark.parametrize('kind', ['folder', 'pipe', 'link'])
+def test_what_is_no_file_is_named_before_it_is_opened(cfg, data, kind):
+    path = data / 'train/000003.png'
+    path.unlink()
+    dict(folder=path.mkdir, pipe=lambda: os.mkfifo(path), link=lambda: path.symlink_to('nowhere'))[kind]()
+    with pytest.raises(InputError, match=r'1 of 16 images in .*train are no files .*, the first one is 000003.png'):
         check_data(cfg, ['train'])
 
 

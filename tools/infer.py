@@ -3,7 +3,6 @@
 import _start
 
 import argparse
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -115,17 +114,20 @@ def draw_one(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespa
         batch_size=len(batch),
         pred_score_thr=args.score_thr,
         return_vis=True,
-        no_save_vis=True,  # mmdet would write in the format of the input, which not every format allows
-        no_save_pred=False,
-        out_dir=str(out),
     )
-    for path, picture in zip(batch, results['visualization']):
-        name = output_stem(path)
-        write_picture(out / 'vis' / f'{name}.png', picture)
-        if name != path.stem:
-            for end in ('.json', '_panoptic_seg.png'):
-                with contextlib.suppress(FileNotFoundError):
-                    (out / 'preds' / f'{path.stem}{end}').replace(out / 'preds' / f'{name}{end}')
+    for path, picture, prediction in zip(batch, results['visualization'], results['predictions']):
+        write_picture(out / 'vis' / f'{output_stem(path)}.png', picture)
+        write_prediction(out / 'preds', output_stem(path), prediction)
+
+
+def write_prediction(folder: Path, name: str, prediction: dict[str, Any]) -> None:
+    """Write what is detected on an image, by names of our own: mmdet's would be any bytes of any length."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if 'panoptic_seg' in prediction:
+        path = folder / f'{name}_panoptic_seg.png'
+        write_picture(path, prediction.pop('panoptic_seg'))
+        prediction['panoptic_seg_path'] = str(path)
+    write_json(folder / f'{name}.json', prediction)
 
 
 def draw_both(
@@ -148,7 +150,7 @@ def draw_both(
         panel = detections_panel(image, columns, printable(path.name), classes)
         write_picture(out / 'vis' / f'{output_stem(path)}.png', panel)
         for name, prediction in zip(names, predictions):
-            write_json(out / 'preds' / name.replace('/', '_') / f'{output_stem(path)}.json', prediction)
+            write_prediction(out / 'preds' / name.replace('/', '_'), output_stem(path), prediction)
 
 
 def main() -> None:

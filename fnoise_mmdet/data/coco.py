@@ -104,24 +104,24 @@ def missing_images(coco: dict[str, Any], folder: Path) -> list[str]:
 
 def _missing(coco: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
     """Return the file names of ``images`` that are not in ``folder``, and those that are there but are no files."""
-    listed: dict[Path, dict[str, bool]] = {}  # one listing per folder: a look-up per file is slow on network disks
+    listed: dict[str, dict[str, bool]] = {}  # one listing per folder: a look-up per file is slow on network disks
     missing, no_files = [], []
     for image in coco['images']:
         name = image['file_name']
         if not is_inside(name):
             missing.append(str(name))
             continue
-        path = folder / name
-        if path.parent not in listed:
-            listed[path.parent] = _list_files(path.parent)
-        if path.name not in listed[path.parent]:
+        parent, file = os.path.split(os.path.join(folder, name))
+        if parent not in listed:
+            listed[parent] = _list_files(parent)
+        if file not in listed[parent]:
             missing.append(name)
-        elif not listed[path.parent][path.name]:
+        elif not listed[parent][file]:
             no_files.append(name)
     return missing, no_files
 
 
-def _list_files(folder: Path) -> dict[str, bool]:
+def _list_files(folder: str) -> dict[str, bool]:
     """Return the names in a folder, and whether each is a file, or a link to one."""
     try:
         with os.scandir(folder) as entries:

@@ -1,5 +1,7 @@
 """Image files, of a data set or named by a user."""
 
+import contextlib
+import hashlib
 import os
 import re
 import stat
@@ -19,6 +21,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.
 # What OpenCV reads too. Others are not tried: for some of them Pillow runs programs.
 FORMATS = ('BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 MAX_BYTES = 2**31
+MAX_STEM = 240  # bytes of a name, of 255 that file systems take
 ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
 CHECKED_HEADERS = 5000  # images of a data set whose headers are read: half a second
 DECODED_IMAGES = 20  # and those that are decoded
@@ -74,8 +77,12 @@ def printable(name: str) -> str:
 
 
 def output_stem(path: Path) -> str:
-    """Return the name, without suffix, of what is made of an image."""
-    return re.sub('[\udc80-\udcff]+', lambda found: printable(found[0]), path.stem)
+    """Return the name, without suffix, of what is made of an image: printable text that leaves room for a suffix."""
+    stem = re.sub('[\udc80-\udcff]+', lambda found: printable(found[0]), path.stem)
+    if len(stem.encode()) <= MAX_STEM:
+        return stem
+    short = stem.encode()[: MAX_STEM - 9].decode(errors='ignore')
+    return f'{short}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}'
 
 
 def image_fault(path: Path) -> str | None:
@@ -90,6 +97,15 @@ def image_fault(path: Path) -> str | None:
 
 def header_fault(path: Path) -> str | None:
     """Tell from the type and the header of a file, without decoding it, why it cannot be used as an image."""
+    header = _read_header(path)
+    return header if isinstance(header, str) else None
+
+
+def _read_header(path: Path) -> str | list[tuple[int, int]]:
+    """Return what is wrong with a file, or width and height as mmdet may see them, none where they are not known.
+
+    An image that lies on its side by its EXIF may be turned, or not, by the settings of the loader.
+    """
     try:
         status = path.stat()
     except (OSError, ValueError):  # nothing there, a dangling link, a name that is too long
@@ -103,12 +119,17 @@ def header_fault(path: Path) -> str | None:
     if status.st_size > MAX_BYTES:
         return f'it is larger than {MAX_BYTES / 2**30:g} GiB'
     try:
-        with _open(path):
-            return None
+        with _open(path) as image:
+            width, height = image.size
+            sizes = [(width, height)]
+            with contextlib.suppress(Exception):  # broken metadata
+                if image.getexif().get(ORIENTATION, 1) >= 5:
+                    sizes.append((height, width))
+            return sizes
     except Image.DecompressionBombError:
         return f'it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels'
     except UnidentifiedImageError:
-        return None  # OpenCV reads formats that Pillow does not
+        return []  # OpenCV reads formats that Pillow does not
     except Exception as error:  # Pillow's plugins raise all kinds
         return f'it cannot be read as a whole image: {error}'
 
@@ -159,15 +180,15 @@ def check_image_files(images: Sequence[Mapping[str, Any]], folder: Path) -> None
         path = folder / image['file_name']
         if not os.path.isfile(path):
             continue
-        fault = header_fault(path)
-        if fault is None and image['file_name'] in decoded:
-            fault = _content_fault(path)
-        sizes = [] if fault else _sizes(path, image['file_name'] in decoded)
+        header = _read_header(path)
+        if not isinstance(header, str) and image['file_name'] in decoded:
+            pixels = decode(path)
+            header = _content_fault(path) or ([] if pixels is None else [(pixels.shape[1], pixels.shape[0])])
         expected = (image['width'], image['height'])
-        if fault:
-            unreadable.append(f'image {printable(str(path))} cannot be decoded: {fault}')
-        elif sizes and expected not in sizes:
-            found = ' x '.join(map(str, sizes[-1]))
+        if isinstance(header, str):
+            unreadable.append(f'image {printable(str(path))} cannot be decoded: {header}')
+        elif header and expected not in header:
+            found = ' x '.join(map(str, header[-1]))
             of_other_size.append(
                 f'image {printable(str(path))} has {found} pixels, but {expected[0]} x {expected[1]} in the annotations'
             )
@@ -182,20 +203,3 @@ def check_image_files(images: Sequence[Mapping[str, Any]], folder: Path) -> None
 
 def _spread(items: Sequence[Any], number: int) -> Sequence[Any]:
     return items[:: -(-len(items) // number) or 1]
-
-
-def _sizes(path: Path, exactly: bool) -> list[tuple[int, int]]:
-    """Return width and height as mmdet may see them, from the header, or exactly, by decoding.
-
-    One that lies on its side by its EXIF may be turned, or not, by the settings of the loader.
-    """
-    if exactly:
-        image = decode(path)
-        return [] if image is None else [(image.shape[1], image.shape[0])]
-    try:
-        with _open(path) as opened:
-            width, height = opened.size
-            is_turned = opened.getexif().get(ORIENTATION, 1) >= 5
-    except Exception:  # a format that only OpenCV reads, or broken metadata
-        return []
-    return [(width, height), (height, width)] if is_turned else [(width, height)]

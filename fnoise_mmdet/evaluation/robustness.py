@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from ..analysis.robustness import FILE, FOLDER
 from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise, config_classes, innermost_datasets, is_coco
-from ..data import read_coco
+from ..data import count_objects, read_coco
 from ..data.files import write_atomically
 from ..errors import InputError
 from ..necks import FNoiseNeck
@@ -119,9 +119,13 @@ class RobustnessSetup:
         check_data(self.cfg, [part])
         ann_file = (Path(dataset.get('data_root') or '') / dataset.ann_file).resolve()
         # mmdet goes through the images in the order of their ids' first mention.
-        records = read_coco(ann_file)['images'][:images]
-        if not records:
-            raise InputError(f'{ann_file} has no image to evaluate on')
+        coco = read_coco(ann_file)
+        records = coco['images'][:images]
+        if not count_objects({**coco, 'images': records}, config_classes(dataset)):
+            raise InputError(
+                f"AP is undefined, and with it mPC: {ann_file} has no object of the config's classes on the "
+                f'{len(records)} images to evaluate on'
+            )
         if images is not None:
             dataset.indices = len(records)
         return ann_file, records

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fnoise_mmdet.analysis import Condition, compare, verdict
+from fnoise_mmdet.analysis.measures import collect_measures
 from fnoise_mmdet.errors import InputError
 
 
@@ -88,3 +89,11 @@ def test_interval_covers_as_often_as_it_says():
     rng = np.random.default_rng(0)
     wrong = np.mean([t_interval(rng.normal(size=3)).excludes_zero() for _ in range(2000)])
     assert 0.035 < wrong < 0.065
+
+
+@pytest.mark.parametrize('undefined', [{'coco/objects': 0}, {'coco/bbox_mAP': -1, 'coco/bbox_mAP_50': -1}])
+def test_an_undefined_ap_is_no_measure(make_run, undefined):
+    run = make_run('a')
+    run = run._replace(val=[{**undefined, 'val_loss': 1.0, 'step': 1}])
+    keys = [one.key for one in collect_measures([Condition('a', [run], [])], ['loss'])]
+    assert 'val_loss' in keys and not [key for key in keys if key.startswith('coco/')]

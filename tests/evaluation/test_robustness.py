@@ -226,6 +226,19 @@ def test_configs_that_cannot_be_evaluated(config, checkpoint, options, message):
         RobustnessSetup(cfg, checkpoint)
 
 
+def test_an_evaluation_without_objects_is_refused(config, checkpoint, shapes, tmp_path):
+    data = shutil.copytree(shapes, tmp_path / 'data')
+    path = data / 'annotations/instances_val.json'
+    content = json.loads(path.read_text())
+    content['annotations'] = [one for one in content['annotations'] if one['image_id'] > 2]
+    path.write_text(json.dumps(content))
+    cfg = config()
+    use_data_root(cfg, str(data), required=('val',))
+    RobustnessSetup(cfg, checkpoint)
+    with pytest.raises(InputError, match='AP is undefined, and with it mPC: .* on the 2 images to evaluate on'):
+        RobustnessSetup(cfg, checkpoint, images=2)
+
+
 def test_checkpoint_of_another_detector(config, checkpoint):
     with pytest.raises(InputError, match=r'random.pth does not fit .*demo_baseline.py'):
         RobustnessSetup(config(**{'model.neck.num_outs': 5, 'model.backbone.depth': 34}), checkpoint).build()
