@@ -1,5 +1,8 @@
 """Check F-Noise on every config that the installed mmdet ships, and write a table."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import multiprocessing

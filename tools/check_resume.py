@@ -1,5 +1,8 @@
 """Kill a training again and again, resume it, and see that nothing was lost."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import os

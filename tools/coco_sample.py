@@ -1,5 +1,8 @@
 """Draw a small, reproducible sample from COCO: from a local folder, or over the network."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import contextlib
 import os

@@ -1,5 +1,8 @@
 """Write the embedded data set of shapes in COCO format."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 

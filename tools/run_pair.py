@@ -1,5 +1,8 @@
 """Train a detector without and with F-Noise over several seeds, and compare."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import subprocess
 import sys

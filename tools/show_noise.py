@@ -1,5 +1,8 @@
 """Show what noise does to the features of images, without a training."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import re
 from collections.abc import Sequence

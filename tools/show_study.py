@@ -1,5 +1,8 @@
 """Show what a comparison has found, as a table and as a figure."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import io
 from pathlib import Path

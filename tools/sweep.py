@@ -1,5 +1,8 @@
 """Train a detector without noise and with noises at several scales over several seeds on Ray, and compare."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,8 @@
 """Evaluate a checkpoint, and draw what it detects."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import os
 from pathlib import Path

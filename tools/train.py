@@ -1,5 +1,8 @@
 """Train a detector, with or without F-Noise."""
 
+import _startup  # noqa: F401
+
+# isort: split
 import argparse
 import contextlib
 from pathlib import Path
