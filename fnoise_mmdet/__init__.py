@@ -2,6 +2,10 @@
 
 import importlib.util
 
+from .caches import provide_caches
+
+provide_caches()  # before packages are imported that need them
+
 # Without this check the failure comes from deep inside mmdet, and says nothing of the way on.
 if importlib.util.find_spec('mmcv._ext') is None:
     raise ImportError(

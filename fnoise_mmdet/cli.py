@@ -1,19 +1,21 @@
 """What the command lines under ``tools/`` have in common."""
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import matplotlib
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_distributed
 from mmengine.fileio import register_backend
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
+from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
@@ -177,12 +179,14 @@ def run(main: Callable[[], None]) -> None:
     refuse_code()
     # What mmengine, mmcv and mmdet write is whole or not there: predictions, pictures, checkpoints.
     register_backend('local', AtomicBackend, force=True, prefixes='')
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='backslashreplace')  # names of files may have bytes that are not UTF-8
+    matplotlib.rcParams['text.parse_math'] = False  # mmdet draws names of classes and files
     if not is_main_process():
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # until the end: of several processes one speaks
     try:
         main()
+        print(end='', flush=True)
+        if lost := getattr(sys.stdout, 'lost', None):  # see tools/_streams.py
+            raise lost
     except InputError as error:
         # What a worker of a data loader raises comes with its stack trace, the message at the end.
         _fail(str(error).rpartition(f'{InputError.__module__}.{InputError.__name__}: ')[2], 2)
@@ -190,6 +194,8 @@ def run(main: Callable[[], None]) -> None:
         _fail(str(error), 1)
     except OSError as error:
         _fail(file_error(error), 1 if error.errno in FAILURES else 2)
+    except MemoryError as error:
+        _fail(f'no memory is left: {error}'.rstrip(' :'), 1)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
@@ -233,7 +239,12 @@ def put_between(path: Path, mark: str, text: str) -> None:
 
 def show_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
     """Show a progress bar while going through ``items``, which are ``total`` where they cannot be counted."""
-    return track(items, label, total)
+    return track(items, escape(label), total)
+
+
+def console() -> Console:
+    """Return a terminal that shows texts as they are: brackets and colons in names are no markup."""
+    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
 
 
 def _failure_of(draw: Callable[[Sequence[Path]], None], images: Sequence[Path]) -> Exception | None:

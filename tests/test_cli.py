@@ -45,3 +45,24 @@ def test_files_of_mmengine_are_whole_or_absent(end, tmp_path, monkeypatch):
     code, line = end(lambda: dump([1, 2], tmp_path / 'x.json'))
     assert code == 1 and f'{tmp_path}/x.json: No space left on device' in line
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_lack_of_memory_is_one_line(end):
+    def main():
+        raise MemoryError('Unable to allocate 9 TiB')
+
+    assert end(main) == (1, 'error: no memory is left: Unable to allocate 9 TiB')
+
+
+def test_output_that_was_lost_is_told(end, monkeypatch):
+    monkeypatch.setattr('sys.stdout.lost', OSError(errno.ENOSPC, 'No space left on device'), raising=False)
+    code, line = end(lambda: None)
+    assert code == 1 and line.startswith('error: No space left on device')
+
+
+def test_names_are_shown_without_markup(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '100')
+    cli.console().print('a[/b] [bold]c :smile:')
+    assert list(cli.show_progress([1], 'd[/e]')) == [1]
+    shown = capsys.readouterr().out
+    assert 'a[/b] [bold]c :smile:' in shown and 'd[/e]' in shown

@@ -1,66 +1,15 @@
-"""Imported first by every tool: what must hold in all of its processes, and while the rest is imported."""
+"""Imported first by every tool, before imports that take seconds and print."""
 
-import contextlib
-import os
-import signal
-import sys
+import _processes
+import _streams  # noqa: F401
+
 from collections.abc import Callable
 
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
-
-
-def _interrupted(number: int, _frame: object) -> None:
-    os.write(2, b'interrupted\n')
-    os._exit(128 + number)  # nothing has begun that must be ended
-
-
-def _kill_with_parents() -> None:
-    """Have the system kill this process with the tool that has started it, if any, and its children with it.
-
-    A worker of a data loader that waits to write into a full pipe would not notice that the training was killed, and
-    would keep its memory; a training would go on for a study that is no more.
-    """
-    import ctypes
-    import select
-    import threading
-
-    prctl = ctypes.CDLL(None).prctl
-    forking: list[int] = []  # process id of the one that forks, of which a child has a copy
-
-    def kill_with_parent(parent: int | None = None) -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if parent not in (None, os.getppid()):  # it was killed before
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def kill_after(process: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            select.select([os.pidfd_open(process)], [], [])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    os.register_at_fork(
-        before=lambda: forking.append(os.getpid()),
-        after_in_parent=forking.clear,
-        after_in_child=lambda: kill_with_parent(forking[-1]),
-    )
-    tool = os.environ.get('FNOISE_PARENT')
-    os.environ['FNOISE_PARENT'] = str(os.getpid())  # for children that are not forked, but started
-    if tool or 'TORCHELASTIC_RUN_ID' in os.environ:
-        kill_with_parent()
-    if tool and int(tool) != os.getppid():  # torchrun or a fork server stands between the two, or it was killed before
-        threading.Thread(target=kill_after, args=[int(tool)], daemon=True).start()
+import fnoise_mmdet  # noqa: F401  # before other packages, for which it provides caches
+from fnoise_mmdet import cli
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a command line, see :func:`fnoise_mmdet.cli.run`."""
-    from fnoise_mmdet import cli
-
-    if signal.getsignal(signal.SIGINT) is _interrupted:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _processes.raise_keyboard_interrupt()
     cli.run(main)
-
-
-# In a process that was started with Ctrl-C ignored, by nohup for example, it remains ignored.
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _interrupted)
-if sys.platform == 'linux':
-    _kill_with_parents()

@@ -21,7 +21,6 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -194,7 +193,7 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
             f'{found["F-Noise"].ratio:.2f}',
         )
         results[str(x.numel())] = {name: vars(timing) for name, timing in found.items()}
-    Console().print(table)
+    cli.console().print(table)
     return results
 
 
@@ -444,7 +443,7 @@ def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None
             f'{timing.ratio_low:.3f} to {timing.ratio_high:.3f}',
         ]
         table.add_row(*row, *([] if kept is None else [f'{kept[name] / 2**20:.1f} MiB']))
-    Console().print(table)
+    cli.console().print(table)
 
 
 def put_table(args: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from fnoise_mmdet.analysis import (
 )
 from fnoise_mmdet.data.files import staged_folder
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.markup import printable
 from fnoise_mmdet.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.report.write import number
 from fnoise_mmdet.studies.study import study_conditions
@@ -78,7 +79,7 @@ def named_group(text: str) -> tuple[str, list[Path]]:
     for path in paths:
         if not path.exists() or not is_run(path):
             raise InputError(f'--group {name}: {path} is no run, that is a work dir or a scalars.json')
-    return name, paths
+    return printable(name), paths
 
 
 def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
@@ -92,9 +93,11 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
         order = study_conditions(args.runs[0])
         groups = {name: groups[name] for name in [*order, *groups] if name in groups}
     if args.names:
+        if len(set(args.names)) < len(args.names) or not all(args.names):
+            raise InputError(f'--names must differ and not be empty, but got {", ".join(map(repr, args.names))}')
         if len(args.names) != len(groups):
             raise InputError(f'--names needs a name for each of {len(groups)} groups: {", ".join(groups)}')
-        groups = dict(zip(args.names, groups.values()))
+        groups = dict(zip(map(printable, args.names), groups.values()))
     if len(args.runs) == 1:
         groups = reference_first(groups)
     for name, paths in map(named_group, args.group):
@@ -173,7 +176,7 @@ def main() -> None:
             f'detects with a score of at least {args.score_thr}.',
             command=shlex.join(['python', *sys.argv]),
         )
-    show(comparison, Console())
+    show(comparison, cli.console())
     print(f'wrote {args.out / "report.html"}, figures/, comparison.json, comparison.csv, curves.csv and comparison.md')
 
 

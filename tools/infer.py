@@ -97,6 +97,11 @@ def default_names(checkpoints: Sequence[str]) -> list[str]:
     return ['/'.join(one) for one in parts] if all(parts) else ['first', 'second']
 
 
+def folder_name(name: str) -> str:
+    """Return a name as that of a folder, empty where it would be none or another one."""
+    return name.replace('/', '_').strip('.')
+
+
 def to_detections(prediction: dict[str, Any], classes: Sequence[str], threshold: float) -> list[Detection]:
     """Read what mmdet's inferencer gives for an image."""
     masks = prediction.get('masks') or [None] * len(prediction['scores'])
@@ -150,14 +155,14 @@ def draw_both(
         panel = detections_panel(image, columns, printable(path.name), classes)
         write_picture(out / 'vis' / f'{output_stem(path)}.png', panel)
         for name, prediction in zip(names, predictions):
-            write_prediction(out / 'preds' / name.replace('/', '_'), output_stem(path), prediction)
+            write_prediction(out / 'preds' / folder_name(name), output_stem(path), prediction)
 
 
 def main() -> None:
     args = parse_args()
     names = args.names or default_names(args.checkpoints) if len(args.checkpoints) > 1 else []
-    if len({name.replace('/', '_') for name in names}) < len(names):
-        raise InputError(f'--names must differ, but got {names[0]} and {names[1]}')
+    if len({folder_name(name) for name in names} - {''}) < len(names):
+        raise InputError(f'--names must differ, and not be empty, but got {names[0]!r} and {names[1]!r}')
     images = readable_images([Path(path) for path in args.inputs])
 
     with staged_folder(args.out_dir, args.force) as out:

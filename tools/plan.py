@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 
 from mmengine.config import DictAction
-from rich.console import Console
 from rich.table import Table
 
 from fnoise_mmdet import cli
@@ -75,11 +74,11 @@ def step_time(args: argparse.Namespace) -> cost.Figure | None:
 
 def show(study: cost.Study, gpus: list[int]) -> None:
     """Print figures, plans, assumptions and sources."""
-    console = Console()
+    console = cli.console()
     table = Table('figure', 'value', 'kind', 'from')
     for subject, rows in cost.figures(study, gpus).items():
         table.add_section()
-        table.add_row(f'[bold]{subject}')
+        table.add_row(subject, style='bold')
         for name, one in rows.items():
             table.add_row(name, str(one), one.kind, one.source)
     console.print(table)

@@ -4,7 +4,6 @@ import _start
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.analysis.robustness import Cell, Robustness, read_robustness
@@ -223,11 +223,8 @@ def describe(cells: Sequence[Cell]) -> str:
 def report(console: Console, name: str, robustness: Robustness, plan: Sequence[Evaluation]) -> None:
     """Print what a run has given."""
     cells = cells_of(plan)
-    console.print(
-        f'\n[bold]{name}[/] · {robustness.checkpoint} · {len(robustness.image_ids)} images',
-        highlight=False,
-        soft_wrap=True,
-    )
+    title = Text.assemble('\n', (name, 'bold'), f' · {robustness.checkpoint} · {len(robustness.image_ids)} images')
+    console.print(title, soft_wrap=True)
     names = robustness.metric_names()
     if cells and names:
         console.print(corruption_table(robustness, names[0], cells))
@@ -237,9 +234,9 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
         if cells:
             relative = 'not defined, as the AP on clean images is 0' if clean == 0 else show(rpc)
             text += f', mPC {show(robustness.mpc(metric, cells))}, rPC {relative}'
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     if cells:
-        console.print(f'mPC and rPC are {describe(cells)}', highlight=False, soft_wrap=True)
+        console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)
     used = preset(plan)
     if used is not None:
         scales = [0.0, *(one.scale for one in plan if one.scale)]
@@ -259,8 +256,14 @@ def main() -> None:
     prepared = [prepare(run, args, plan) for run in runs]
     check_corruptions(names)
 
-    console = Console(file=sys.stdout)  # not what stands for it while a metric prints
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), 'images, left', TimeRemainingColumn()
+    console = cli.console()
+    columns = (
+        TextColumn('{task.description}', markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        'images, left',
+        TimeRemainingColumn(),
+    )
     # The corruptions differ in cost: an estimate from the last seconds alone would jump.
     with Progress(*columns, console=console, speed_estimate_period=600) as progress:
         total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
@@ -285,7 +288,7 @@ def main() -> None:
             console.print()
             console.print(summary_table(figures, metric, cells))
         if cells:
-            console.print(f'mPC and rPC are {describe(cells)}', highlight=False, soft_wrap=True)
+            console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
 """Runs grouped by what they were trained with, and which of them are a fair comparison."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..markup import printable
 from .runs import Run, is_run, read_run
 
 # What every run has of its own, and what differs between machines and starts without being a difference.
@@ -32,35 +34,50 @@ def find_groups(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
     A path is a run, which is a condition by itself, or a folder: one that
     holds runs, each a condition, or one that holds conditions, which hold
-    runs, as ``tools/run_pair.py`` makes it.
+    runs, as ``tools/run_pair.py`` makes it. A condition is called by its
+    folder, and where several have the same name, by the end of their paths.
 
     Raises:
-        InputError: A path is not there or holds no run, or a name occurs twice.
+        InputError: A path is not there or holds no run, or occurs twice.
     """
-    groups: dict[str, list[Path]] = {}
+    found: list[tuple[Path, list[Path]]] = []
     for path in paths:
         if not path.exists():
             raise InputError(f'{path} is neither a run, that is a work dir or a scalars.json, nor a folder of runs')
-        found = dict(_groups_in(path))
-        if not found:
+        groups = list(_groups_in(path))
+        if not groups:
             raise InputError(f'no run in {path}: neither it nor what it holds has a */vis_data/scalars.json')
-        for name, runs in found.items():
-            if name in groups:
-                raise InputError(f'two conditions are called {name}: name them with --group NAME=RUN,RUN')
-            groups[name] = runs
-    return groups
+        found += groups
+    return dict(zip(_names([path for path, _ in found]), [runs for _, runs in found]))
 
 
-def _groups_in(path: Path) -> Iterator[tuple[str, list[Path]]]:
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each path: its end, as long as it must be to differ from those of the others."""
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    parts = [(path.with_suffix('') if path.is_file() else path).parts for path in absolute]
+    lengths = [1] * len(paths)
+    while True:
+        names = [printable('/'.join(one[-length:])) for one, length in zip(parts, lengths)]
+        counts = Counter(names)
+        same = [place for place, name in enumerate(names) if counts[name] > 1]
+        if not same:
+            return names
+        if any(lengths[place] > len(parts[place]) for place in same):
+            raise InputError(f'{paths[same[0]]} is named twice')
+        for place in same:
+            lengths[place] += 1
+
+
+def _groups_in(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     if is_run(path):
-        yield (path.name if path.is_dir() else path.stem), [path]
+        yield path, [path]
         return
     if not path.is_dir():
         return
     for child in sorted(child for child in path.iterdir() if child.is_dir()):
         runs = [child] if is_run(child) else sorted(run for run in child.iterdir() if run.is_dir() and is_run(run))
         if runs:
-            yield child.name, runs
+            yield child, runs
 
 
 def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Condition], list[str]]:

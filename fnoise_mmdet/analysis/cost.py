@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .. import markup
+
 MEASURED, PUBLISHED, CONFIG = 'measured', 'published', 'config'
 GIVEN, COMPUTED, ASSUMED = 'given', 'computed', 'assumed'
 
@@ -366,7 +368,7 @@ def markdown(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -> s
     lines += ['', PLAN_NOTE, '', '| figure | value | kind | from |', '|---|---:|---|---|']
     for subject, rows in figures(study, gpus).items():
         lines.append(f'| **{subject}** | | | |')
-        lines += [f'| {name} | {one} | {one.kind} | {one.source} |' for name, one in rows.items()]
+        lines += [f'| {name} | {one} | {one.kind} | {markup.markdown(one.source)} |' for name, one in rows.items()]
     lines += ['', 'Assumed:', '', *(f'- {text}' for text in assumptions(study))]
     cited = cited_sources(study, gpus, sources)
     lines += ['', 'Sources:', '', *(f'- {name}: {address}' for name, address in cited.items())] if cited else []

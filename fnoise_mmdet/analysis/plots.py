@@ -3,6 +3,7 @@
 from matplotlib.figure import Figure
 
 from ..colours import OKABE_ITO
+from ..markup import legend_label, without_mathtext
 from .charts import ChartGroup
 
 # Those that stand out from white first, and not yellow, which does not.
@@ -18,6 +19,7 @@ def colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
+@without_mathtext
 def plot_charts(group: ChartGroup) -> Figure:
     """Draw charts in rows of a page's width; those of one quantity share their y axis."""
     rows = [row[start : start + COLUMNS] for row in group.rows for start in range(0, len(row), COLUMNS)]
@@ -37,7 +39,8 @@ def plot_charts(group: ChartGroup) -> Figure:
                 if line.low != line.high:
                     axes.fill_between(line.x, line.low, line.high, color=shade, alpha=0.18, linewidth=0)
                 marker = 'o' if len(line.x) < 15 else None
-                axes.plot(line.x, line.mean, color=shade, linewidth=1.4, marker=marker, markersize=3, label=line.label)
+                label = legend_label(line.label)
+                axes.plot(line.x, line.mean, color=shade, linewidth=1.4, marker=marker, markersize=3, label=label)
             axes.set_title(chart.title, fontsize=9)
             axes.set_xlabel(chart.x_label, fontsize=8)
             axes.tick_params(labelsize=8)

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..colours import OKABE_ITO
+from ..markup import without_mathtext
 from .compare import BETTER, WORSE
 from .kept_study import KeptStudy
 from .measures import Measure
@@ -13,6 +14,7 @@ COLUMNS = 4
 COLOURS = {BETTER: OKABE_ITO['blue'], WORSE: OKABE_ITO['vermilion'], '': '0.45'}
 
 
+@without_mathtext
 def plot_study(study: KeptStudy) -> Figure:
     """Draw a study as a forest plot: axes a measure, a row a condition.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from ..markup import markdown
 from .intervals import LEVEL, signed, t_test, told_after_holm
 from .kept_study import KeptStudy
 from .measures import Measure
@@ -18,8 +19,9 @@ def study_table(study: KeptStudy) -> str:
         lines += [_line(row[: len(head)]) for row in _rows(study, measure)]
     seeds = len(study.seeds())
     intervals = "Student's interval over seeds" + " and the bootstrap's over images" * over_images
+    reference = markdown(study.conditions[0])
     note = (
-        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; differences to {study.conditions[0]}, '
+        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; differences to {reference}, '
         f'paired by seed, with {intervals}; in bold, the interval over seeds leaves 0 out.'
     )
     return '\n'.join([*lines, '', f'{note}{_by_chance(study)}'])
@@ -42,7 +44,7 @@ def _rows(study: KeptStudy, measure: Measure) -> Iterator[list[str]]:
                 f'**{amount}**' if found.seeds and found.seeds.excludes_zero() else amount,
                 *(interval.in_words() if interval else '–' for interval in (found.seeds, found.images)),
             ]
-        yield [name, f'{mean:.3f}' + (f' ± {deviation:.3f}' if deviation is not None else ''), *cells]
+        yield [markdown(name), f'{mean:.3f}' + (f' ± {deviation:.3f}' if deviation is not None else ''), *cells]
 
 
 def _by_chance(study: KeptStudy) -> str:

@@ -30,6 +30,7 @@ from ..analysis import (
 from ..analysis.measures import common_cells
 from ..analysis.resampling import RESAMPLES
 from ..analysis.robustness import Cell
+from ..markup import markdown
 from ..studies.study import study_command
 from ..version import __version__
 from .picture import Picture, data_address
@@ -85,11 +86,15 @@ def write_report(
         detections_note=detections_note,
         command=command,
     )
-    (out / 'report.html').write_text(html, encoding='utf-8')
-    (out / 'comparison.json').write_text(json.dumps(to_json(comparison, sentences), indent=2) + '\n', encoding='utf-8')
-    (out / 'comparison.csv').write_text(_measures_csv(comparison), encoding='utf-8')
-    (out / 'curves.csv').write_text(_curves_csv(groups), encoding='utf-8')
-    (out / 'comparison.md').write_text(to_markdown(comparison, sentences), encoding='utf-8')
+    content = {
+        'report.html': html,
+        'comparison.json': json.dumps(to_json(comparison, sentences), indent=2) + '\n',
+        'comparison.csv': _measures_csv(comparison),
+        'curves.csv': _curves_csv(groups),
+        'comparison.md': to_markdown(comparison, sentences),
+    }
+    for name, text in content.items():  # a path in a command may have bytes that are not UTF-8
+        (out / name).write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def _render(
@@ -313,7 +318,7 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
 
 def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
     """Give the verdict and the main figures as Markdown."""
-    names = [condition.name for condition in comparison.conditions]
+    names = [markdown(condition.name) for condition in comparison.conditions]
     heads = ['', *names]
     for name in names[1:]:
         heads += [f'{name} − {names[0]}', '95 % over seeds', '95 % over images']
@@ -322,10 +327,10 @@ def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
         if not measure.is_part:
             row = _row(comparison, measure)
             cells = [cell for one in row['differences'] for cell in (one['mean'], one['seeds'], one['images'])]
-            lines.append([row['label'], *row['values'], *cells])
+            lines.append([markdown(row['label']), *row['values'], *cells])
     table = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-    notes = ''.join(f'- {warning}\n' for warning in comparison.warnings)
-    return '\n\n'.join(sentences) + f'\n\n{table}' + (f'\n{notes}' if notes else '')
+    notes = ''.join(f'- {markdown(warning)}\n' for warning in comparison.warnings)
+    return '\n\n'.join(map(markdown, sentences)) + f'\n\n{table}' + (f'\n{notes}' if notes else '')
 
 
 def _csv(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -74,7 +74,7 @@ def train(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            # Which has tools/_start.py kill the training with this process.
+            # Which has tools/_processes.py kill the training with this process.
             env={**os.environ, 'OMP_NUM_THREADS': str(threads), 'FNOISE_PARENT': str(os.getpid())},
             start_new_session=True,
         )

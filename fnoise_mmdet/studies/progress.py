@@ -44,7 +44,7 @@ class StudyProgress:
         self.running: list[StudyRun] = []
         console = Console()
         self._bars = Progress(
-            TextColumn('{task.description}'),
+            TextColumn('{task.description}', markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn('{task.fields[left]}'),

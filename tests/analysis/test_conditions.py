@@ -42,10 +42,17 @@ def test_no_run(tmp_path):
         find_groups([Path('nowhere')])
 
 
-def test_names_must_differ(write_run, tmp_path):
-    runs = [write_run(tmp_path / folder / 'run') for folder in ('a', 'b')]
-    with pytest.raises(InputError, match='two conditions are called run'):
-        find_groups(runs)
+def test_folders_of_one_name_are_told_apart_by_what_is_before_it(write_run, tmp_path):
+    runs = [write_run(tmp_path / folder / 'run') for folder in ('a', 'b', 'c/a')]
+    assert list(find_groups(runs)) == [f'{tmp_path.name}/a/run', 'b/run', 'c/a/run']
+    assert list(find_groups([*runs[:2], tmp_path / 'c'])) == ['a/run', 'b/run', 'a']
+    with pytest.raises(InputError, match='run is named twice'):
+        find_groups([runs[0], tmp_path / 'b/../a/run'])
+
+
+def test_run_is_called_by_its_folder_from_within(write_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(write_run(tmp_path / 'a/run'))
+    assert list(find_groups([Path()])) == ['run']
 
 
 @pytest.mark.parametrize(

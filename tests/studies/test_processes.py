@@ -66,7 +66,7 @@ def test_training_is_killed_with_what_has_started_it(tmp_path, root, monkeypatch
     log = tmp_path / 'run/train.log'
     child = os.fork()
     if not child:
-        run(tmp_path / 'run', 'import _start, os, time; print(os.getpid(), flush=True); time.sleep(60)')
+        run(tmp_path / 'run', 'import _processes, os, time; print(os.getpid(), flush=True); time.sleep(60)')
         os._exit(0)
     while not (log.is_file() and log.read_text().endswith('\n')):
         time.sleep(0.05)

@@ -248,10 +248,10 @@ def test_lock_of_a_killed_study_is_free_at_once(out, root, monkeypatch):
     """And its training, which has a lock of its own, is killed with it."""
     monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
     run = study_runs(out, ['a'], [0])[0]
-    script = 'import _start, os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    script = 'import _processes, os, time; print(os.getpid(), flush=True); time.sleep(60)'
     child = os.fork()
     if not child:
-        os.environ['FNOISE_PARENT'] = str(os.getpid())  # as tools/_start.py does
+        os.environ['FNOISE_PARENT'] = str(os.getpid())  # as tools/_processes.py does
         with locked(out), trainings([sys.executable, '-c', script], out) as begin:
             begin(run)
             while not run.log.read_text().endswith('\n'):

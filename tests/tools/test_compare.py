@@ -33,6 +33,22 @@ def test_groups_and_names(tool, runs, tmp_path):
     assert list(content['conditions']) == ['a', 'b']
 
 
+def test_names_with_markup_and_folders_of_one_name(tool, runs, tmp_path):
+    for name in ('A', 'B'):
+        shutil.copytree(runs.baseline, tmp_path / name / 'seed_0')
+    work_dirs = [tmp_path / name / 'seed_0' for name in ('A', 'B')]
+    names = ['a[/b] $x', '<b>_|c</b> $']
+    tool('compare', *work_dirs, '--out', tmp_path / 'out', '--images', 0)
+    assert list(json.loads((tmp_path / 'out/comparison.json').read_text())['conditions']) == ['A/seed_0', 'B/seed_0']
+    shown = tool('compare', *work_dirs, '--names', *names, '--out', tmp_path / 'out', '--force', '--images', 0).stdout
+    assert names[0] in shown and names[1] in shown
+    assert '&lt;b&gt;_|c&lt;/b&gt; $' in (tmp_path / 'out/report.html').read_text()
+    markdown = (tmp_path / 'out/comparison.md').read_text()
+    assert r'| a\[/b\] \$x | \<b\>\_\|c\</b\> \$ |' in markdown
+    refused = tool('compare', *work_dirs, '--names', 'a', 'a', '--out', tmp_path / 'other', status=2)
+    assert 'must differ and not be empty' in refused.stderr
+
+
 def test_nothing_is_overwritten_without_force(tool, runs, tmp_path):
     kept = tmp_path / 'out' / 'mine.txt'
     kept.parent.mkdir()

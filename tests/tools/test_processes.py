@@ -1,4 +1,4 @@
-"""What `tools/_start.py` sees to: no child outlives a killed tool, and Ctrl-C during the imports ends in one line."""
+"""No child outlives a killed tool, and Ctrl-C during the imports ends in one line."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 CHILD = """
 import os, sys
 sys.path.insert(0, {tools!r})
-import _start
+import _processes
 import multiprocessing, time
 
 def work():
@@ -52,9 +52,7 @@ def test_no_worker_outlives_a_killed_process(method, root, tmp_path):
 
 
 def test_a_training_of_a_killed_study_does_not_start(root):
-    script = (
-        f'import sys; sys.path.insert(0, {str(root / "tools")!r}); import _start, time; time.sleep(1); print("started")'
-    )
+    script = 'import _processes, time; time.sleep(1); print("started")'
     with subprocess.Popen(['true']) as study:
         pass
     environment = {**os.environ, 'FNOISE_PARENT': str(study.pid), 'PYTHONPATH': str(root / 'tools')}
@@ -85,5 +83,5 @@ def test_ctrl_c_during_the_imports(root, fuzz_size, fuzz_report):
 
 def test_ctrl_c_that_is_ignored_remains_ignored(root, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
-    command = ['sh', '-c', f'trap "" INT; exec {sys.executable} -c "import _start, time; time.sleep(1)"']
+    command = ['sh', '-c', f'trap "" INT; exec {sys.executable} -c "import _processes, time; time.sleep(1)"']
     assert interrupt(command, 0.7) == (0, '')
