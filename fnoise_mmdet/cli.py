@@ -13,13 +13,13 @@ from mmengine.dist import is_distributed
 from mmengine.fileio import register_backend
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmengine.visualization import LocalVisBackend
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_complete_metric, use_data_root
+from .config_types import type_name
 from .data.files import FAILURES, file_error, write_atomically
 from .data.images import printable
 from .distributed import check_launcher, is_main_process, rank, use_cpus
@@ -158,7 +158,7 @@ def build_runner(cfg: Config) -> Runner:
     """
     use_cpus(cfg)
     for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
-        if backend.get('type') in ('LocalVisBackend', LocalVisBackend):  # which ignores that the disk is full
+        if type_name(backend) == 'LocalVisBackend':  # which ignores that the disk is full
             backend['type'] = 'AtomicLocalVisBackend'
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if not any(isinstance(hook, CorruptImageHook) for hook in runner.hooks):

@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from .config import add_fnoise, find_detector, nested_dicts
+from .config_types import type_name, with_named_types
 from .errors import InputError
 from .hooks.tap import Tap
 from .necks import find_fnoise_necks
@@ -81,7 +82,7 @@ def read_shipped(name: str) -> Config | None:
     Returns:
         The config, or None where the file holds no model.
     """
-    cfg = Config.fromfile(CONFIGS / name)
+    cfg = with_named_types(Config.fromfile(CONFIGS / name))
     if 'model' not in cfg:
         return None
     for module in nested_dicts(cfg.model):
@@ -96,7 +97,7 @@ def read_shipped(name: str) -> Config | None:
 def neck_types(detector: dict[str, Any]) -> str:
     """Name the type of a detector's neck, or of each in its list, or nothing."""
     neck = detector.get('neck') or []
-    return ', '.join(one.get('type', '?') for one in (neck if isinstance(neck, list) else [neck]))
+    return ', '.join(type_name(one) or '?' for one in (neck if isinstance(neck, list) else [neck]))
 
 
 @torch.no_grad()
@@ -134,8 +135,9 @@ def check_config(name: str) -> Finding | None:
     if cfg is None:
         return None
     place, detector = find_detector(cfg)
-    finding.detector = cfg.model.type if place == 'model' else f'{cfg.model.type} of {detector.get("type")}'
-    finding.backbone = (detector.get('backbone') or {}).get('type', '')
+    outer = type_name(cfg.model)
+    finding.detector = outer if place == 'model' else f'{outer} of {type_name(detector)}'
+    finding.backbone = type_name(detector.get('backbone'))
     finding.neck = neck_types(detector)
     noisy_cfg = copy.deepcopy(cfg)
     try:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
-from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
 from mmengine.hub import get_config
-from mmengine.registry import init_default_scope
 from torch import nn
 
+from .config_types import type_class, type_name, with_named_types
 from .data import class_names, find_split, read_coco
 from .errors import InputError
+from .heads import set_classes
 from .noise import NOISES, PRESETS
 from .options import unknown_options
 
@@ -50,7 +51,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
     if not shipped and not Path(path).is_file():
         raise InputError(f'config {path} is not a file')
     try:
-        cfg = get_config(path) if shipped else Config.fromfile(path)
+        cfg = with_named_types(get_config(path) if shipped else Config.fromfile(path))
     except Exception as error:  # a config is a program: it can fail in any way
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if fnoise is not None:
@@ -99,12 +100,12 @@ def add_fnoise(
     if not cfg.get('model'):
         raise InputError(f'{cannot}: it has no model')
     place, detector = find_detector(cfg)
-    if not (detector.get('backbone') or {}).get('type'):
-        raise InputError(f'{cannot}: its {place} (type {detector.get("type")}) has no backbone of mmdet')
-    if any(module.get('type') == 'FNoiseNeck' for module in nested_dicts(detector)):
+    if not type_name(detector.get('backbone')):
+        raise InputError(f'{cannot}: its {place} (type {type_name(detector)}) has no backbone of mmdet')
+    if any(type_name(module) == 'FNoiseNeck' for module in nested_dicts(detector)):
         raise InputError(f'{cannot}: its {place} has F-Noise already')
     # Without a neck in the settings of the detector, the noise goes after the backbone, where a neck would stand.
-    part, position = ('neck', position) if _takes_neck(detector['type']) else ('backbone', 'post')
+    part, position = ('neck', position) if _takes_neck(detector) else ('backbone', 'post')
     wrapper = dict(type='FNoiseNeck', neck=detector.get(part), noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
         wrapper['levels'] = levels
@@ -122,10 +123,10 @@ def add_comparison_hooks(cfg: Config) -> Config:
     is changed in place.
     """
     hooks = list(cfg.get('custom_hooks') or [])
-    there = {hook.get('type') for hook in hooks}
+    there = set(map(type_name, hooks))
     cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in there]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if checkpoint and checkpoint.get('type') == 'CheckpointHook':
+    if type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
     use_complete_metric(cfg)
     _import_package(cfg)
@@ -136,7 +137,7 @@ def use_complete_metric(cfg: Config) -> None:
     """Replace mmdet's CocoMetric, which gives a wrong AP for some ids and none where nothing is detected, in place."""
     for part in ('val', 'test'):
         for evaluator in evaluators(cfg, part):
-            if evaluator.get('type') in ('CocoMetric', 'mmdet.CocoMetric', CocoMetric):
+            if type_name(evaluator) == 'CocoMetric':
                 evaluator['type'] = 'CompleteCocoMetric'
                 _import_package(cfg)
 
@@ -157,12 +158,11 @@ def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
     return place, detector
 
 
-def _takes_neck(kind: Any) -> bool:
-    """Tell whether a type of detector, given by name or as a class, has a neck in its settings."""
-    init_default_scope('mmdet')
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+def _takes_neck(detector: dict[str, Any]) -> bool:
+    """Tell whether the type of a detector has a neck in its settings."""
+    cls = type_class(detector, MODELS)
     # One that is not registered, or stands in for a package that is not installed, is taken to.
-    return not (isinstance(cls, type) and issubclass(cls, nn.Module)) or 'neck' in _parameters(cls)
+    return cls is None or not issubclass(cls, nn.Module) or 'neck' in _parameters(cls)
 
 
 def _parameters(cls: type) -> set[str]:
@@ -184,7 +184,7 @@ def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def is_coco(dataset: dict[str, Any]) -> bool:
     """Tell whether a data set's annotations are in COCO's instance format."""
-    cls = DATASETS.get(dataset['type'])
+    cls = type_class(dataset, DATASETS)
     return (
         cls is not None
         and issubclass(cls, CocoDataset)
@@ -214,12 +214,13 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
         required: The parts that must be there; another one that is not keeps its loader.
 
     Raises:
-        InputError: The folder, or a required part of it, is not there, or the
-            config joins several data sets in one loader.
+        InputError: The folder, or a required part of it, is not there, the
+            config joins several data sets in one loader or has one in another
+            format, or a head cannot take over the classes.
     """
     if data_root is None:
         if 'data_root' not in cfg or all(
-            (Path(dataset.get('data_root', '')) / dataset.get('ann_file', '')).is_file()
+            not is_local(dataset) or annotation_file(dataset).is_file()
             for part in required
             if cfg.get(f'{part}_dataloader')
             for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
@@ -233,8 +234,10 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             'tools/make_shapes.py (the embedded data set), or name another one with --data-root'
         )
     cfg.data_root = str(root)
+    if not cfg.get(f'{required[0]}_dataloader'):
+        raise InputError(f'{cfg.filename} has no {required[0]}_dataloader, which --data-root would redirect')
     wanted = config_classes(next(innermost_datasets(cfg[f'{required[0]}_dataloader'].dataset)))
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
     for part in ('train', 'val', 'test'):
         if not cfg.get(f'{part}_dataloader'):
             continue
@@ -250,42 +253,76 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
                 f'{part}_dataloader joins {len(datasets)} data sets, which --data-root cannot redirect to one folder: '
                 'set their paths in the config'
             )
+        if not is_coco(datasets[0]):
+            raise InputError(
+                f"{part}_dataloader has {type_name(datasets[0])}, which does not read COCO's instance format, and only "
+                'data sets in this format can be redirected by --data-root: name CocoDataset in the config'
+            )
         datasets[0].update(data_root=str(root), ann_file=split.ann_file, data_prefix=dict(img=split.image_folder))
         for evaluator in evaluators(cfg, part):
             if 'ann_file' in evaluator:
                 evaluator['ann_file'] = str(root / split.ann_file)
-        if part in required:
-            names = class_names(read_coco(root / split.ann_file))
-            if classes is not None and names != classes:
-                raise InputError(f'the {part} annotations of {root} have other categories than those of {required[0]}')
-            classes = names
-    # mmdet's labels are in the order of the annotation file.
-    if classes is not None and wanted != tuple(name for name in classes if name in wanted):
+        if part == required[0]:
+            classes = class_names(read_coco(root / split.ann_file))
+    # mmdet's labels are in the order of the annotation file, of which check_data sees that it is that of all parts.
+    if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)
 
 
+def annotation_file(dataset: dict[str, Any]) -> Path:
+    """Return the path of a data set's annotations."""
+    return Path(dataset.get('data_root') or '') / (dataset.get('ann_file') or '')
+
+
+def is_local(settings: dict[str, Any], *paths: str) -> bool:
+    """Tell whether files are read from a local disk, and not through another file back end of mmengine.
+
+    Args:
+        settings: Config of a data set, transform or evaluator.
+        *paths: Paths beside those of the config.
+    """
+    backend = (settings.get('backend_args') or settings.get('file_client_args') or {}).get('backend', 'local')
+    paths = (*paths, *(str(settings.get(name) or '') for name in ('data_root', 'ann_file')))
+    return backend in ('local', 'disk') and not any('://' in path for path in paths)
+
+
 def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
-    """Give the class names that a data set's config asks for."""
-    names = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset['type']).METAINFO.get('classes', ())
-    return tuple(names)
+    """Return the class names that a data set's config asks for, read from a file where it names one, as mmengine does.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    names = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(names, str):
+        try:
+            names = list_from_file(names)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f'metainfo.classes={names!r} names a text file with a class per line, which cannot be read '
+                f'({error}); a single class is written as a tuple: classes=({names!r},)'
+            ) from None
+    return tuple(names or getattr(type_class(dataset, DATASETS), 'METAINFO', {}).get('classes') or ())
 
 
 def use_classes(cfg: Config, names: Sequence[str]) -> None:
-    """Make data sets and heads those of the given classes, in place."""
+    """Make data sets and heads those of the given classes, in place.
+
+    Raises:
+        InputError: A head cannot take them over.
+    """
     datasets = [
         dataset
         for part in ('train', 'val', 'test')
         if cfg.get(f'{part}_dataloader')
         for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
     ]
-    if all(config_classes(dataset) == tuple(names) for dataset in datasets):
+    before = [config_classes(dataset) for dataset in datasets]
+    if all(one == tuple(names) for one in before):
         return
+    set_classes(cfg.model, before[0] if before else (), names)
     print(f"classes: {len(names)} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) instead of the config's")
     for dataset in datasets:
         dataset['metainfo'] = dict(classes=tuple(names))
-    for module in nested_dicts(cfg.model):
-        if 'num_classes' in module:
-            module['num_classes'] = len(names)
 
 
 def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
@@ -299,7 +336,7 @@ def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 def pretrained_checkpoints(cfg: Config) -> list[str]:
     """Give the checkpoints that building the model will load."""
-    return [node['checkpoint'] for node in nested_dicts(cfg.model) if node.get('type') == 'Pretrained']
+    return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
 
 
 def leave_out_checkpoints(cfg: Config) -> None:
@@ -314,17 +351,25 @@ def train_from_scratch(cfg: Config) -> None:
 
     No checkpoint is fetched, no stage is frozen, and batch norm is trained:
     frozen random stages, or statistics that were never estimated, would spoil
-    the training.
+    the training. The backbone is that of the detector, which semi-supervised
+    training and tracking have in ``model.detector``.
 
     Raises:
         InputError: The model has no backbone.
     """
-    if 'backbone' not in cfg.model:
-        raise InputError(f'--from-scratch needs a model with a backbone, but {cfg.model.get("type")} has none')
-    backbone = cfg.model.backbone
+    if not cfg.get('model'):
+        raise InputError('--from-scratch needs a config with a model')
+    place, detector = find_detector(cfg)
+    backbone = detector.get('backbone')
+    if type_name(backbone) == 'FNoiseNeck':  # around that of a detector that takes no neck
+        backbone = backbone['neck']
+    if not type_name(backbone):
+        raise InputError(f'--from-scratch needs a model with a backbone, but {place} ({type_name(detector)}) has none')
+    leave_out_checkpoints(cfg)
     settings = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)
-    known = _parameters(MODELS.get(backbone.type))
+    cls = type_class(backbone, MODELS)
+    known = _parameters(cls) if cls else set()
     backbone.update({name: value for name, value in settings.items() if name in known})
-    if 'norm_cfg' in backbone:
+    if backbone.get('norm_cfg'):
         backbone.norm_cfg.requires_grad = True
     cfg.load_from = None

@@ -5,11 +5,11 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from mmdet import registry
 from mmengine.config import Config
-from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
+
+from .config_types import type_class
 
 # What mmengine takes out of a config before it builds what the config names.
 ALWAYS = {'type', '_delete_', '_scope_', 'init_cfg', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
@@ -19,7 +19,6 @@ TOP_LEVEL = {
     'custom_imports', 'efficient_conv_bn_eval', 'activation_checkpointing', 'tta_model', 'tta_pipeline',
 }  # fmt: skip
 LOADER = {'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch'}
-REGISTRIES = [one for one in vars(registry).values() if isinstance(one, Registry)]
 
 
 def unknown_options(before: Config, after: Config, options: Iterable[str]) -> list[str]:
@@ -109,19 +108,8 @@ def _arguments(parent: Any, keys: Sequence[str]) -> tuple[set[str], bool]:
         return set(), False
     if keys[-1].endswith('_dataloader'):
         return set(inspect.signature(DataLoader.__init__).parameters) | LOADER, True
-    kind = parent.get('type')
-    cls = kind if inspect.isclass(kind) else _registered(kind)
+    cls = type_class(parent)
     return (set(), False) if cls is None else constructor_arguments(cls)
-
-
-def _registered(name: Any) -> type | None:
-    if not isinstance(name, str):
-        return None
-    for one in REGISTRIES:
-        found = one.get(name)
-        if inspect.isclass(found):
-            return found
-    return None
 
 
 def constructor_arguments(cls: type) -> tuple[set[str], bool]:

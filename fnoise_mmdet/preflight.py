@@ -10,20 +10,34 @@ from typing import Any
 
 import mmengine
 import torch
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric, LVISMetric
-from mmdet.registry import HOOKS, METRICS, MODELS
+from mmdet.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import digit_version
 from torch import nn
 
 from .checkpoint import load_checkpoint
-from .config import config_classes, evaluators, innermost_datasets, is_coco, nested_dicts, pretrained_checkpoints
-from .data import Use, annotation_findings, check_images, class_names, count_objects, is_inside, read_coco
+from .config import (
+    annotation_file,
+    config_classes,
+    evaluators,
+    innermost_datasets,
+    is_coco,
+    is_local,
+    nested_dicts,
+    pretrained_checkpoints,
+)
+from .config_types import type_class, type_name
+from .data import Use, annotation_findings, check_images, count_objects, is_inside, read_coco
 from .data.files import check_writable
 from .data.images import check_image_files, printable
+from .data.labels import kept_images, label_fault
 from .distributed import world_size
 from .errors import InputError
+from .heads import head_findings
 from .hooks import NoiseScheduleHook
 from .mixed_precision import computes_in_bfloat16
 from .necks import find_fnoise_necks
@@ -42,19 +56,20 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
 
     Raises:
         InputError: An annotation file is not there or not in COCO format, an
-            image is not on disk, or no class of the config is in the data.
+            image is not on disk, no image is left after mmdet's filters, or
+            the labels of a file would be those of other classes.
     """
-    checks: list[Callable[[], None]] = [partial(_check_encoding, cfg)]
+    checks: list[Callable[[], None]] = [partial(_check_encoding, cfg), partial(_check_parts_agree, cfg, parts)]
     for part in parts:
         if not cfg.get(f'{part}_dataloader'):
             continue
         objects: list[int] = []  # of each data set of the part that was found without errors
         datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
         for dataset in datasets:
-            checks.append(partial(_check_dataset, dataset, part, _use_of(cfg, part, dataset), objects))
+            use, unannotated = _use_of(cfg, part, dataset), _is_unannotated(cfg, part)
+            checks.append(partial(_check_dataset, dataset, part, use, objects, unannotated))
         for evaluator in evaluators(cfg, part):
-            if 'ann_file' in evaluator and all(not _same_file(evaluator, dataset) for dataset in datasets):
-                checks.append(partial(_check_evaluator, evaluator, part, config_classes(datasets[0])))
+            checks.append(partial(_check_evaluator, evaluator, part, datasets))
         checks.append(partial(_check_annotated, cfg, part, objects))
     check_all(checks)
 
@@ -72,6 +87,7 @@ def check_all(checks: Iterable[Callable[[], object]]) -> None:
         except InputError as error:
             # A check may have run several itself.
             found += [line.removeprefix('- ') for line in str(error).splitlines() if line != SEVERAL]
+    found = list(dict.fromkeys(found))
     if found:
         raise InputError(found[0] if len(found) == 1 else '\n- '.join([SEVERAL, *found]))
 
@@ -87,25 +103,23 @@ def _check_encoding(cfg: Config) -> None:
             ) from None
 
 
-def _ann_file(dataset: dict[str, Any]) -> Path:
-    return Path(dataset.get('data_root') or '') / dataset.get('ann_file', '')
-
-
 def _same_file(evaluator: dict[str, Any], dataset: dict[str, Any]) -> bool:
     """Tell whether an evaluator reads the annotations of a data set; one without a file asks the data set for them."""
     named = evaluator.get('ann_file')
-    return named is None or Path(named).resolve() == _ann_file(dataset).resolve()
+    return named is None or Path(named).resolve() == annotation_file(dataset).resolve()
 
 
 def _coco_metrics(evaluator: dict[str, Any]) -> list[str]:
     """Return what an evaluator has COCO's evaluation made of, ``bbox`` and ``segm``."""
-    kind = evaluator.get('type')
-    cls = METRICS.get(kind) if isinstance(kind, str) else kind
-    is_coco_metric = isinstance(cls, type) and issubclass(cls, CocoMetric) and not issubclass(cls, LVISMetric)
-    if not is_coco_metric or evaluator.get('format_only'):
+    if not _is_coco_metric(evaluator) or evaluator.get('format_only'):
         return []
     named = evaluator.get('metric', 'bbox')
     return [named] if isinstance(named, str) else list(named)
+
+
+def _is_coco_metric(evaluator: dict[str, Any]) -> bool:
+    cls = type_class(evaluator, METRICS)
+    return cls is not None and issubclass(cls, CocoMetric) and not issubclass(cls, LVISMetric)
 
 
 def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
@@ -117,35 +131,106 @@ def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
         for metric in _coco_metrics(evaluator)
     }
     masks = any(
-        getattr(node.get('type'), '__name__', str(node.get('type'))).split('.')[-1] == 'LoadAnnotations'
-        and node.get('with_mask')
+        type_name(node) == 'LoadAnnotations' and node.get('with_mask')
         for node in nested_dicts(cfg[f'{part}_dataloader'].dataset)
     )
     return Use(bool(masks), frozenset(metrics), config_classes(dataset))
 
 
-def _check_dataset(dataset: dict[str, Any], part: str, use: Use, objects: list[int]) -> None:
-    root = Path(dataset.get('data_root') or '')
-    ann_file = root / dataset.get('ann_file', '')
+def _is_unannotated(cfg: Config, part: str) -> bool:
+    """Tell whether detections are only written to a file: such images need no annotations."""
+    metrics = evaluators(cfg, part)
+    return bool(metrics) and all(evaluator.get('format_only') for evaluator in metrics)
+
+
+def _check_parts_agree(cfg: Config, parts: Sequence[str]) -> None:
+    """Check that training and validation have the same classes, without which their labels differ."""
+    found = {}
+    for part in parts:
+        if cfg.get(f'{part}_dataloader'):
+            dataset = next(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
+            found[part] = (config_classes(dataset), _numbers_labels(dataset))
+    if len(found) < 2 or _reads_classes_as_text(cfg):
+        return
+    (first, (classes, is_known)), *others = found.items()
+    for part, (names, is_other_known) in others:
+        if is_known and is_other_known and names != classes:
+            how = 'the same classes in another order' if set(names) == set(classes) else 'other classes'
+            raise InputError(
+                f'{part}_dataloader has {how} than {first}_dataloader, so that their labels differ: metainfo.classes '
+                f'is {_some(names)}, and {_some(classes)} in {first}_dataloader'
+            )
+
+
+def _numbers_labels(dataset: dict[str, Any]) -> bool:
+    """Tell whether a data set numbers its labels as mmdet's CocoDataset does."""
+    return is_coco(dataset) and getattr(type_class(dataset), 'load_data_list', None) is CocoDataset.load_data_list
+
+
+def _reads_classes_as_text(cfg: Config) -> bool:
+    return any('language_model' in node for node in nested_dicts(cfg.get('model') or {}))
+
+
+def _some(names: Sequence[str]) -> str:
+    return f'({", ".join(names[:10])}{", ..." if len(names) > 10 else ""})'
+
+
+def _reads_image_files(dataset: dict[str, Any]) -> bool:
+    """Tell whether images are local files that mmdet's own LoadImageFromFile reads, so that they can be checked."""
+    step = next(iter(dataset.get('pipeline') or []), {})
+    return (
+        type_class(step, TRANSFORMS) is LoadImageFromFile
+        and step.get('imdecode_backend') != 'tifffile'
+        and is_local(step, str(dataset.get('data_root') or ''), *map(str, (dataset.get('data_prefix') or {}).values()))
+    )
+
+
+def _check_left(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path, classes: Sequence[str]) -> None:
+    """Check that mmdet's filters leave an image to train on."""
+    filters = {} if dataset.get('test_mode') else dataset.get('filter_cfg') or {}
+    cls: Any = type_class(dataset)
+    if cls.filter_data is not CocoDataset.filter_data or not coco['images']:  # of which the latter is told apart
+        return
+    kept, small, empty = kept_images(coco, classes, filters)
+    if not kept:
+        why = [
+            f'{small} are below filter_cfg.min_size={filters.get("min_size")} pixels' if small else '',
+            f"{empty} have no object of the config's classes, and filter_cfg.filter_empty_gt is set" if empty else '',
+        ]
+        raise InputError(
+            f'{ann_file}: mmdet leaves out all {len(coco["images"])} images, and the data set is empty: '
+            f'{"; ".join(filter(None, why))}'
+        )
+    indices = dataset.get('indices')
+    if indices is not None and not (abs(indices) if isinstance(indices, int) else len(indices)):
+        raise InputError(f'{ann_file}: the data set is empty, as its indices are {indices!r}')
+
+
+def _check_dataset(dataset: dict[str, Any], part: str, use: Use, objects: list[int], unannotated: bool) -> None:
+    ann_file = annotation_file(dataset)
+    if not is_local(dataset):
+        print(f'warning: {dataset.get("ann_file")} of {part}_dataloader is read by another file back end: not checked')
+        return
     if not is_coco(dataset):
         if not ann_file.exists():
             raise InputError(f'annotation file {ann_file} of {part}_dataloader is not there')
         return
-    coco = read_coco(ann_file)
+    coco = read_coco(ann_file, annotated=not unannotated)
+    classes = config_classes(dataset)
     errors = _annotation_errors(coco, ann_file, use)
+    checks: list[Callable[[], object]] = []
     if not errors:
-        objects.append(count_objects(coco, use.classes))
-        if not objects[-1] and part == 'train' and (dataset.get('filter_cfg') or {}).get('filter_empty_gt'):
-            errors = ["no image has an object of the config's classes, and filter_empty_gt skips such images"]
-    folder = root / dataset.get('data_prefix', {}).get('img', '')
-    check_all(
-        [
-            *(partial(_refuse, f'{ann_file}: {error}') for error in errors),
-            partial(check_images, coco, folder),
-            partial(check_image_files, [one for one in coco['images'] if is_inside(one['file_name'])], folder),
-            partial(_check_classes, dataset, coco, ann_file),
-        ]
-    )
+        if not unannotated:
+            objects.append(count_objects(coco, use.classes))
+        checks.append(partial(_check_left, dataset, coco, ann_file, classes))
+    if _numbers_labels(dataset):
+        fault = label_fault(coco, classes, complete=bool(use.metrics) or unannotated)
+        errors += [fault] if fault else []
+    folder = Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', '')
+    if _reads_image_files(dataset):
+        images = [one for one in coco['images'] if is_inside(one['file_name'])]
+        checks += [partial(check_images, coco, folder), partial(check_image_files, images, folder)]
+    check_all([*(partial(_refuse, f'{ann_file}: {error}') for error in errors), *checks])
 
 
 def _annotation_errors(coco: dict[str, Any], ann_file: Path, use: Use) -> list[str]:
@@ -176,47 +261,44 @@ def _monitored(cfg: Config) -> Iterator[tuple[str, str]]:
         yield 'save_best', metric
     for node in nested_dicts([cfg.get('custom_hooks') or [], cfg.get('param_scheduler') or []]):
         if isinstance(node.get('monitor'), str):
-            yield f'monitor of {node.get("type")}', node['monitor']
+            yield f'monitor of {type_name(node)}', node['monitor']
 
 
 def _refuse(message: str) -> None:
     raise InputError(message)
 
 
-def _check_classes(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path) -> None:
-    wanted, names = config_classes(dataset), [str(name) for name in class_names(coco)]
-    if not set(wanted) & set(names):
-        raise InputError(
-            f"{ann_file} has none of the config's classes ({', '.join(wanted[:5])}...), but {', '.join(names)}"
-        )
-
-
 def check_heads(cfg: Config) -> None:
-    """Check that the heads have room for the classes of the training data.
+    """Check that the heads have room for the classes of the training data, and weigh these.
 
     Raises:
-        InputError: A head has fewer classes.
+        InputError: A head has fewer classes, or weights of another number of them.
     """
-    for dataset in innermost_datasets(cfg.train_dataloader.dataset):
-        classes = config_classes(dataset)
-        for module in nested_dicts(cfg.model):
-            kind, number = str(module.get('type')), module.get('num_classes')
-            is_detecting = kind.endswith(('BBoxHead', 'MaskHead')) or module is (cfg.model.get('bbox_head'))
-            if is_detecting and isinstance(number, int) and number < len(classes):
-                raise InputError(
-                    f'{kind} of the model has num_classes={number}, but the data have {len(classes)} classes '
-                    f'({", ".join(classes[:5])}...): give it num_classes={len(classes)}'
-                )
+    if _reads_classes_as_text(cfg):
+        return
+    classes = max(map(config_classes, innermost_datasets(cfg.train_dataloader.dataset)), key=len)
+    check_all(partial(_refuse, finding) for finding in head_findings(cfg.model, classes))
 
 
-def _check_evaluator(evaluator: dict[str, Any], part: str, classes: Sequence[str]) -> None:
-    ann_file = Path(evaluator['ann_file'])
+def _check_evaluator(evaluator: dict[str, Any], part: str, datasets: Sequence[dict[str, Any]]) -> None:
+    """Check what an evaluator writes, and the annotations that it reads beside those of the data sets."""
+    only_writes = evaluator.get('format_only')
+    if only_writes and not evaluator.get('outfile_prefix'):
+        raise InputError(f'{part}_evaluator has format_only, but no outfile_prefix to name the files that it writes')
+    named = evaluator.get('ann_file')
+    if not named or not is_local(evaluator) or any(_same_file(evaluator, dataset) for dataset in datasets):
+        return
+    ann_file = Path(named)
     if not ann_file.is_file():
         raise InputError(f'annotation file {ann_file} of {part}_evaluator is not there')
+    if not _is_coco_metric(evaluator):
+        return
+    classes = config_classes(datasets[0])
+    coco = read_coco(ann_file, annotated=not only_writes)
     metrics = _coco_metrics(evaluator)
-    if metrics:
-        errors = _annotation_errors(read_coco(ann_file), ann_file, Use(False, metrics, classes))
-        check_all(partial(_refuse, f'{ann_file}: {error}') for error in errors)
+    errors = _annotation_errors(coco, ann_file, Use(False, metrics, classes)) if metrics else []
+    fault = label_fault(coco, classes, complete=True)
+    check_all(partial(_refuse, f'{ann_file}: {error}') for error in [*errors, *([fault] if fault else [])])
 
 
 def check_model(cfg: Config) -> nn.Module:
@@ -285,7 +367,7 @@ def check_device(cfg: Config) -> None:
     Raises:
         InputError: It asks for a GPU or for bfloat16, and there is none.
     """
-    kind = cfg.optim_wrapper.type
+    kind = type_name(cfg.optim_wrapper)
     if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
         raise InputError(
             'mixed precision by AmpOptimWrapper needs a GPU, and torch sees none here: set --cfg-options '
@@ -340,7 +422,7 @@ def _nearest_folder(path: Path) -> Path:
 
 def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
     """Give the size of a checkpoint: weights and buffers, and the optimizer's state of what it trains."""
-    states = 2 if 'Adam' in str(cfg.optim_wrapper.optimizer.type) else 1  # a parameter's
+    states = 2 if 'Adam' in type_name(cfg.optim_wrapper.optimizer) else 1  # a parameter's
     trained = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
     return sum(one.numel() * one.element_size() for one in model.state_dict().values()) + states * trained
 
@@ -451,7 +533,7 @@ def describe_training(cfg: Config) -> str:
     batch = cfg.train_dataloader.get('batch_size')
     described = {
         'config': cfg.filename,
-        'model': f'{cfg.model.type}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
+        'model': f'{type_name(cfg.model)}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
         'F-Noise': '; '.join(f'{neck.noise} on levels {neck.levels or "all"}, {neck.position}' for neck in necks)
         or 'none',
     }
@@ -461,7 +543,7 @@ def describe_training(cfg: Config) -> str:
     described |= {
         'batch size': batch,
         'length': ', '.join(f'{key} {value}' for key, value in cfg.train_cfg.items() if key.startswith('max_')),
-        'optimizer': f'{cfg.optim_wrapper.optimizer.type}, learning rate {cfg.optim_wrapper.optimizer.get("lr")}',
+        'optimizer': f'{type_name(cfg.optim_wrapper.optimizer)}, learning rate {cfg.optim_wrapper.optimizer.get("lr")}',
         'seed': (cfg.get('randomness') or {}).get('seed'),
         'begins from': cfg.load_from or ', '.join(pretrained_checkpoints(cfg)) or 'random weights',
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .checkpoint import load_checkpoint
 from .compatibility import initialise
 from .config import leave_out_checkpoints
+from .config_types import type_name
 from .errors import ImageError, InputError
 from .hooks.batch import Undrawable, predicted, to_picture
 from .hooks.tap import Features, FeatureTap
@@ -163,7 +164,7 @@ def _read(cfg: Config, path: Path) -> dict[str, Any]:
     """Read an image by the test pipeline of a config, as a batch of one."""
     init_default_scope('mmdet')
     try:
-        steps = [step for step in get_test_pipeline_cfg(cfg) if not step['type'].split('.')[-1].startswith('LoadAnn')]
+        steps = [step for step in get_test_pipeline_cfg(cfg) if not type_name(step).startswith('LoadAnn')]
         data = Compose(steps)(dict(img_path=str(path), img_id=0))
         return dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
     except Exception as error:  # every pipeline fails in its own way

@@ -12,6 +12,7 @@ from fnoise_mmdet.config import (
     SAFETY_HOOKS,
     add_comparison_hooks,
     add_fnoise,
+    config_classes,
     load_config,
     train_from_scratch,
     use_data_root,
@@ -131,14 +132,36 @@ def test_classes_of_the_config_stay_where_the_data_set_has_them(root, shapes, tm
     assert len(cfg.train_dataloader.dataset.metainfo.classes) == 5
 
 
-def test_parts_with_other_categories_are_refused(root, shapes, tmp_path):
-    shutil.copytree(shapes, tmp_path / 'data')
-    path = tmp_path / 'data/annotations/instances_val.json'
-    content = json.loads(path.read_text())
-    content['categories'] = content['categories'][::-1]
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match='the val annotations .* other categories than those of train'):
-        use_data_root(demo(root), str(tmp_path / 'data'), required=('train', 'val'))
+def test_data_of_another_format_is_not_redirected(root, shapes):
+    cfg = demo(root)
+    cfg.train_dataloader.dataset.type = 'CocoPanopticDataset'
+    with pytest.raises(InputError, match='has CocoPanopticDataset, which does not read COCO.s instance format'):
+        use_data_root(cfg, str(shapes), required=('train', 'val'))
+
+
+def test_weights_per_class_follow_the_data(baseline, shapes):
+    """A list of as many weights as COCO has classes would end the first iteration in a RuntimeError."""
+    baseline.model.roi_head.bbox_head.loss_cls.class_weight = [1.0] * 80 + [0.5]
+    use_data_root(baseline, str(shapes), required=('train', 'val'))
+    assert baseline.model.roi_head.bbox_head.loss_cls.class_weight == [1.0] * 5 + [0.5]
+
+
+@pytest.mark.parametrize('content', ['circle\nbar\ntriangle\n', 'circle\r\nbar\r\ntriangle'])
+def test_classes_may_be_named_in_a_file(root, tmp_path, monkeypatch, content):
+    """The file is relative to the current folder, as mmengine reads it."""
+    (tmp_path / 'names.txt').write_bytes(content.encode())
+    monkeypatch.chdir(tmp_path)
+    dataset = demo(root).train_dataloader.dataset
+    dataset.metainfo = dict(classes='names.txt')
+    assert config_classes(dataset) == ('circle', 'bar', 'triangle')
+
+
+@pytest.mark.parametrize('name', ['cat', '/'])
+def test_a_class_that_is_no_file_is_told_from_a_file_of_classes(root, name):
+    dataset = demo(root).train_dataloader.dataset
+    dataset.metainfo = dict(classes=name)
+    with pytest.raises(InputError, match=f"names a text file .* written as a tuple: classes=\\('{name}',\\)"):
+        config_classes(dataset)
 
 
 def test_from_scratch(baseline):
@@ -152,8 +175,23 @@ def test_from_scratch_sets_what_a_backbone_knows():
     swin = Config(dict(model=dict(type='X', backbone=dict(type='SwinTransformer', init_cfg=dict(type='Pretrained')))))
     train_from_scratch(swin)
     assert swin.model.backbone == dict(type='SwinTransformer', init_cfg=None, frozen_stages=-1)
-    with pytest.raises(InputError, match='needs a model with a backbone, but SoftTeacher has none'):
+    with pytest.raises(InputError, match=r'needs a model with a backbone, but model \(SoftTeacher\) has none'):
         train_from_scratch(Config(dict(model=dict(type='SoftTeacher'))))
+
+
+def test_from_scratch_finds_the_backbone_of_a_detector_within(root):
+    path = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
+    cfg = load_config(path, fnoise='cct')
+    train_from_scratch(cfg)
+    backbone = cfg.model.detector.backbone
+    assert backbone.init_cfg is None and backbone.frozen_stages == -1 and backbone.norm_cfg.requires_grad is True
+
+
+def test_from_scratch_finds_a_backbone_with_noise_around_it():
+    cfg = load_config('mmdet::mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', fnoise='cct')
+    train_from_scratch(cfg)
+    assert cfg.model.backbone.neck.init_cfg is None and cfg.model.backbone.neck.norm_eval is False
+    assert 'frozen_stages' not in cfg.model.backbone and cfg.load_from is None
 
 
 @pytest.mark.parametrize('noise', NOISE_CONFIGS)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fnoise_mmdet.config import innermost_datasets, is_coco, load_config, use_data_root
+from fnoise_mmdet.data.shapes import CLASSES
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import (
     check_checkpoint,
@@ -67,6 +68,136 @@ def test_classes_that_the_data_lacks_are_named(cfg):
     cfg.val_dataloader.dataset.metainfo.classes = ('cat',)
     with pytest.raises(InputError, match=r"none of the config's classes \(cat...\), but circle, bar"):
         check_data(cfg, ['val'])
+
+
+@pytest.fixture
+def edit(data):
+    """Change the content of a part's annotation file, and write it under a name, the same by default."""
+
+    def apply(part, change, name=None):
+        path = data / f'annotations/instances_{part}.json'
+        coco = json.loads(path.read_text())
+        change(coco)
+        target = path.with_name(name or path.name)
+        target.write_text(json.dumps(coco))
+        return target
+
+    return apply
+
+
+@pytest.mark.parametrize('way', ['--data-root', "the config's own paths"])
+@pytest.mark.parametrize('part', ['train', 'val'])
+def test_categories_in_another_order_are_refused(root, cfg, data, edit, part, way):
+    """mmdet numbers labels in the order of the file: AP and validation loss would be those of other classes."""
+    edit(part, lambda coco: coco['categories'].reverse())
+    if way == '--data-root':
+        cfg = load_config(str(root / 'configs/demo_fnoise.py'))
+        use_data_root(cfg, str(data), required=('train', 'val'))
+    with pytest.raises(
+        InputError, match=r"instances_\w+.json: it lists the config's classes in another order.* label 0 is"
+    ):
+        check_data(cfg, ['train', 'val'])
+
+
+def test_an_evaluator_whose_file_has_another_order_is_refused(cfg, edit):
+    cfg.val_evaluator.ann_file = str(edit('val', lambda coco: coco['categories'].reverse(), 'other.json'))
+    with pytest.raises(InputError, match="other.json: it lists the config's classes in another order"):
+        check_data(cfg, ['train', 'val'])
+
+
+def test_classes_of_the_config_in_another_order_than_its_files_are_refused(cfg):
+    for part in ('train', 'val'):
+        cfg[f'{part}_dataloader'].dataset.metainfo = dict(classes=tuple(reversed(CLASSES)))
+    with pytest.raises(
+        InputError, match='instances_train.json: it lists .* another order(?s:.*)instances_val.json: it lists'
+    ):
+        check_data(cfg, ['train', 'val'])
+
+
+def test_parts_of_the_config_with_other_classes_are_refused(cfg):
+    cfg.val_dataloader.dataset.metainfo = dict(classes=CLASSES[:3])
+    with pytest.raises(
+        InputError, match=r'val_dataloader has other classes .* is \(circle, bar, triangle\), and \(circle, bar,'
+    ):
+        check_data(cfg, ['train', 'val'])
+
+
+def test_more_categories_and_other_ids_are_right(cfg, edit):
+    def change(coco):
+        for one in [*coco['categories'], *coco['annotations']]:
+            key = 'id' if 'name' in one else 'category_id'
+            one[key] = 7 * one[key]
+        coco['categories'].insert(1, dict(id=1, name='moon'))
+
+    edit('val', change)
+    check_data(cfg, ['train', 'val'])
+
+
+@pytest.mark.parametrize(
+    ('settings', 'reason'),
+    [
+        (
+            dict(filter_cfg=dict(min_size=1000)),
+            'leaves out all 16 images.*16 are below filter_cfg.min_size=1000 pixels',
+        ),
+        (dict(indices=0), 'the data set is empty, as its indices are 0'),
+        (dict(indices=[]), r'the data set is empty, as its indices are \[\]'),
+    ],
+)
+def test_a_data_set_that_filters_leave_empty_is_named(cfg, settings, reason):
+    """mmengine would say: need at least one array to concatenate."""
+    cfg.train_dataloader.dataset.update(settings)
+    with pytest.raises(InputError, match=reason):
+        check_data(cfg, ['train'])
+
+
+@pytest.mark.parametrize('settings', [dict(filter_cfg=dict(min_size=1000), test_mode=True), dict(indices=-1)])
+def test_what_is_not_filtered_or_not_all_of_it_passes(cfg, settings):
+    cfg.train_dataloader.dataset.update(settings)
+    check_data(cfg, ['train'])
+
+
+def without_annotations(cfg, edit, **evaluator):
+    path = edit('val', lambda coco: coco.pop('annotations'), 'image_info_test.json')
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.test_dataloader.dataset.ann_file = 'annotations/image_info_test.json'
+    cfg.test_evaluator = dict(type='CocoMetric', ann_file=str(path), metric='bbox', **evaluator)
+
+
+def test_a_test_set_without_annotations_is_for_results_alone(cfg, edit):
+    without_annotations(cfg, edit, format_only=True, outfile_prefix='results')
+    check_data(cfg, ['test'])
+    del cfg.test_evaluator.outfile_prefix
+    with pytest.raises(InputError, match='has format_only, but no outfile_prefix'):
+        check_data(cfg, ['test'])
+    without_annotations(cfg, edit)
+    with pytest.raises(InputError, match="it has no list 'annotations'"):
+        check_data(cfg, ['test'])
+
+
+@pytest.mark.parametrize(
+    ('loader', 'dataset'),
+    [
+        (dict(type='LoadMultiChannelImageFromFiles'), {}),
+        (dict(type='LoadImageFromFile', backend_args=dict(backend='petrel')), {}),
+        (dict(type='LoadImageFromFile', imdecode_backend='tifffile'), {}),
+        (dict(type='LoadImageFromFile'), dict(data_prefix=dict(img='http://server/images/'))),
+    ],
+)
+def test_images_that_another_loader_reads_are_not_checked(cfg, data, loader, dataset):
+    shutil.rmtree(data / 'train')
+    cfg.train_dataloader.dataset.pipeline[0] = loader
+    cfg.train_dataloader.dataset.update(dataset)
+    check_data(cfg, ['train'])
+
+
+@pytest.mark.parametrize('settings', [dict(data_root='s3://bucket/'), dict(backend_args=dict(backend='petrel'))])
+def test_annotations_in_another_store_are_not_checked(cfg, settings, capsys):
+    cfg.train_dataloader.dataset.update(settings, ann_file='nowhere.json')
+    check_data(cfg, ['train'])
+    assert 'nowhere.json of train_dataloader is read by another file back end: not checked' in capsys.readouterr().out
+    use_data_root(cfg, None, required=('train',))
+    assert cfg.train_dataloader.dataset.ann_file == 'nowhere.json'
 
 
 @pytest.mark.parametrize(
@@ -337,7 +468,7 @@ def test_the_file_of_an_evaluator_is_checked_where_it_is_another(cfg, data, chan
 @pytest.mark.parametrize('nothing', [lambda one: False, lambda one: one.update(iscrowd=1)])
 def test_a_training_without_objects_is_refused(cfg, change, nothing):
     change('train', nothing)
-    with pytest.raises(InputError, match="no image has an object of the config's classes, and filter_empty_gt"):
+    with pytest.raises(InputError, match='nothing can be learned'):
         check_data(cfg, ['train'])
     cfg.train_dataloader.dataset.filter_cfg = None
     with pytest.raises(InputError, match='nothing can be learned'):

@@ -218,12 +218,16 @@ def settings_of(run: Run) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in OWN_SETTINGS}
 
 
+def _is_fnoise(node: dict[str, Any]) -> bool:
+    return str(node.get('type')).rpartition('.')[2] == 'FNoiseNeck'  # mmengine may have written its module, too
+
+
 def _unwrapped(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [_unwrapped(child) for child in node]
     if not isinstance(node, dict):
         return node
-    if node.get('type') == 'FNoiseNeck' and isinstance(node.get('neck'), dict):
+    if _is_fnoise(node) and isinstance(node.get('neck'), dict):
         own = {name: child for name, child in node.items() if name not in ('type', 'neck')}
         node = {**own, **node['neck']}
     return {name: _unwrapped(child) for name, child in node.items()}
@@ -238,7 +242,7 @@ def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             return [plain(child) for child in node]
         if not isinstance(node, dict):
             return node
-        if node.get('type') == 'FNoiseNeck':
+        if _is_fnoise(node):
             noises.append({name: child for name, child in node.items() if name != 'neck'})
             return plain(node.get('neck'))
         return {name: plain(child) for name, child in node.items()}

@@ -54,11 +54,13 @@ def find_split(root: Path, split: str) -> Split:
     return Split(ann_file, folder)
 
 
-def read_coco(path: Path) -> dict[str, Any]:
+def read_coco(path: Path, annotated: bool = True) -> dict[str, Any]:
     """Read an annotation file in COCO's instance format.
 
     Args:
         path: The JSON file.
+        annotated: Whether the list of annotations must be there, as it is not in
+            the files of test images. Defaults to True.
 
     Returns:
         Its content: ``images``, ``annotations``, ``categories`` and what else
@@ -79,6 +81,8 @@ def read_coco(path: Path) -> dict[str, Any]:
             f'annotation file {path} is not in COCO format: '
             f'its content must be an object with {", ".join(REQUIRED_KEYS)}, but is a {type(content).__name__}'
         )
+    if not annotated:
+        content.setdefault('annotations', [])
     for name, keys in REQUIRED_KEYS.items():
         records = content.get(name)
         if not isinstance(records, list):

@@ -86,14 +86,15 @@ class CompleteCocoMetric(CocoMetric):
         if not any(len(prediction['scores']) for _, prediction in results):
             # One detection of no extent matches no object: the AP stays 0, and pycocotools has something to load.
             truth, prediction = results[0]
-            no_mask = coco_mask.encode(np.zeros((truth['height'], truth['width']), dtype=np.uint8, order='F'))
             nothing = dict(
                 img_id=prediction['img_id'],
                 bboxes=np.zeros((1, 4)),
                 scores=np.zeros(1),
                 labels=np.zeros(1, dtype=int),
-                masks=[no_mask],
             )
+            if 'masks' in prediction:  # mmdet expects masks of all images, or of none
+                no_mask = coco_mask.encode(np.zeros((truth['height'], truth['width']), dtype=np.uint8, order='F'))
+                nothing['masks'] = [no_mask]
             results = [(truth, nothing), *results[1:]]
         # COCO marks by -1 what is undefined, mmdet's table of classes by NaN.
         return {name: value for name, value in super().compute_metrics(results).items() if value >= 0}

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from ..analysis.robustness import FILE, FOLDER
 from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise, config_classes, innermost_datasets, is_coco
+from ..config_types import type_class, type_name
 from ..data import count_objects, read_coco
 from ..data.files import write_atomically
 from ..errors import InputError
@@ -114,7 +115,7 @@ class RobustnessSetup:
         if list(innermost_datasets(dataset)) != [dataset] or not is_coco(dataset):
             raise InputError(
                 f'{part}_dataloader of {self.cfg.filename} must have one data set in COCO format, as mPC is of '
-                f"COCO's AP, but has {dataset.type}"
+                f"COCO's AP, but has {type_name(dataset)}"
             )
         check_data(self.cfg, [part])
         ann_file = (Path(dataset.get('data_root') or '') / dataset.ann_file).resolve()
@@ -350,14 +351,14 @@ def without_fnoise(node: Any) -> Any:
 
 
 def _is_fnoise(node: Any) -> bool:
-    return isinstance(node, dict) and node.get('type') in ('FNoiseNeck', 'mmdet.FNoiseNeck', FNoiseNeck)
+    return type_name(node) == 'FNoiseNeck'
 
 
 def _coco_metric(cfg: Config, part: str) -> dict[str, Any]:
     """Give the config of the part's COCO metric, one that knows the AP of no detection, with nothing left out."""
     evaluator = cfg[f'{part}_evaluator']
     for metric in evaluator if isinstance(evaluator, list | tuple) else [evaluator]:
-        if metric.get('type') in ('CocoMetric', 'CompleteCocoMetric'):
+        if type_name(metric) in ('CocoMetric', 'CompleteCocoMetric'):
             named = metric.get('metric', 'bbox')
             kinds = [kind for kind in ([named] if isinstance(named, str) else named) if kind in ('bbox', 'segm')]
             if kinds:
@@ -376,14 +377,14 @@ def _add_corruption(dataset: dict[str, Any], seed: int) -> None:
     """Put a corruption, which is off, right after the step of a data set's pipeline that loads the image."""
     pipeline = list(dataset['pipeline'])
     for index, step in enumerate(pipeline):
-        kind = TRANSFORMS.get(step['type']) if isinstance(step['type'], str) else step['type']
-        if isinstance(kind, type) and issubclass(kind, LoadImageFromFile):
+        kind = type_class(step, TRANSFORMS)
+        if kind is not None and issubclass(kind, LoadImageFromFile):
             pipeline.insert(index + 1, dict(type='SeededCorrupt', seed=seed))
             dataset['pipeline'] = pipeline
             return
     raise InputError(
         'the images of this data set cannot be corrupted: its pipeline has no LoadImageFromFile, but '
-        f'{", ".join(str(step["type"]) for step in pipeline)}'
+        f'{", ".join(map(type_name, pipeline))}'
     )
 
 

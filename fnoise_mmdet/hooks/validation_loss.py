@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..config import innermost_datasets, nested_dicts
+from ..config_types import type_name
 from ..errors import InputError
 
 
@@ -75,7 +76,7 @@ def loss_dataloader(cfg: Config) -> dict[str, Any]:
         InputError: A pipeline has no ``LoadAnnotations`` to take over.
     """
     load = next(
-        (node for node in nested_dicts(cfg.train_dataloader.dataset) if node.get('type') == 'LoadAnnotations'), None
+        (node for node in nested_dicts(cfg.train_dataloader.dataset) if type_name(node) == 'LoadAnnotations'), None
     )
     if load is None:
         raise InputError('the training pipeline has no LoadAnnotations')
@@ -83,7 +84,7 @@ def loss_dataloader(cfg: Config) -> dict[str, Any]:
     loader = Config(dict(loader=cfg.val_dataloader)).to_dict()['loader']
     loader['persistent_workers'] = False
     for dataset in innermost_datasets(loader['dataset']):
-        image, *rest = (step for step in dataset['pipeline'] if step['type'] != 'LoadAnnotations')
+        image, *rest = (step for step in dataset['pipeline'] if type_name(step) != 'LoadAnnotations')
         dataset['pipeline'] = [image, Config(dict(load=load)).to_dict()['load'], *rest]
     return loader
 

@@ -7,6 +7,7 @@ from mmdet.models import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from ..config_types import type_name
 from .roi_align import FastRoIAlign
 
 
@@ -30,7 +31,7 @@ class FastRoIExtractor(SingleRoIExtractor):
 
     def build_roi_layers(self, layer_cfg: dict[str, Any], featmap_strides: list[int]) -> nn.ModuleList:
         """Build the RoI layer of each level."""
-        if layer_cfg['type'] == 'RoIAlign':
+        if type_name(layer_cfg) == 'RoIAlign':
             layer_cfg = {**layer_cfg, 'type': FastRoIAlign}
         return super().build_roi_layers(layer_cfg, featmap_strides)
 

@@ -12,7 +12,9 @@ from mmengine.config import Config
 
 from ..analysis.cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Figure, Study
 from ..config import config_classes, find_detector, nested_dicts
+from ..config_types import type_name
 from ..data import read_coco
+from ..data.labels import kept_images
 from ..errors import InputError
 from ..preflight import check_model, checkpoint_bytes, kept_checkpoints
 
@@ -127,14 +129,14 @@ def published_step(cfg: Config) -> Figure | None:
     """Give the published time of a pass where it fits: Mask R-CNN R50-FPN, 2 images of 1333 x 800, single precision."""
     _, detector = find_detector(cfg)
     backbone = detector.get('backbone') or {}
-    scales = [node.get('scale') for node in nested_dicts(cfg.train_dataloader.dataset) if node.get('type') == 'Resize']
+    scales = [node.get('scale') for node in nested_dicts(cfg.train_dataloader.dataset) if type_name(node) == 'Resize']
     fits = (
-        detector.get('type') == 'MaskRCNN'
-        and (backbone.get('type'), backbone.get('depth')) == ('ResNet', 50)
-        and any(module.get('type') == 'FPN' for module in nested_dicts(detector.get('neck')))
+        type_name(detector) == 'MaskRCNN'
+        and (type_name(backbone), backbone.get('depth')) == ('ResNet', 50)
+        and any(type_name(module) == 'FPN' for module in nested_dicts(detector.get('neck')))
         and cfg.train_dataloader.batch_size == STEP_BATCH
         and scales == [STEP_SCALE]
-        and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper'
+        and type_name(cfg.optim_wrapper) in ('', 'OptimWrapper')
     )
     if not fits:
         return None
@@ -192,7 +194,7 @@ def _val_images(loader: dict[str, Any], given: int | None) -> Figure:
 
 def _images(dataset: dict[str, Any], option: str) -> Figure:
     """Give the images of a data set, by counting them, or COCO's."""
-    if dataset.get('type') == 'ClassBalancedDataset':
+    if type_name(dataset) == 'ClassBalancedDataset':
         raise InputError(f'how often ClassBalancedDataset repeats images is not computed: give {option}')
     if 'datasets' in dataset:
         parts = [_images(inner, option) for inner in dataset['datasets']]
@@ -214,12 +216,4 @@ def _images(dataset: dict[str, Any], option: str) -> Figure:
 
 def _count(ann_file: Path, dataset: dict[str, Any], filters: Mapping[str, Any]) -> int:
     """Count the images that mmdet keeps of an annotation file."""
-    coco = read_coco(ann_file)
-    names = config_classes(dataset)
-    known = {one['id'] for one in coco['categories'] if one['name'] in names}
-    shown = {one['image_id'] for one in coco['annotations'] if one['category_id'] in known}
-    return sum(
-        min(image['width'], image['height']) >= filters.get('min_size', 0)
-        and (image['id'] in shown or not filters.get('filter_empty_gt'))
-        for image in coco['images']
-    )
+    return kept_images(read_coco(ann_file), config_classes(dataset), filters)[0]

@@ -55,6 +55,15 @@ def test_no_detection_is_ap_zero_under_the_same_names(shapes):
     assert not compute(CocoMetric, shapes, detect=False), 'mmdet reports nothing: else this class is not needed'
 
 
+def test_no_detection_of_a_detector_without_masks(shapes):
+    metric = CompleteCocoMetric(ann_file=str(shapes / 'annotations/instances_val.json'), metric='bbox')
+    metric.dataset_meta = dict(classes=CLASSES)
+    pairs = results(shapes, detect=False)
+    for _, prediction in pairs:
+        del prediction['masks']
+    assert metric.compute_metrics(pairs)['bbox_mAP'] == 0
+
+
 def test_detections_are_scored_as_by_mmdet_but_for_undefined_metrics(shapes):
     of_mmdet = compute(CocoMetric, shapes, True)
     defined = {name: value for name, value in of_mmdet.items() if value != -1}

@@ -1,0 +1,94 @@
+"""What a config names as a ``type``: a name, with its scope or module or without, or the class itself."""
+
+import inspect
+from typing import Any
+
+from mmdet import registry
+from mmengine.config import Config
+from mmengine.registry import Registry, init_default_scope
+from mmengine.utils import get_object_from_string
+
+REGISTRIES = [one for one in vars(registry).values() if isinstance(one, Registry) and one.scope == 'mmdet']
+
+
+def type_name(config: Any) -> str:
+    """Return the bare name of the class or function that a config names as its ``type``.
+
+    ``'CocoDataset'``, ``'mmdet.CocoDataset'``, ``'mmdet.datasets.coco.CocoDataset'`` and the class, as new-style
+    configs have it, are the same. Empty where the config is no dict, or names none.
+    """
+    kind = config.get('type') if isinstance(config, dict) else None
+    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind or ''))
+
+
+def type_class(config: Any, *registries: Registry) -> type | None:
+    """Return the class that a config names as its ``type``, None where it names none, or none that is known.
+
+    Args:
+        config: A dict.
+        *registries: Where a name is looked up. Defaults to all of mmdet's.
+    """
+    kind = config.get('type') if isinstance(config, dict) else None
+    if not isinstance(kind, str):
+        return kind if inspect.isclass(kind) else None
+    init_default_scope('mmdet')
+    for one in registries or REGISTRIES:
+        try:
+            found = one.get(kind)
+        except RuntimeError:  # of a module that cannot be imported
+            continue
+        if inspect.isclass(found):
+            return found
+    return None
+
+
+def with_named_types(cfg: Config) -> Config:
+    """Return a config whose types are names, so that it can be copied, written and read again.
+
+    New-style configs have classes, or stand-ins that import them, and mmengine
+    writes these as paths of modules. Classes that are registered get the name
+    that old-style configs have, others their path. What else a config imports,
+    such as a constant, is taken as it is. Without a ``default_scope`` of the
+    config, names are looked up in mmdet's.
+    """
+    settings = {name: cfg[name] for name in cfg.to_dict()}  # which leaves out what a new-style config imports
+    if settings.get('default_scope') is None:
+        settings['default_scope'] = 'mmdet'
+    if settings['default_scope'] == 'mmdet':
+        for one in REGISTRIES:
+            one.import_from_location()
+    named = {name: _named(value) for name, value in settings.items() if not inspect.isclass(value)}
+    return Config(named, cfg_text=cfg.text, filename=cfg.filename, env_variables=cfg.env_variables)
+
+
+def _named(node: Any) -> Any:
+    if isinstance(node, dict):
+        # Some classes are arguments: RandomResize's resize_type, EMAHook's ema_type.
+        return {
+            name: _name_of(value) if name == 'type' or str(name).endswith('_type') else _named(value)
+            for name, value in node.items()
+        }
+    if isinstance(node, list | tuple):
+        return type(node)(map(_named, node))
+    return node
+
+
+def _name_of(kind: Any) -> Any:
+    if isinstance(kind, str) and kind.count('.') < 2:  # a name, or one with a scope
+        return kind
+    target = get_object_from_string(kind) if isinstance(kind, str) else kind
+    if not hasattr(target, '__qualname__'):
+        return kind
+    if target.__module__ == 'mmcv.ops.nms':  # mmcv knows these by their bare names alone
+        return target.__name__
+    names = [name for one in REGISTRIES for name, module in _modules(one).items() if module is target]
+    for name in sorted(names, key=lambda name: name != target.__name__):
+        if all(_modules(one).get(name, target) is target for one in REGISTRIES):
+            return name
+    path = f'{target.__module__}.{target.__qualname__}'
+    return path if get_object_from_string(path) is target else kind
+
+
+def _modules(one: Registry) -> dict[str, Any]:
+    """Return what a registry finds by a name without a scope: its own, else its parent's."""
+    return {**(_modules(one.parent) if one.parent else {}), **one.module_dict}

@@ -1,0 +1,58 @@
+"""What mmdet makes of the categories and images of an annotation file: labels, and the images that it keeps."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from .coco import class_names
+
+
+def label_fault(coco: Mapping[str, Any], classes: Sequence[str], complete: bool) -> str | None:
+    """Tell why labels would be those of other classes than the config's, or return None where they would not.
+
+    mmdet numbers the labels of a file in the order of its categories, whatever the order of the classes.
+
+    Args:
+        coco: Content of an annotation file.
+        classes: The config's classes, in the order of the model's labels.
+        complete: Whether the file must have them all, as one must that a metric reads.
+    """
+    names = [str(name) for name in class_names(coco) if name in tuple(classes)]
+    if not names:
+        return f"it has none of the config's classes ({', '.join(classes[:5])}...), but {_listed(class_names(coco))}"
+    label = next((i for i, (name, wanted) in enumerate(zip(names, classes)) if name != wanted), None)
+    if label is None and (len(names) == len(classes) or not complete):
+        return None
+    if set(names) == set(classes):
+        return (
+            f"it lists the config's classes in another order, in which mmdet numbers the labels: label {label} is "
+            f'{names[label or 0]!r} in the file and {classes[label or 0]!r} in the config. Bring the categories of the '
+            f'file, or the classes of the config, into one order; that of the file is {_listed(names)}'
+        )
+    missing = [name for name in classes if name not in names]
+    return (
+        f"it has no category {missing[0]!r}, which is among the config's classes, so that the labels of those after it "
+        'would be wrong: add the category to the file, in the order of the config, or remove it from the config'
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ', '.join(map(str, names[:10])) + (', ...' if len(names) > 10 else '')
+
+
+def kept_images(coco: Mapping[str, Any], classes: Collection[str], filters: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return how many images mmdet keeps in training, leaves out as small, and leaves out as empty.
+
+    Args:
+        coco: Content of an annotation file.
+        classes: The config's classes.
+        filters: The ``filter_cfg`` of a data set: ``min_size`` and ``filter_empty_gt``.
+    """
+    known = {one['id'] for one in coco['categories'] if one['name'] in classes}
+    shown = {one['image_id'] for one in coco['annotations'] if one['category_id'] in known}
+    small = empty = 0
+    for image in coco['images']:
+        if filters.get('filter_empty_gt') and image['id'] not in shown:
+            empty += 1
+        elif min(image['width'], image['height']) < filters.get('min_size', 0):
+            small += 1
+    return len(coco['images']) - small - empty, small, empty
