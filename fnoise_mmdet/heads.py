@@ -61,7 +61,7 @@ def set_classes(model: dict[str, Any], old: Sequence[str], new: Sequence[str]) -
             elif isinstance(value, list | tuple) and PER_CLASS.search(key):
                 part[key] = _carry_over(f'{place}.{key}', part, value, count, old, new)
             elif isinstance(value, list | tuple) and old and list(value) == list(old):
-                part[key] = type(value)(new)
+                part[key] = list(new) if isinstance(value, list) else tuple(new)
 
 
 def _carry_over(
@@ -85,7 +85,7 @@ def _carry_over(
             f'the data ({", ".join(new[:5])}{", ..." if len(new) > 5 else ""}): give {len(new) + extra} weights'
             f'{", the last one for the background," if extra else ""} with --cfg-options {place}={example}'
         )
-    return type(weights)(chosen + rest)
+    return chosen + rest if isinstance(weights, list) else tuple(chosen + rest)
 
 
 def _backgrounds(loss: dict[str, Any]) -> tuple[int, ...]:

@@ -12,10 +12,13 @@ import mmengine
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.samplers import MultiSourceSampler
 from mmdet.evaluation import CocoMetric, LVISMetric
-from mmdet.registry import HOOKS, METRICS, MODELS, TRANSFORMS
+from mmdet.registry import DATA_SAMPLERS, HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.registry import init_default_scope
+from mmengine.runner import EpochBasedTrainLoop
 from mmengine.utils import digit_version
 from torch import nn
 
@@ -46,6 +49,7 @@ from .resume import find_checkpoints, latest_checkpoint
 SEVERAL = 'several things are wrong'
 LR_FACTOR = 4  # from which on a learning rate is taken for one of another batch size
 DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
+ENDLESS = (InfiniteSampler, MultiSourceSampler)  # the samplers of mmengine and mmdet that never end
 
 
 def check_data(cfg: Config, parts: Sequence[str]) -> None:
@@ -177,7 +181,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _reads_image_files(dataset: dict[str, Any]) -> bool:
     """Tell whether images are local files that mmdet's own LoadImageFromFile reads, so that they can be checked."""
-    step = next(iter(dataset.get('pipeline') or []), {})
+    step: dict[str, Any] = next(iter(dataset.get('pipeline') or []), {})
     return (
         type_class(step, TRANSFORMS) is LoadImageFromFile
         and step.get('imdecode_backend') != 'tifffile'
@@ -332,6 +336,50 @@ def check_hooks(cfg: Config, model: nn.Module) -> None:
             raise InputError(f'custom_hooks[{index}] cannot be used: {error}') from error
 
 
+def check_loops(cfg: Config) -> None:
+    """Check that an epoch of the training, and the validation, can end.
+
+    Raises:
+        InputError: A sampler that never ends feeds a loop that takes all it gives, or an interval is not positive.
+    """
+    loops = {
+        'train': 'an epoch of the training' if _counts_epochs(cfg) else None,  # the other loop counts iterations
+        'val': 'the validation' if type_name(cfg.get('val_cfg')) in ('', 'ValLoop', 'TeacherStudentValLoop') else None,
+    }
+    for part, what in loops.items():
+        loader = cfg.get(f'{part}_dataloader') or {}
+        for key in ('sampler', 'batch_sampler'):
+            cls = type_class(loader.get(key), DATA_SAMPLERS)
+            if what and cls is not None and issubclass(cls, ENDLESS):
+                raise InputError(
+                    f'{what} would never end: {part}_dataloader.{key} is {cls.__name__}, which goes on for ever. '
+                    'Set it to DefaultSampler'
+                    + (', or train_cfg to IterBasedTrainLoop with max_iters' if part == 'train' else '')
+                )
+    interval = cfg.train_cfg.get('val_interval', 1)
+    if isinstance(interval, int) and interval < 1:
+        raise InputError(f'train_cfg.val_interval must be >= 1, but is {interval}')
+
+
+def _counts_epochs(cfg: Config) -> bool:
+    kind = type_class(cfg.train_cfg, LOOPS)
+    return issubclass(kind, EpochBasedTrainLoop) if kind else bool(cfg.train_cfg.get('by_epoch', False))
+
+
+def warn_of_no_validation(cfg: Config) -> None:
+    """Warn where a training never validates."""
+    if not cfg.get('val_dataloader'):
+        print('warning: the training never validates: the config has no val_dataloader')
+        return
+    length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')
+    begin = cfg.train_cfg.get('val_begin', 1)
+    if length and begin > length:  # whatever the interval, the last epoch or iteration is validated
+        unit = 'epochs' if cfg.train_cfg.get('max_epochs') else 'iterations'
+        print(
+            f'warning: the training never validates: it ends after {length} {unit}, before train_cfg.val_begin={begin}'
+        )
+
+
 def check_pretrained(cfg: Config) -> None:
     """Check that pre-trained weights can be had: a local file, torch's download cache, or the network.
 
@@ -463,7 +511,8 @@ def warn_of_learning_rate(cfg: Config) -> None:
     """Warn where the learning rate is meant for another number of images an iteration (linear scaling rule)."""
     scaling = cfg.get('auto_scale_lr') or {}
     base = scaling.get('base_batch_size')
-    batch = (cfg.train_dataloader.get('batch_size') or 0) * world_size(cfg.get('launcher', 'none'))
+    accumulated = cfg.optim_wrapper.get('accumulative_counts') or 1
+    batch = (cfg.train_dataloader.get('batch_size') or 0) * world_size(cfg.get('launcher', 'none')) * accumulated
     rate = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     if not base or not batch or not rate or scaling.get('enable'):
         return
@@ -489,12 +538,14 @@ def check_training(cfg: Config, with_data: bool = True) -> None:
             partial(check_device, cfg),
             partial(check_work_dir, cfg),
             *([partial(check_data, cfg, ['train', 'val'])] if with_data else []),
+            partial(check_loops, cfg),
             partial(check_heads, cfg),
             partial(check_pretrained, cfg),
             partial(_check_built, cfg),
         ]
     )
     warn_of_learning_rate(cfg)
+    warn_of_no_validation(cfg)
 
 
 def _check_built(cfg: Config) -> None:

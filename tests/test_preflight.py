@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.dataset import InfiniteSampler
 
 from fnoise_mmdet.config import innermost_datasets, is_coco, load_config, use_data_root
 from fnoise_mmdet.data.shapes import CLASSES
@@ -18,6 +19,7 @@ from fnoise_mmdet.preflight import (
     check_data,
     check_device,
     check_heads,
+    check_loops,
     check_model,
     check_pretrained,
     check_room,
@@ -25,6 +27,7 @@ from fnoise_mmdet.preflight import (
     check_work_dir,
     describe_training,
     warn_of_learning_rate,
+    warn_of_no_validation,
 )
 
 
@@ -556,3 +559,53 @@ def test_what_would_run_is_described(cfg):
         'AdamW, learning rate 0.002',
     ):
         assert part in text
+
+
+@pytest.mark.parametrize('part', ['train', 'val'])
+@pytest.mark.parametrize(
+    'sampler', ['InfiniteSampler', InfiniteSampler, 'MultiSourceSampler', 'GroupMultiSourceSampler']
+)
+def test_a_loop_that_cannot_end_is_refused(cfg, part, sampler):
+    cfg[f'{part}_dataloader'].sampler = dict(type=sampler)
+    with pytest.raises(InputError, match=rf'would never end: {part}_dataloader.sampler is \w+Sampler'):
+        check_loops(cfg)
+    if part == 'train':
+        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=10)
+        check_loops(cfg)
+
+
+def test_a_validation_interval_of_none_is_refused(cfg):
+    cfg.train_cfg.val_interval = 0
+    with pytest.raises(InputError, match='train_cfg.val_interval must be >= 1, but is 0'):
+        check_loops(cfg)
+
+
+def test_a_training_that_never_validates_is_warned_of(cfg, capsys):
+    cfg.train_cfg.update(val_interval=1000)
+    warn_of_no_validation(cfg)
+    assert not capsys.readouterr().out, 'the last epoch is always validated'
+    cfg.train_cfg.update(val_begin=9, max_epochs=4)
+    warn_of_no_validation(cfg)
+    assert 'never validates: it ends after 4 epochs, before train_cfg.val_begin=9' in capsys.readouterr().out
+    cfg.val_dataloader = None
+    warn_of_no_validation(cfg)
+    assert 'never validates: the config has no val_dataloader' in capsys.readouterr().out
+
+
+def test_accumulated_gradients_count_in_the_learning_rate(cfg, capsys):
+    cfg.auto_scale_lr = dict(base_batch_size=32)
+    cfg.train_dataloader.batch_size = 4
+    cfg.optim_wrapper.accumulative_counts = 8
+    warn_of_learning_rate(cfg)
+    assert not capsys.readouterr().out
+    cfg.optim_wrapper.accumulative_counts = 1
+    warn_of_learning_rate(cfg)
+    assert 'is meant for 32 images an iteration, and there are 4' in capsys.readouterr().out
+
+
+def test_heads_of_a_detector_within_are_checked():
+    cfg = load_config('mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py')
+    check_heads(cfg)
+    cfg.model.detector.roi_head.bbox_head.num_classes = 3
+    with pytest.raises(InputError, match='Shared2FCBBoxHead of the model has num_classes=3, but the data have 80'):
+        check_heads(cfg)

@@ -11,10 +11,12 @@ from typing import Any
 import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
+from mmdet.utils import get_test_pipeline_cfg
 from pycocotools import mask as coco_mask
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import load_config, use_classes, use_data_root
+from fnoise_mmdet.config_types import type_name
 from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
 from fnoise_mmdet.data.images import output_stem, printable, readable_images
 from fnoise_mmdet.errors import InputError
@@ -82,6 +84,12 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
             use_data_root(cfg, args.data_root, required=('test',))
         if 'classes' in meta:
             use_classes(cfg, meta['classes'])
+        steps = [type_name(step) for step in get_test_pipeline_cfg(cfg)]
+        if 'LoadImageFromFile' not in steps:
+            raise InputError(
+                f'{config} reads its images by {steps[0]}, but here only LoadImageFromFile can read them: name a config '
+                'whose test pipeline has it'
+            )
         cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
         models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=False))
     return models

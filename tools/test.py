@@ -54,7 +54,10 @@ def main() -> None:
     runner = cli.build_runner(cfg)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    written = [one.outfile_prefix for one in runner.test_evaluator.metrics if getattr(one, 'format_only', False)]
     runner.test()
+    for path in (path for prefix in written for path in sorted(Path(prefix).parent.glob(f'{Path(prefix).name}.*json'))):
+        print(f'wrote the detections to {path}')
 
 
 if __name__ == '__main__':

@@ -47,10 +47,31 @@ def _frame(image: Any, sample: Any) -> tuple[Any, Any]:
 
 
 def to_picture(image: Tensor) -> np.ndarray:
-    """Bring an input (C, H, W), BGR where it has three channels, to a picture, uint8 (H, W, 3) in RGB."""
-    pixels = image.detach().float().cpu().clamp(0, 255).round().byte()
-    pixels = pixels.flip(0) if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
+    """Return a picture of an input (C, H, W), uint8 (H, W, 3) in RGB.
+
+    Of three channels or more the first three are taken for blue, green and
+    red, of fewer the first for grey. Values from 0 to 255 stay as they are.
+    Others, of 16 bits, in the unit range or normalized, are scaled to the
+    range of the image.
+    """
+    pixels = image.detach().float().cpu()
+    pixels = pixels[:3].flip(0) if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
+    finite = pixels[pixels.isfinite()]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    if low < 0:
+        pixels = (pixels - low) * (255 / max(high - low, 1e-12))
+    elif high > 255 or (image.is_floating_point() and 0 < high <= 1):
+        pixels = pixels * (255 / high)
+    pixels = pixels.nan_to_num(0, 255, 0).clamp(0, 255).round().byte()
     return pixels.permute(1, 2, 0).numpy()
+
+
+def length(loader: Any) -> int | None:
+    """Return the number of batches of a data loader, or of samples of a data set; None where it does not know it."""
+    try:
+        return len(loader)
+    except TypeError:  # of a stream
+        return None
 
 
 def image_id(sample: DetDataSample) -> int | str:

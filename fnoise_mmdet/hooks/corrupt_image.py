@@ -88,7 +88,10 @@ class _Guarded:
         self.dataset, self.load, self.action, self.skipped = dataset, load, action, skipped
 
     def __call__(self, index: int) -> Any:
-        path = Path(self.dataset.get_data_info(index)['img_path'])
+        name = str(self.dataset.get_data_info(index)['img_path'])
+        if '://' in name:  # in another store than the disk
+            return self.load(index)
+        path = Path(name)
         fault = header_fault(path)
         if fault is None:
             try:
@@ -135,7 +138,8 @@ def _reads_files(dataset: Any) -> bool:
     return bool(
         steps
         and hasattr(dataset, 'prepare_data')
-        and isinstance(steps[0], LoadImageFromFile)
+        and type(steps[0]) is LoadImageFromFile  # another one may read other formats
+        and steps[0].imdecode_backend != 'tifffile'
         and not steps[0].file_client_args
         and (steps[0].backend_args or {}).get('backend', 'local') == 'local'
     )
@@ -143,6 +147,7 @@ def _reads_files(dataset: Any) -> bool:
 
 def _innermost(dataset: Any) -> Iterator[Any]:
     """Give the data sets that load images, out of those that repeat or join them."""
+    dataset = vars(dataset).get('_dataset', dataset)  # of which mmengine takes a number of batches per epoch
     inner = [*getattr(dataset, 'datasets', ()), *filter(None, [getattr(dataset, 'dataset', None)])]
     for one in inner:
         yield from _innermost(one)

@@ -4,6 +4,8 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from .batch import length
+
 
 @HOOKS.register_module()
 class EpochLossHook(Hook):
@@ -19,7 +21,7 @@ class EpochLossHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Average this epoch's part of the loss history, which is in the checkpoint too."""
-        iterations = len(runner.train_dataloader)
+        iterations = length(runner.train_dataloader)  # None is for the whole history
         prefix = 'train/'
         means = {
             f'epoch/mean_{name[len(prefix) :]}': float(history.mean(iterations))

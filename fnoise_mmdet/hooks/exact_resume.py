@@ -10,7 +10,7 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import broadcast, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from ..data.files import write_atomically
 
@@ -48,6 +48,7 @@ class ExactResumeHook(Hook):
 
     def __init__(self) -> None:
         self._batches: NumberedBatches | None = None
+        self._may_begin_within = False
         self._log: tuple[str, int] | None = None  # of the checkpoint: file within the work dir, bytes
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -63,14 +64,16 @@ class ExactResumeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Take over the loading of samples, and the log of the training that is resumed."""
         loader = runner.train_dataloader
-        if loader.batch_sampler is not None and not isinstance(loader.batch_sampler, NumberedBatches):
-            self._batches = NumberedBatches(loader.batch_sampler, (runner.seed or 0, 0))  # 0: of no rank
+        sampler = getattr(loader, 'batch_sampler', None)  # None of a stream of batches, and of a loader of another kind
+        if sampler is not None and not isinstance(sampler, NumberedBatches):
+            self._batches = NumberedBatches(sampler, (runner.seed or 0, 0))  # 0: of no rank
             # DataLoader refuses another sampler once it is made, because an iterator may be using the old one.
             object.__setattr__(loader, 'batch_sampler', self._batches)
             loader.dataset.__getitems__ = SeededSamples(loader.dataset)  # torch's protocol for loading a whole batch
-            if hasattr(runner.train_loop, 'dataloader_iterator'):  # a training counted in iterations has begun already
+            if isinstance(runner.train_loop, IterBasedTrainLoop):  # which has begun to iterate already
                 iterator = runner.train_loop.dataloader_iterator
                 runner.train_loop.dataloader_iterator = type(iterator)(loader)
+        self._may_begin_within = bool(runner._resume)
         if runner._resume and is_main_process():
             self._join_log(runner)
 
@@ -95,7 +98,9 @@ class ExactResumeHook(Hook):
         if not isinstance(loop, EpochBasedTrainLoop):  # mmengine's other loop leaves out batches by itself
             self._batches.begin(epoch=0)
             return
-        done = loop.iter - loop.epoch * len(loop.dataloader)
+        # A loop of another kind may have epochs of another length: only a resumed one begins within an epoch.
+        done = loop.iter - loop.epoch * len(loop.dataloader) if self._may_begin_within else 0
+        self._may_begin_within = False
         self._batches.begin(epoch=loop.epoch, skip=done)
         if done:  # the loop counts the batches that it is given
             run_iter = loop.run_iter

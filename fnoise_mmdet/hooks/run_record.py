@@ -18,6 +18,7 @@ from ..config import innermost_datasets
 from ..data.files import write_atomically
 from ..environment import environment
 from ..resume import UNFINISHED_PREDICTIONS
+from .batch import length
 
 
 @HOOKS.register_module()
@@ -49,12 +50,12 @@ class RunRecordHook(Hook):
             seed=runner.seed,
             processes=get_world_size(),
             data=dict(
-                train=_describe(runner.train_dataloader.dataset, runner.cfg.train_dataloader),
-                val=_describe(runner.val_dataloader.dataset, runner.cfg.val_dataloader)
-                if runner.cfg.get('val_dataloader')
-                else None,
+                train=_describe(runner.train_dataloader, runner.cfg.get('train_dataloader')),
+                val=None
+                if runner.val_loop is None
+                else _describe(runner.val_dataloader, runner.cfg.get('val_dataloader')),
             ),
-            iterations_per_epoch=len(runner.train_dataloader),
+            iterations_per_epoch=length(runner.train_dataloader),
             parameters=sum(parameter.numel() for parameter in runner.model.parameters()),
             environment=environment(),
         )
@@ -109,13 +110,14 @@ class RunRecordHook(Hook):
         return Path(runner.work_dir) / UNFINISHED_PREDICTIONS
 
 
-def _describe(dataset: Any, loader: dict[str, Any]) -> dict[str, Any]:
-    """Give the size of a data set, and where its annotations and images are."""
-    configs = list(innermost_datasets(loader['dataset'])) if isinstance(loader['dataset'], dict) else []
+def _describe(loader: Any, config: Any) -> dict[str, Any]:
+    """Return the size of the data set that a loader reads, and by its config where annotations and images are."""
+    named = config.get('dataset') if isinstance(config, dict) else None
+    configs = list(innermost_datasets(named)) if isinstance(named, dict) else []
     described: dict[str, Any] = dict(
-        images=len(dataset),
-        batch_size=loader.get('batch_size'),
-        classes=list(dataset.metainfo.get('classes', ())),
+        images=length(loader.dataset),
+        batch_size=config.get('batch_size') if isinstance(config, dict) else getattr(loader, 'batch_size', None),
+        classes=list(getattr(loader.dataset, 'metainfo', {}).get('classes') or ()),
     )
     if len(configs) == 1:
         root = Path(configs[0].get('data_root') or '').absolute()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models import BaseDetector
+from mmdet.models import BaseDetector, SemiBaseDetector
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.registry import HOOKS
 from mmengine.config import Config
@@ -42,8 +42,9 @@ class ValidationLossHook(Hook):
 
     The detector needs the ground truth at the size of the model's input, so
     the training pipeline's ``LoadAnnotations`` goes first in the validation's
-    pipeline. A detector whose loss cannot be computed so gets a warning, and
-    no validation loss.
+    pipeline. Of a semi-supervised training it is the loss of the student, as
+    of any detector on labelled images. A detector whose loss cannot be
+    computed so gets a warning, and no validation loss.
     """
 
     # Before the metrics are handed to the message hub, from which the logger takes them.
@@ -64,7 +65,12 @@ class ValidationLossHook(Hook):
                 losses = validation_losses(runner.model, self._dataloader)
         except Exception as error:  # a diagnostic must not end the training of a detector that it does not fit
             self._is_off = True
-            runner.logger.warning(f'No validation loss: {type(error).__name__}: {error}')
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            runner.logger.warning(
+                f'no validation loss: the losses of {type(model).__name__} cannot be computed on the images of the '
+                f'validation ({type(error).__name__}: {error}). The training goes on without it: choose checkpoints '
+                'by the metrics of the evaluator, and remove ValidationLossHook from custom_hooks'
+            )
         else:
             metrics.update({f'val_{name}': value for name, value in losses.items()})
 
@@ -98,6 +104,8 @@ def validation_losses(model: nn.Module, dataloader: DataLoader) -> dict[str, flo
         dataloader: One that feeds losses, see :func:`loss_dataloader`.
     """
     detector: Any = model.module if is_model_wrapper(model) else model
+    if isinstance(detector, SemiBaseDetector):  # whose own losses are of labelled and unlabelled images together
+        detector = detector.student
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     images = torch.zeros((), dtype=torch.float64)
     with _layers_in_evaluation(detector):

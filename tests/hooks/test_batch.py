@@ -13,6 +13,7 @@ from fnoise_mmdet.hooks.batch import (
     ground_truth,
     image_id,
     images_of,
+    length,
     predicted,
     resizes_boxes,
     to_input,
@@ -133,3 +134,36 @@ def test_order_of_the_pipeline_says_whose_pixels_boxes_are_in(steps, expected):
     assert resizes_boxes(dataset) is expected
     assert resizes_boxes(Wrapped(dataset=dataset)) is expected
     assert resizes_boxes(Wrapped(datasets=[dataset, Images(LOAD, RESIZE)])) is expected
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'brightest'),
+    [
+        (torch.arange(64, dtype=torch.uint8), 63),  # as it is, however dark
+        (torch.arange(256.0), 255),
+        (torch.arange(64) * 1000, 255),  # 16 bits
+        (torch.arange(64) * 60.0, 255),  # 12 of 16 bits
+        (torch.linspace(0, 1, 64), 255),  # the unit range
+        (torch.linspace(-2.1, 2.6, 64), 255),  # normalized
+        (torch.zeros(64), 0),
+        (torch.tensor([float('nan'), float('inf'), 0.0, 1.0]), 255),
+    ],
+)
+def test_pictures_of_any_bit_depth_keep_their_contrast(pixels, brightest):
+    picture = to_picture(pixels.reshape(1, -1, 1).expand(3, -1, 2))
+    assert picture.dtype == np.uint8 and picture.shape == (len(pixels), 2, 3)
+    assert picture.max() == brightest and picture.min() == 0
+    if len(pixels) > 4:
+        assert len(np.unique(picture)) >= min(64, brightest + 1), 'no values are clipped'
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4, 6])
+def test_pictures_of_any_number_of_channels(channels):
+    image = torch.stack([torch.full((4, 5), 10 * (i + 1), dtype=torch.uint8) for i in range(channels)])
+    picture = to_picture(image)
+    assert picture.shape == (4, 5, 3)
+    assert picture[0, 0].tolist() == ([30, 20, 10] if channels >= 3 else [10, 10, 10])
+
+
+def test_length_of_a_stream_is_not_known():
+    assert length([1, 2]) == 2 and length(iter([1, 2])) is None
