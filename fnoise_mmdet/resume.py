@@ -101,8 +101,12 @@ def stopped(error: Exception, work_dir: Path) -> Exception:
 
 
 def remove_unfinished(work_dir: Path) -> None:
-    """Remove what a killed training was writing; the caller holds the work dir, see :func:`locked`."""
-    remove_parts(work_dir.rglob('.*.part'))
+    """Remove what a killed training was writing; the caller holds the work dir, see :func:`locked`.
+
+    Only where a training writes: a folder inside may be the work dir of another one that is running.
+    """
+    for folder in ('.', '*/vis_data', '*/vis_data/vis_image'):
+        remove_parts(work_dir.glob(f'{folder}/.*.part'))
     shutil.rmtree(work_dir / UNFINISHED_PREDICTIONS, ignore_errors=True)
 
 

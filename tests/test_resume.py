@@ -121,9 +121,16 @@ def test_lock_is_not_held_by_a_worker_and_empties_no_file(tmp_path):
 
 
 def test_what_a_killed_training_was_writing_is_removed(tmp_path):
-    left = ['.resume.pth.7.part', '1/vis_data/.scalars.json.7.part', 'predictions/.part/results.bbox.json']
-    for name in ['epoch_1.pth', *left]:
+    left = [
+        '.resume.pth.7.part',
+        '1/vis_data/.scalars.json.7.part',
+        '1/vis_data/vis_image/.feature_maps_train_1.png.7.part',
+        'predictions/.part/results.bbox.json',
+    ]
+    others = ['epoch_1.pth', 'other_run/.resume.pth.7.part']  # a run inside, which has a lock of its own
+    for name in [*others, *left]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     remove_unfinished(tmp_path)
-    assert [path.name for path in tmp_path.rglob('*') if not path.is_dir()] == ['epoch_1.pth']
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if not path.is_dir())
+    assert files == others

@@ -46,24 +46,24 @@ class CorruptImageHook(Hook):
         if action not in ACTIONS:
             raise ValueError(f'action must be one of {ACTIONS}, but got {action!r}')
         self.action = action
-        self._skipped = multiprocessing.Value('i', 0)  # workers count too
+        self._counts: list[Any] = []  # per data loader; its workers count, too
 
     @property
     def skipped(self) -> int:
         """How often an image was skipped."""
-        return self._skipped.value
+        return sum(count.value for count in self._counts)
 
     def before_train(self, runner: Runner) -> None:
         """Guard the loading of the training's data sets."""
-        self._guard(runner.train_dataloader.dataset, self.action)
+        self._guard(runner.train_dataloader, self.action)
 
     def before_val(self, runner: Runner) -> None:
         """Guard the loading of the validation's data sets."""
-        self._guard(runner.val_dataloader.dataset, self._action_in_evaluation(runner, runner.val_evaluator))
+        self._guard(runner.val_dataloader, self._action_in_evaluation(runner, runner.val_evaluator))
 
     def before_test(self, runner: Runner) -> None:
         """Guard the loading of the test's data sets."""
-        self._guard(runner.test_dataloader.dataset, self._action_in_evaluation(runner, runner.test_evaluator))
+        self._guard(runner.test_dataloader, self._action_in_evaluation(runner, runner.test_evaluator))
 
     def after_train(self, runner: Runner) -> None:
         """Log how often an image was skipped."""
@@ -75,10 +75,16 @@ class CorruptImageHook(Hook):
         can_skip = all(isinstance(metric, CompleteCocoMetric) for metric in evaluator.metrics)
         return self.action if can_skip and not is_drawn else 'stop'
 
-    def _guard(self, dataset: Any, action: str) -> None:
-        for one in _innermost(dataset):
-            if _reads_files(one) and not isinstance(one.prepare_data, _Guarded):
-                one.prepare_data = _Guarded(one, one.prepare_data, action, self._skipped)
+    def _guard(self, loader: Any, action: str) -> None:
+        datasets = [one for one in _innermost(loader.dataset) if _reads_files(one)]
+        datasets = [one for one in datasets if not isinstance(one.prepare_data, _Guarded)]
+        if not datasets:
+            return
+        # A lock can be sent only to workers that are started in the way that it was made for.
+        count = (getattr(loader, 'multiprocessing_context', None) or multiprocessing).Value('i', 0)
+        self._counts.append(count)
+        for one in datasets:
+            one.prepare_data = _Guarded(one, one.prepare_data, action, count)
 
 
 class _Guarded:

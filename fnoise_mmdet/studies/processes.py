@@ -95,7 +95,7 @@ def wait_until_free(work_dir: Path) -> bool:
     """Wait for a training that is ending to leave a work dir, and tell whether it has."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with (work_dir / '.lock').open('w') as lock, contextlib.suppress(BlockingIOError):
+        with (work_dir / '.lock').open('a') as lock, contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         time.sleep(POLL)

@@ -1,5 +1,7 @@
+import multiprocessing
 import os
 import shutil
+from operator import attrgetter
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,3 +113,15 @@ def test_what_another_loader_reads_is_not_looked_at(validation):
 def test_wrong_action():
     with pytest.raises(ValueError, match=r"action must be one of \('stop', 'skip'\), but got 'go'"):
         CorruptImageHook('go')
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_workers_count_however_they_are_started(validation, method):
+    context = multiprocessing.get_context(method)
+    validation.val_dataloader.multiprocessing_context = context
+    hook = CorruptImageHook(action='skip')
+    hook.before_val(validation)
+    worker = context.Process(target=attrgetter('value'), args=[validation.val_dataloader.dataset.prepare_data.skipped])
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
