@@ -126,7 +126,7 @@ def add_comparison_hooks(cfg: Config) -> Config:
     there = set(map(type_name, hooks))
     cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in there]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if type_name(checkpoint) == 'CheckpointHook':
+    if checkpoint and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
     use_complete_metric(cfg)
     _import_package(cfg)
@@ -360,7 +360,7 @@ def train_from_scratch(cfg: Config) -> None:
     if not cfg.get('model'):
         raise InputError('--from-scratch needs a config with a model')
     place, detector = find_detector(cfg)
-    backbone = detector.get('backbone')
+    backbone: Any = detector.get('backbone')
     if type_name(backbone) == 'FNoiseNeck':  # around that of a detector that takes no neck
         backbone = backbone['neck']
     if not type_name(backbone):

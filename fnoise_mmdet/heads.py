@@ -85,7 +85,7 @@ def _carry_over(
             f'the data ({", ".join(new[:5])}{", ..." if len(new) > 5 else ""}): give {len(new) + extra} weights'
             f'{", the last one for the background," if extra else ""} with --cfg-options {place}={example}'
         )
-    return type(weights)(chosen + rest)
+    return tuple(chosen + rest) if isinstance(weights, tuple) else chosen + rest
 
 
 def _backgrounds(loss: dict[str, Any]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
 from fnoise_mmdet.data.images import output_stem, printable, readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.pictures import Detection, detections_panel
-from fnoise_mmdet.preflight import check_checkpoint
+from fnoise_mmdet.preflight import check_checkpoint, check_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,6 +82,7 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
             use_data_root(cfg, args.data_root, required=('test',))
         if 'classes' in meta:
             use_classes(cfg, meta['classes'])
+        check_checkpoint(checkpoint, model=check_model(cfg))
         cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
         models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=False))
     return models
