@@ -22,7 +22,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmengine.utils import digit_version
 from torch import nn
 
-from .checkpoint import load_checkpoint
+from .checkpoint import check_resumable, fitting_weights, load_checkpoint, load_weights
 from .config import (
     annotation_file,
     config_classes,
@@ -384,7 +384,7 @@ def check_pretrained(cfg: Config) -> None:
     """Check that pre-trained weights can be had: a local file, torch's download cache, or the network.
 
     Raises:
-        InputError: A checkpoint can be neither read nor downloaded.
+        InputError: A checkpoint is not found, and cannot be downloaded.
     """
     ways_on = (
         'name a local file with --cfg-options model.backbone.init_cfg.checkpoint=FILE, '
@@ -403,10 +403,8 @@ def check_pretrained(cfg: Config) -> None:
                 raise InputError(
                     f'pre-trained weights {checkpoint} cannot be downloaded ({reason}): {ways_on}'
                 ) from None
-        elif '://' not in checkpoint:
-            if not Path(checkpoint).is_file():
-                raise InputError(f'pre-trained weights {checkpoint} are not a file: {ways_on}')
-            load_checkpoint(checkpoint)
+        elif '://' not in checkpoint and not Path(checkpoint).is_file():
+            raise InputError(f'pre-trained weights {checkpoint} are not a file: {ways_on}')
 
 
 def check_device(cfg: Config) -> None:
@@ -433,8 +431,8 @@ def check_work_dir(cfg: Config) -> None:
 
     Raises:
         InputError: The work dir is a file or not to be written to, it holds
-            checkpoints and the config does not resume, or the checkpoint to
-            resume from cannot be read.
+            checkpoints and the config does not resume, or what is installed
+            cannot resume.
     """
     work_dir = Path(cfg.work_dir)
     if work_dir.is_file():
@@ -450,10 +448,6 @@ def check_work_dir(cfg: Config) -> None:
                 'or name another one with --work-dir'
             )
         return
-    if cfg.load_from and '://' not in cfg.load_from and not Path(cfg.load_from).is_file():
-        raise InputError(f'checkpoint {cfg.load_from} to resume from is not a file')
-    if cfg.load_from:
-        load_checkpoint(cfg.load_from)
     if digit_version(torch.__version__) >= digit_version('2.6') and digit_version(mmengine.__version__) < digit_version(
         '0.10.8'
     ):
@@ -550,21 +544,49 @@ def check_training(cfg: Config, with_data: bool = True) -> None:
 
 def _check_built(cfg: Config) -> None:
     model = check_model(cfg)
-    check_all([partial(check_hooks, cfg, model), partial(check_room, cfg, model)])
+    check_all(
+        [partial(check_hooks, cfg, model), partial(check_room, cfg, model), partial(check_start_weights, cfg, model)]
+    )
 
 
-def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Check that a checkpoint can be read, and was trained on the given classes.
+def check_start_weights(cfg: Config, model: nn.Module) -> None:
+    """Check the files that a training takes its first weights from: ``init_cfg``, ``load_from`` or ``--resume``.
+
+    Args:
+        cfg: Config of the training.
+        model: Its model, whose weights are changed.
+
+    Raises:
+        InputError: A checkpoint cannot be read, fits nothing of the model, or the training cannot be resumed from it.
+    """
+    if cfg.get('load_from'):
+        content = load_checkpoint(cfg.load_from)
+        if cfg.get('resume'):
+            check_resumable(content, cfg.load_from, cfg, model)
+        else:
+            load_weights(model, content, cfg.load_from, partial=True)
+        return
+    for path in pretrained_checkpoints(cfg):
+        if '://' not in path and Path(path).is_file() and not fitting_weights(model, load_checkpoint(path)):
+            raise InputError(
+                f'pre-trained weights {path} fit no part of the model: name those of its backbone with --cfg-options '
+                'model.backbone.init_cfg.checkpoint=FILE, or train from random weights with --from-scratch'
+            )
+
+
+def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.Module | None = None) -> dict[str, Any]:
+    """Check that a checkpoint can be read, was trained on the given classes, and has the weights of the model.
 
     Args:
         path: File or URL.
         classes: Class names that the checkpoint must have been trained on, or None.
+        model: A model that gets the weights, in place, or None.
 
     Returns:
         The checkpoint's ``meta``, empty where it has none.
 
     Raises:
-        InputError: The checkpoint cannot be read, or has other classes.
+        InputError: The checkpoint cannot be read, has other classes, or leaves weights of the model random.
     """
     checkpoint = load_checkpoint(path)
     meta: dict[str, Any] = checkpoint.get('meta') or {}
@@ -574,6 +596,8 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None) -> dict[st
             f'checkpoint {path} was trained on {len(trained)} classes ({", ".join(trained[:5])}...), '
             f'but the data has {len(classes)} ({", ".join(classes[:5])}...)'
         )
+    if model is not None:
+        load_weights(model, checkpoint, path)
     return meta
 
 

@@ -14,7 +14,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from .checkpoint import load_checkpoint
+from .checkpoint import load_checkpoint, load_weights
 from .compatibility import initialise
 from .config import leave_out_checkpoints
 from .config_types import type_name
@@ -38,7 +38,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
 
     Raises:
         InputError: The model cannot be built, takes no images, or the
-            checkpoint does not hold the weights of its backbone and neck.
+            checkpoint does not hold its weights.
     """
     leave_out_checkpoints(cfg)  # weights come from the one that is given, or are random
     MMLogger.get_current_instance().setLevel('WARNING')  # else a line for every weight
@@ -50,28 +50,13 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
     if checkpoint is None:
         initialise(model)
     else:
-        _load_weights(model, checkpoint)
+        load_weights(model, load_checkpoint(checkpoint), checkpoint)
     try:
         model.to(device)
     except RuntimeError as error:  # no such device, or no driver
         raise InputError(f'--device {device} cannot be used: {error}') from error
     model.eval()  # not in one line: mmdet's distilling detectors return nothing from it
     return model
-
-
-def _load_weights(model: nn.Module, checkpoint: str) -> None:
-    content = load_checkpoint(checkpoint)
-    weights = content.get('state_dict', content)
-    try:
-        found = model.load_state_dict({key.removeprefix('module.'): x for key, x in weights.items()}, strict=False)
-    except RuntimeError as error:  # of other shapes
-        raise InputError(f'checkpoint {checkpoint} does not fit the config: {error}') from error
-    missing = [key for key in found.missing_keys if {'backbone', 'neck'} & set(key.split('.'))]
-    if missing:
-        raise InputError(
-            f'checkpoint {checkpoint} does not fit the config: it lacks {len(missing)} weights of backbone and neck, '
-            f'e.g. {missing[0]}'
-        )
 
 
 class ImageFeatures:

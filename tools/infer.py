@@ -21,7 +21,7 @@ from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
 from fnoise_mmdet.data.images import output_stem, printable, readable_images
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.pictures import Detection, detections_panel
-from fnoise_mmdet.preflight import check_checkpoint
+from fnoise_mmdet.preflight import check_checkpoint, check_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,6 +90,7 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
                 f'{config} reads its images by {steps[0]}, but here only LoadImageFromFile can read them: name a config '
                 'whose test pipeline has it'
             )
+        check_checkpoint(checkpoint, model=check_model(cfg))
         cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
         models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=False))
     return models

@@ -147,7 +147,7 @@ def main() -> None:
     states = {run: run.state() for run in runs}
     unfinished = [run for run in runs if states[run] != study.FINISHED]
     if unfinished:
-        study.check_configs(configs)
+        study.check_configs(args.out, configs)
         import_ray()
     if args.dry_run:
         study.print_states(states)

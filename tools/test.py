@@ -46,10 +46,10 @@ def main() -> None:
     for folder in filter(None, [cfg.work_dir, args.show_dir, args.out and Path(args.out).parent]):
         check_writable(Path(folder))
     use_data_root(cfg, args.data_root, required=('test',))
-    check_model(cfg)
+    model = check_model(cfg)
     check_data(cfg, ['test'])
     dataset = next(innermost_datasets(cfg.test_dataloader.dataset))
-    check_checkpoint(args.checkpoint, config_classes(dataset))
+    check_checkpoint(args.checkpoint, config_classes(dataset), model)
 
     runner = cli.build_runner(cfg)
     if args.out:

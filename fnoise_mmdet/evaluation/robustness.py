@@ -15,11 +15,12 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import METRICS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..analysis.robustness import FILE, FOLDER
+from ..checkpoint import load_checkpoint, load_weights
 from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise, config_classes, innermost_datasets, is_coco
 from ..config_types import type_class, type_name
 from ..data import count_objects, read_coco
@@ -168,11 +169,7 @@ class RobustnessSetup:
         if preset is not None:
             add_fnoise(cfg, NOISE_CONFIGS[preset], **PUBLISHED_PLACES.get(preset, {}))
         model = check_model(cfg)
-        try:
-            with quiet():
-                load_checkpoint(model, str(self.checkpoint), map_location='cpu', strict=True)
-        except RuntimeError as error:
-            raise InputError(f'checkpoint {self.checkpoint} does not fit {self.cfg.filename}: {error}') from error
+        load_weights(model, load_checkpoint(str(self.checkpoint)), str(self.checkpoint))
         return model.to(get_device()).eval()
 
     def build(self, preset: str | None = None) -> 'RobustnessEvaluator':

@@ -82,7 +82,12 @@ class ExactResumeHook(Hook):
             runner.logger.warning('the checkpoint was saved without ExactResumeHook: its log is not gone on with')
             return
         name, size = self._log
-        old, new = Path(runner.work_dir) / name, _log_file(runner)
+        folder, new = Path(runner.work_dir).resolve(), _log_file(runner)
+        old = (folder / name).resolve()
+        # Of this run alone: a checkpoint, and links in its work dir, may name any file.
+        if not old.is_relative_to(folder) or old.parts[-2:] != new.parts[-2:]:
+            runner.logger.warning('the checkpoint names a log outside its work dir, which is not continued')
+            return
         if not size or not old.is_file() or old.stat().st_size < size:
             return
         with old.open('rb') as file:

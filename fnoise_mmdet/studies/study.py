@@ -120,7 +120,7 @@ def _is_of_new_study(path: Path, configs: Mapping[str, Config]) -> bool:
     return cfg is not None and path.is_file() and path.read_bytes() == cfg.pretty_text.encode()
 
 
-def check_configs(configs: Mapping[str, Config]) -> None:
+def check_configs(out: Path, configs: Mapping[str, Config]) -> None:
     """Check all that every training of a study needs, data that several of them share once.
 
     Raises:
@@ -129,7 +129,7 @@ def check_configs(configs: Mapping[str, Config]) -> None:
     seen: list[list[Any]] = []
     for name, cfg in configs.items():
         checked = Config(cfg.to_dict(), filename=cfg.filename)
-        checked.work_dir, checked.resume, checked.launcher = '', True, 'none'
+        checked.work_dir, checked.launcher = str(out / name), 'none'  # which holds the work dirs, no checkpoints
         data = [checked.get(key) for key in ('train_dataloader', 'val_dataloader', 'val_evaluator')]
         try:
             check_training(checked, with_data=data not in seen)

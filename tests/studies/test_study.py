@@ -96,7 +96,7 @@ def test_study_that_may_grow_gets_conditions_and_loses_none(out):
         check_study(out, dict(configs(lr=0.2), d=Config()), may_grow=True)
 
 
-def test_data_that_conditions_share_are_checked_once(monkeypatch):
+def test_data_that_conditions_share_are_checked_once(tmp_path, monkeypatch):
     calls = []
 
     def check_training(cfg, with_data):
@@ -111,7 +111,7 @@ def test_data_that_conditions_share_are_checked_once(monkeypatch):
         for name, file in loaders.items()
     }
     with pytest.raises(InputError, match='d: the model is wrong'):
-        study.check_configs(cfgs)
+        study.check_configs(tmp_path, cfgs)
     assert calls == [('a', True), ('b', False), ('c', True), ('d', False)]
 
 

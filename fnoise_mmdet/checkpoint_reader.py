@@ -1,0 +1,449 @@
+"""A reader of torch's checkpoint files that runs nothing of what they hold.
+
+``torch.load(weights_only=True)`` is not enough for files from strangers:
+mmengine's checkpoints need ``getattr`` and NumPy's reconstruction among its
+allowed globals, which reach any attribute and any memory; torch below 2.6 runs
+code from its oldest format; and no version bounds what a small file may ask to
+be allocated. This reader knows the few objects that mmengine's checkpoints are
+made of, builds each itself from checked values, and refuses everything else.
+"""
+
+import io
+import math
+import mmap
+import os
+import pickle
+import stat
+import sys
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import IO, Any, NoReturn
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor
+
+LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before torch 1.6
+MAX_DEPTH = 64  # of nested containers
+STATISTICS = ('min', 'max', 'current', 'mean')  # methods of HistoryBuffer that it refers to by getattr
+SCALARS = (str, bytes, int, float, bool, type(None))  # which may be a key
+PLAIN = (bytes, float, bool, type(None), Tensor, torch.nn.Parameter, np.ndarray, torch.Size)
+STORAGES = {
+    'DoubleStorage': torch.float64, 'FloatStorage': torch.float32, 'HalfStorage': torch.float16,
+    'BFloat16Storage': torch.bfloat16, 'LongStorage': torch.int64, 'IntStorage': torch.int32,
+    'ShortStorage': torch.int16, 'CharStorage': torch.int8, 'ByteStorage': torch.uint8, 'BoolStorage': torch.bool,
+    'ComplexDoubleStorage': torch.complex128, 'ComplexFloatStorage': torch.complex64, 'UntypedStorage': torch.uint8,
+}  # fmt: skip
+
+
+class CorruptCheckpointError(ValueError):
+    """A file is not a whole checkpoint."""
+
+
+class UnsafeCheckpointError(ValueError):
+    """A checkpoint holds more than weights and plain data."""
+
+
+def read_checkpoint(source: str | os.PathLike | IO[bytes]) -> Any:
+    """Read what ``torch.save`` has written, its tensors on the CPU.
+
+    Args:
+        source: Path of a regular file, or a seekable binary file.
+
+    Returns:
+        Containers, numbers, texts, tensors, NumPy's arrays and numbers, and
+        mmengine's ``HistoryBuffer``; nested to a depth of 64 at most.
+
+    Raises:
+        OSError: The file cannot be read.
+        CorruptCheckpointError: It is no regular file, not in torch's format, cut
+            off, or a checksum is wrong.
+        UnsafeCheckpointError: It holds other objects, or would take more memory
+            than the file itself.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return _read(source, source.seek(0, io.SEEK_END))
+    # Not blocking: a pipe without a writer would never open.
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptCheckpointError('it is not a regular file')
+        return _read(file, status.st_size)
+
+
+def _read(file: IO[bytes], size: int) -> Any:
+    file.seek(0)
+    head = file.read(4)
+    file.seek(0)
+    if not head:
+        raise CorruptCheckpointError('it is empty')
+    try:
+        content = _read_zip(file, size) if head == b'PK\x03\x04' else _read_legacy(file, size)
+        _check_plain(content, {})
+        return content
+    except (CorruptCheckpointError, UnsafeCheckpointError):
+        raise
+    except EOFError as error:
+        raise CorruptCheckpointError('it is cut off') from error
+    except Exception as error:  # an invalid pickle fails in many ways
+        raise CorruptCheckpointError(str(error) or type(error).__name__) from error
+
+
+def _read_zip(file: IO[bytes], size: int) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        records = {info.filename: info for info in archive.infolist()}
+        if len(records) < len(archive.infolist()):
+            raise UnsafeCheckpointError('two records of the same name')
+        if sum(info.file_size for info in records.values()) > size:  # compressed, or overlapping
+            raise UnsafeCheckpointError('records that are larger than the file')
+        roots = [name.removesuffix('/data.pkl') for name in records if name.endswith('/data.pkl')]
+        if len(roots) != 1:
+            raise CorruptCheckpointError(f'it is a zip archive with {len(roots)} records data.pkl instead of one')
+        root = roots[0]
+        if f'{root}/constants.pkl' in records:
+            raise UnsafeCheckpointError('a TorchScript program')
+        order = archive.read(f'{root}/byteorder').decode() if f'{root}/byteorder' in records else sys.byteorder
+        if order != sys.byteorder:
+            raise CorruptCheckpointError(f'its byte order is {order}, and that of this machine {sys.byteorder}')
+
+        storages: dict[str, Tensor] = {}
+
+        def read_storage(key: str, count: int, itemsize: int) -> Tensor:
+            if f'{root}/data/{key}' not in records:
+                raise CorruptCheckpointError(f'storage {key} is missing')
+            if key not in storages:
+                storages[key] = _empty(records[f'{root}/data/{key}'].file_size)
+                storages[key].numpy()[:] = np.frombuffer(archive.read(f'{root}/data/{key}'), np.uint8)
+            if count * itemsize != storages[key].numel():
+                raise CorruptCheckpointError(f'storage {key} is not of the size that the checkpoint states')
+            return storages[key]
+
+        content = _Unpickler(io.BytesIO(archive.read(f'{root}/data.pkl')), read_storage).load()
+        for name in records.keys() - {f'{root}/data/{key}' for key in storages}:
+            archive.read(name)  # for its checksum
+    return content
+
+
+def _read_legacy(file: IO[bytes], size: int) -> Any:
+    storages: dict[str, Tensor] = {}
+    itemsizes: dict[str, int] = {}
+
+    room = size
+
+    def reserve_storage(key: str, count: int, itemsize: int) -> Tensor:
+        nonlocal room
+        if key not in storages:
+            room -= count * itemsize
+            if room < 0:
+                raise UnsafeCheckpointError('tensors that are larger than the file')
+            storages[key], itemsizes[key] = _empty(count * itemsize), itemsize
+        return storages[key]
+
+    # Reading from a map never allocates more than is there, whatever length a pickle states.
+    mapped = isinstance(file, io.BufferedReader)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else nullcontext(file) as source:
+        if _Unpickler(source).load() != LEGACY_MAGIC or _Unpickler(source).load() != LEGACY_PROTOCOL:
+            raise CorruptCheckpointError('it is not in the format of torch.save')
+        system = _Unpickler(source).load()
+        if system.get('little_endian', True) != (sys.byteorder == 'little'):
+            raise CorruptCheckpointError('its byte order is not that of this machine')
+        content = _Unpickler(source, reserve_storage).load()
+        keys = _Unpickler(source).load()
+        if set(keys) != storages.keys() or len(keys) != len(storages):
+            raise CorruptCheckpointError('its tensors and its list of storages do not match')
+        for key in keys:
+            count = int.from_bytes(source.read(8), sys.byteorder)
+            data = source.read(storages[key].numel())
+            if count * itemsizes[key] != storages[key].numel() or len(data) < storages[key].numel():
+                raise CorruptCheckpointError('it is cut off')
+            storages[key].numpy()[:] = np.frombuffer(data, np.uint8)
+    return content
+
+
+def _empty(num_bytes: int) -> Tensor:
+    return torch.empty(num_bytes, dtype=torch.uint8)
+
+
+class _Storage:
+    """Bytes of a checkpoint, and what kind of numbers they are."""
+
+    __slots__ = ('content', 'dtype')
+
+    def __init__(self, content: Tensor, dtype: torch.dtype) -> None:
+        self.content, self.dtype = content, dtype
+
+
+class _NumpyType:
+    """The type of NumPy's numbers, in the place of ``np.dtype``, whose state can describe any memory."""
+
+    __slots__ = ('dtype',)
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+
+
+def _unsafe(what: str) -> NoReturn:
+    raise UnsafeCheckpointError(what)
+
+
+def _rebuild_tensor(
+    storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Make a tensor that lies within its storage; its gradient and hooks are left out."""
+    dtype = dtype or storage.dtype
+    count = storage.content.numel() // dtype.itemsize
+    if type(size) not in (tuple, torch.Size) or len(size) != len(stride) or min((offset, *size, *stride)) < 0:
+        _unsafe('a tensor of an invalid shape')
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+    if math.prod(size) > count or (math.prod(size) and last >= count) or offset > count:
+        _unsafe('a tensor that is larger than its storage')
+    # Strides of an empty tensor are of no use, and could overflow.
+    strides = stride if math.prod(size) else (0,) * len(size)
+    return torch.empty(0, dtype=dtype).set_(storage.content.untyped_storage(), offset, size, strides)
+
+
+def _rebuild_tensor_v3(
+    storage: _Storage, offset: int, size: tuple, stride: tuple, requires_grad: bool, hooks: Any, dtype: torch.dtype,
+    metadata: Any = None,
+) -> Tensor:  # fmt: skip
+    return _rebuild_tensor(storage, offset, size, stride, dtype=dtype)
+
+
+def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any) -> torch.nn.Parameter:
+    return torch.nn.Parameter(data, requires_grad)
+
+
+def _size(sizes: list | tuple) -> torch.Size:
+    return torch.Size(sizes)
+
+
+def _device(kind: str, index: int | None = None) -> torch.device:
+    return torch.device(kind, index) if index is not None else torch.device(kind)
+
+
+def _ordered_dict(items: list = []) -> OrderedDict:  # noqa: B006  # never changed
+    for item in items:
+        _check_key(item[0])
+    return OrderedDict(items)
+
+
+def _counter(counts: dict) -> Counter:
+    return Counter(dict(counts))
+
+
+def _set(items: list) -> set:
+    for item in items:
+        _check_key(item)
+    return set(items)
+
+
+def _bytes() -> bytes:
+    return b''
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    return text.encode('latin1') if encoding == 'latin1' else _unsafe('text in an unknown encoding')
+
+
+def _statistic(owner: type, name: str) -> str:
+    """Name a method of ``HistoryBuffer``, which is what mmengine's checkpoints need ``getattr`` for."""
+    if owner is not HistoryBuffer or name not in STATISTICS:
+        _unsafe('builtins.getattr of something else than the statistics of HistoryBuffer')
+    return name
+
+
+def _numpy_type(text: str, *_: Any) -> _NumpyType:
+    if text[:1] not in 'biufc' or not text[1:].isdecimal():
+        _unsafe('an array of something else than numbers')
+    return _NumpyType(np.dtype(text))
+
+
+def _array(kind: type, *_: Any) -> np.ndarray:
+    return np.ndarray(0, np.uint8) if kind is np.ndarray else _unsafe('an array of an unknown kind')
+
+
+def _scalar(kind: _NumpyType, content: bytes) -> Any:
+    (number,) = np.frombuffer(content, kind.dtype)
+    return number
+
+
+_NAMES: dict[str, Any] = {
+    'collections.OrderedDict': _ordered_dict,
+    'collections.Counter': _counter,
+    '_codecs.encode': _encode,
+    **{
+        f'{module}.{name}': function
+        for module in ('builtins', '__builtin__')
+        for name, function in dict(getattr=_statistic, set=_set, bytes=_bytes).items()
+    },
+    'torch._utils._rebuild_tensor': _rebuild_tensor,
+    'torch._utils._rebuild_tensor_v2': _rebuild_tensor,
+    'torch._utils._rebuild_tensor_v3': _rebuild_tensor_v3,
+    'torch._utils._rebuild_parameter': _rebuild_parameter,
+    'torch.Size': _size,
+    'torch.device': _device,
+    **{f'{module}.{name}': dtype for module in ('torch', 'torch.cuda') for name, dtype in STORAGES.items()},
+    'torch.storage.UntypedStorage': torch.uint8,
+    **{str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)},
+    'numpy.dtype': _numpy_type,
+    'numpy.ndarray': np.ndarray,
+    **{
+        f'numpy.{core}.multiarray.{name}': function
+        for core in ('core', '_core')  # NumPy 1, NumPy 2
+        for name, function in dict(_reconstruct=_array, scalar=_scalar).items()
+    },
+    'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+    **{f'mmengine.logging.history_buffer.HistoryBuffer.{name}': name for name in STATISTICS},
+}
+
+
+def _check_key(key: Any) -> None:
+    if type(key) not in SCALARS:  # others may hash without end
+        _unsafe(f'a dict with a {type(key).__name__} as a key')
+
+
+PythonUnpickler: Any = vars(pickle)['_Unpickler']  # the one in C allocates what a pickle states
+
+
+class _Unpickler(PythonUnpickler):
+    """An unpickler of :data:`_NAMES`, which calls nothing else and changes nothing but new containers."""
+
+    def __init__(self, file: Any, storage: Callable[[str, int, int], Tensor] | None = None) -> None:
+        super().__init__(file, encoding='utf-8')
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        path = f'{module}.{name}'
+        return _NAMES[path] if path in _NAMES else _unsafe(path)
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        tag, dtype, key, _, count, *views = pid
+        if self._storage is None or tag != 'storage' or not isinstance(dtype, torch.dtype) or type(key) is not str:
+            _unsafe('an object that is kept elsewhere')
+        if type(count) is not int or count < 0 or any(view is not None for view in views):
+            _unsafe('a storage of an invalid size')
+        return _Storage(self._storage(key, count, dtype.itemsize), dtype)
+
+    def load_reduce(self) -> None:
+        args = self.stack.pop()
+        function = self.stack[-1]
+        if not callable(function) or isinstance(function, type):  # only those of _NAMES can be here
+            _unsafe('a call of what is no function')
+        self.stack[-1] = function(*args)
+
+    def load_newobj(self) -> None:
+        args, kind = self.stack.pop(), self.stack.pop()
+        if kind is not HistoryBuffer or args:
+            _unsafe('an object of an unknown kind')
+        self.append(HistoryBuffer.__new__(HistoryBuffer))
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        built = self.stack[-1]
+        kind = type(built)
+        if kind is np.ndarray:
+            version, shape, of, is_fortran, content = state
+            if version != 1 or type(of) is not _NumpyType or type(content) is not bytes:
+                _unsafe('an array of something else than numbers')
+            built.__setstate__((1, shape, of.dtype, bool(is_fortran), content))
+        elif kind is _NumpyType:
+            _, order, *described = state
+            if order not in ('<', '>', '|', '=') or any(part is not None for part in described[:3]):
+                _unsafe('an array of something else than numbers')
+            built.dtype = built.dtype.newbyteorder(order)
+        elif kind is HistoryBuffer:
+            vars(built).update({name: state[name] for name in ('max_length', '_log_history', '_count_history')})
+            built._set_default_statistics()  # mmengine's own, not those that the checkpoint names
+        elif kind is OrderedDict and state.keys() == {'_metadata'}:  # versions of a state dict's modules
+            built._metadata = state['_metadata']
+        else:
+            _unsafe(f'a state for a {kind.__name__}')
+
+    def load_append(self) -> None:
+        value = self.stack.pop()
+        self._extend([value])
+
+    def load_appends(self) -> None:
+        values = self.pop_mark()
+        self._extend(values)
+
+    def _extend(self, values: list) -> None:
+        if type(self.stack[-1]) is not list:
+            _unsafe(f'an addition to a {type(self.stack[-1]).__name__}')
+        self.stack[-1].extend(values)
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._update([key, value])
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        self._update(items)
+
+    def _update(self, items: list) -> None:
+        if type(self.stack[-1]) not in (dict, OrderedDict):
+            _unsafe(f'an item of a {type(self.stack[-1]).__name__}')
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            _check_key(key)
+            self.stack[-1][key] = value
+
+    def load_other(self) -> None:
+        """Refuse an operation that neither weights nor plain data need."""
+        _unsafe('an operation of pickle that torch does not use')
+
+
+# Operations of pickle that weights and plain data need. Those of them that change something are overridden above.
+_NEEDED = {
+    *('proto', 'frame', 'stop', 'mark', 'none', 'true', 'false', 'binint', 'binint1', 'binint2', 'long1', 'binfloat'),
+    *('binunicode', 'short_binunicode', 'binunicode8', 'binstring', 'short_binstring'),
+    *('binbytes', 'short_binbytes', 'binbytes8', 'empty_tuple', 'tuple', 'tuple1', 'tuple2', 'tuple3', 'empty_list'),
+    *('empty_dictionary', 'append', 'appends', 'setitem', 'setitems', 'binget', 'long_binget', 'binput'),
+    *('long_binput', 'memoize', 'binpersid', 'global', 'stack_global', 'reduce', 'newobj', 'build'),
+}
+_Unpickler.dispatch = {
+    code: getattr(_Unpickler, method.__name__ if method.__name__.removeprefix('load_') in _NEEDED else 'load_other')
+    for code, method in PythonUnpickler.dispatch.items()
+}
+
+
+def _check_plain(value: Any, seen: dict[int, int], depth: int = 0) -> None:
+    """Check that a checkpoint consists of weights and plain data, nested to a limited depth.
+
+    Args:
+        value: A part of the checkpoint.
+        seen: Depths at which containers have been checked, by their ids.
+        depth: How deep the part lies.
+
+    Raises:
+        UnsafeCheckpointError: It does not.
+    """
+    kind = type(value)
+    if kind in (dict, OrderedDict, Counter, list, tuple, set):
+        if depth > MAX_DEPTH:
+            _unsafe(f'data that are nested more than {MAX_DEPTH} deep')
+        if seen.get(id(value), -1) >= depth:
+            return
+        seen[id(value)] = depth
+        parts = [*value, *value.values(), *vars(value).values()] if kind in (OrderedDict, Counter) else [*value]
+        for part in [*parts, *(value.values() if kind is dict else ())]:
+            _check_plain(part, seen, depth + 1)
+    elif kind is int:
+        if value.bit_length() > 64:
+            _unsafe('a number of more than 64 bits')
+    elif kind is str:
+        value.encode()  # a lone surrogate could not be printed
+    elif kind is HistoryBuffer:
+        _check_history(vars(value))
+    elif kind not in PLAIN and not isinstance(value, np.number | np.bool_ | torch.device | torch.dtype):
+        _unsafe(f'an object of type {kind.__name__}')
+
+
+def _check_history(state: dict[str, Any]) -> None:
+    logs, counts, length = (state.get(name) for name in ('_log_history', '_count_history', 'max_length'))
+    if type(logs) is not np.ndarray or type(counts) is not np.ndarray or type(length) is not int:
+        _unsafe('a HistoryBuffer of something else than numbers')
+    if logs.ndim != 1 or logs.shape != counts.shape or length < 1:
+        _unsafe('a HistoryBuffer of invalid sizes')
