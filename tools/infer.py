@@ -87,8 +87,8 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
         steps = [type_name(step) for step in get_test_pipeline_cfg(cfg)]
         if 'LoadImageFromFile' not in steps:
             raise InputError(
-                f'{config} reads its images by {steps[0]}, but here only LoadImageFromFile can read them: name a config '
-                'whose test pipeline has it'
+                f'{config} reads its images by {steps[0]}, but here only LoadImageFromFile can read them: name a '
+                'config whose test pipeline has it'
             )
         check_checkpoint(checkpoint, model=check_model(cfg))
         cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
