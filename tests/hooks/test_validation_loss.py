@@ -118,6 +118,7 @@ def test_where_no_such_loss_can_be_had_a_warning_is_all(train):
     hook.after_val_epoch(runner, metrics)
     hook.after_val_epoch(runner, metrics)
     assert metrics == {} and len(warnings) == 1 and 'the training pipeline has no LoadAnnotations' in warnings[0]
+    assert 'remove ValidationLossHook from custom_hooks' in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -147,3 +148,18 @@ def test_detectors_of_other_kinds(config, shapes):
     initialise(model)
     losses = validation_losses(model, Runner.build_dataloader(loss_dataloader(cfg)))
     assert np.isfinite(losses['loss']) and losses['loss'] > 0 and len(losses) > 1
+
+
+def test_of_a_semi_supervised_training_it_is_that_of_the_student(shapes):
+    cfg = load_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
+    use_data_root(cfg, str(shapes), required=('train', 'val'))
+    cfg.val_dataloader.update(num_workers=0, batch_size=4)
+    cfg.val_dataloader.dataset.pipeline[1].scale = (128, 128)
+    cfg.model.backbone.init_cfg = None
+    settings = dict(type='SoftTeacher', semi_train_cfg=dict(), semi_test_cfg=dict(predict_on='teacher'))
+    preprocessor = dict(type='MultiBranchDataPreprocessor', data_preprocessor=cfg.model.data_preprocessor)
+    model = MODELS.build(dict(settings, detector=cfg.model, data_preprocessor=preprocessor))
+    initialise(model)
+    loader = Runner.build_dataloader(loss_dataloader(cfg))
+    losses = validation_losses(model, loader)
+    assert losses == validation_losses(model.student, loader) and losses['loss'] > 0
