@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from .checkpoint_reader import CorruptCheckpointError, UnsafeCheckpointError, read_checkpoint
+from .checkpoint_reader import CorruptCheckpointError, UnsafeCheckpointError, check_sums, read_checkpoint
 from .config_types import type_name
 from .errors import InputError
 
@@ -71,11 +71,13 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
     Raises:
         InputError: The file cannot be read, or holds more than weights and plain data.
     """
-    if os.environ.get(ANYTHING) == '1':
-        return _torch_load(f, map_location, *args, **{**kwargs, 'weights_only': False})
-    name = f if isinstance(f, str | os.PathLike) else getattr(f, 'name', 'in memory')
+    is_path = isinstance(f, str | os.PathLike)
+    is_trusted = os.environ.get(ANYTHING) == '1'
+    name = f if is_path else getattr(f, 'name', 'in memory')
     try:
-        content = read_checkpoint(f)
+        if is_trusted and is_path:
+            check_sums(f)
+        content = None if is_trusted else read_checkpoint(f)
     except UnsafeCheckpointError as error:
         raise InputError(
             f'checkpoint {name} holds more than weights and plain data ({one_line(error)}), and loading it could run '
@@ -87,6 +89,8 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         ) from error
     except OSError as error:
         raise InputError(f'checkpoint {name} cannot be read: {error.strerror or error}') from error
+    if is_trusted:
+        return _torch_load(f, map_location, *args, **{**kwargs, 'weights_only': False})
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):
         content['meta'].pop('config', None)  # mmengine would run it as Python when it resumes
     return content
@@ -190,20 +194,17 @@ def _check_entries(content: dict[str, Any]) -> None:
     _require(isinstance(weights, dict), 'state_dict', 'a dict of weights')
     _require(all(isinstance(key, str) for key in weights), 'state_dict', 'a dict with names of weights as keys')
     meta = content.get('meta', {})
-    _require(meta is None or isinstance(meta, dict), 'meta', 'a dict')
-    meta = meta or {}
-    for name in ('epoch', 'iter', 'seed'):
-        _require(meta.get(name) is None or _is_count(meta[name]), f'meta.{name}', COUNT)
-    of_data = meta.get('dataset_meta') or {}
+    _require(isinstance(meta, dict), 'meta', 'a dict')
+    for name in {'epoch', 'iter'} & meta.keys():
+        _require(_is_count(meta[name]), f'meta.{name}', COUNT)
+    of_data = meta.get('dataset_meta', {})
     _require(
         isinstance(of_data, dict) and all(isinstance(key, str) for key in of_data), 'meta.dataset_meta',
         'a dict with texts as keys',
     )  # fmt: skip
-    for entry, classes in {
-        'meta.dataset_meta.classes': of_data.get('classes'),
-        'meta.CLASSES': meta.get('CLASSES'),  # of mmdet 2
-    }.items():
-        _require(classes is None or _are_classes(classes), entry, f'a list of 1 to {MAX_CLASSES:,} printable names')
+    of_data = {key.lower(): value for key, value in of_data.items()}  # as mmdet takes them
+    for of, key in ((of_data, 'classes'), (meta, 'CLASSES')):  # of mmdet 3, of mmdet 2
+        _require(key not in of or _are_classes(of[key]), key, f'a list of 1 to {MAX_CLASSES:,} printable names')
     palette = of_data.get('palette')
     enough = len(of_data.get('classes') or ())
     _require(
@@ -292,25 +293,35 @@ def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: 
             f'{len(random)} of {len(trained)} weights of the model would be random: name the config that the '
             'checkpoint was trained with'
         )
-    infinite = [name for name, value in trained.items() if name not in random and not value.isfinite().all()]
+    _check_finite({name: value for name, value in trained.items() if name not in random}, path)
+    if report:
+        print(f'checkpoint {path}: of its weights {report}')
+
+
+def check_part(model: nn.Module, content: dict[str, Any], path: str) -> None:
+    """Check that a checkpoint has weights for a part of a model, whatever the names of its modules.
+
+    Raises:
+        InputError: None of them has the name and shape of one in the model, or some that have are not finite.
+    """
+    shapes = {(name.rpartition('.')[2], weight.shape) for name, weight in model.state_dict().items() if weight.ndim}
+    fitting = {
+        name: weight
+        for name, weight in content.get('state_dict', content.get('model', content)).items()
+        if isinstance(weight, torch.Tensor) and (name.rpartition('.')[2], weight.shape) in shapes
+    }
+    if not fitting:
+        raise InputError(f'checkpoint {path} fits no part of the model')
+    _check_finite(fitting, path)
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor], path: str) -> None:
+    infinite = [name for name, value in weights.items() if not value.isfinite().all()]
     if infinite:
         raise InputError(
             f'checkpoint {path} cannot be used: {len(infinite)} of its weights hold NaN or infinity ({infinite[0]}, '
             '...): name one that was saved earlier'
         )
-    if report:
-        print(f'checkpoint {path}: of its weights {report}')
-
-
-def fitting_weights(model: nn.Module, content: dict[str, Any]) -> list[str]:
-    """Return the names of the weights in a checkpoint that a part of a model may take, by name and shape."""
-    shapes = {(name.rpartition('.')[2], weight.shape) for name, weight in model.state_dict().items() if weight.ndim}
-    weights = content.get('state_dict', content)
-    return [
-        name
-        for name, weight in weights.items()
-        if isinstance(weight, torch.Tensor) and (name.rpartition('.')[2], weight.shape) in shapes
-    ]
 
 
 def check_resumable(content: dict[str, Any], path: str, cfg: Config, model: nn.Module) -> None:
@@ -327,9 +338,14 @@ def check_resumable(content: dict[str, Any], path: str, cfg: Config, model: nn.M
     """
     load_weights(model, content, path)
     try:
+        meta = content.get('meta', {})
         for name in ('epoch', 'iter'):
-            _require(_is_count((content.get('meta') or {}).get(name)), f'meta.{name}', COUNT)
+            _require(_is_count(meta.get(name)), f'meta.{name}', COUNT)
+        seed = meta.get('seed')
+        _require(seed is None or (_is_count(seed) and seed < 2**32), 'meta.seed', f'{COUNT}, of 32 bits')
         _check_message_hub(content.get('message_hub'))
+        if 'ema_state_dict' in content:
+            _check_averages(content['ema_state_dict'], content.get('state_dict', {}))
         _check_log(content.get('log'))
         if 'optimizer' in content:
             _check_optimizer(content, cfg, model)
@@ -359,6 +375,18 @@ def _check_message_hub(hub: Any) -> None:
             _require(value is None or isinstance(value, str), entry, 'a path')
 
 
+def _check_averages(averages: Any, weights: dict[str, Any]) -> None:
+    """Check what mmengine's ``EMAHook`` has saved, which it exchanges for the weights."""
+    _require(
+        isinstance(averages, dict)
+        and all(
+            isinstance(name, str) and isinstance(value, torch.Tensor) and bool(value.isfinite().all())
+            and value.shape == getattr(weights.get(name.removeprefix('module.'), value), 'shape', None)
+            for name, value in averages.items()
+        ), 'ema_state_dict', 'a dict of averaged weights, of the shapes of those in state_dict',
+    )  # fmt: skip
+
+
 def _check_log(log: Any) -> None:
     """Check what :class:`~fnoise_mmdet.hooks.ExactResumeHook` has saved."""
     if log is None:
@@ -376,17 +404,20 @@ def _check_log(log: Any) -> None:
 
 def _check_optimizer(content: dict[str, Any], cfg: Config, model: nn.Module) -> None:
     """Load the states of optimizer and schedules, and take a step from there."""
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     try:
         wrapper: Any = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
-    except Exception:  # what a device lacks is reported by another check
+        optimizers = [one.optimizer for one in _wrappers(wrapper)]
+        for optimizer in optimizers:
+            optimizer.step()
+    except Exception:  # it needs another device, which is no fault of the checkpoint
         return
     expected = "the state of the config's optimizer"
     try:
         wrapper.load_state_dict(copy.copy(content['optimizer']))
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-        for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
-            one.optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     except Exception as error:  # every optimizer fails in its own way
         raise _InvalidEntryError(f'its entry optimizer should be {expected}, but {one_line(error)}') from error
     finally:
@@ -394,6 +425,10 @@ def _check_optimizer(content: dict[str, Any], cfg: Config, model: nn.Module) -> 
     _require(all(value.isfinite().all() for value in model.parameters()), 'optimizer', f'{expected}, of finite numbers')
     if 'param_schedulers' in content:
         _check_schedules(content['param_schedulers'], cfg, wrapper)
+
+
+def _wrappers(wrapper: Any) -> list[Any]:
+    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
 
 
 def _check_schedules(states: Any, cfg: Config, wrapper: Any) -> None:

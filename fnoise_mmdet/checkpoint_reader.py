@@ -28,6 +28,7 @@ from torch import Tensor
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before torch 1.6
 MAX_DEPTH = 64  # of nested containers
+MAX_OPERATIONS = 10_000_000  # of a pickle, each of which may take some 100 bytes; a large detector needs 500,000
 STATISTICS = ('min', 'max', 'current', 'mean')  # methods of HistoryBuffer that it refers to by getattr
 SCALARS = (str, bytes, int, float, bool, type(None))  # which may be a key
 PLAIN = (bytes, float, bool, type(None), Tensor, torch.nn.Parameter, np.ndarray, torch.Size)
@@ -92,13 +93,47 @@ def _read(file: IO[bytes], size: int) -> Any:
         raise CorruptCheckpointError(str(error) or type(error).__name__) from error
 
 
+def check_sums(path: str | os.PathLike) -> None:
+    """Compare the checksums of a checkpoint to what it holds, without reading its objects.
+
+    Files of the format before torch 1.6 have none, and are taken for whole unless they are empty.
+
+    Raises:
+        OSError: The file cannot be read.
+        CorruptCheckpointError: A checksum is wrong, or the file is cut off.
+        UnsafeCheckpointError: Its records are larger than the file.
+    """
+    size = os.path.getsize(path)
+    with open(path, 'rb') as file:
+        head = file.read(2)
+        if not head:
+            raise CorruptCheckpointError('it is empty')
+        if head != b'PK':
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _records(archive, size)
+                if archive.testzip() is not None:
+                    raise CorruptCheckpointError('a checksum is wrong')
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+            raise CorruptCheckpointError(str(error)) from error
+
+
+def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the records of an archive by name; together they are no larger than the file."""
+    records = {info.filename: info for info in archive.infolist()}
+    if len(records) < len(archive.infolist()):
+        raise UnsafeCheckpointError('two records of the same name')
+    if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):  # which torch never does
+        raise UnsafeCheckpointError('compressed records')
+    if sum(info.file_size for info in records.values()) > size:
+        raise UnsafeCheckpointError('records that overlap')
+    return records
+
+
 def _read_zip(file: IO[bytes], size: int) -> Any:
     with zipfile.ZipFile(file) as archive:
-        records = {info.filename: info for info in archive.infolist()}
-        if len(records) < len(archive.infolist()):
-            raise UnsafeCheckpointError('two records of the same name')
-        if sum(info.file_size for info in records.values()) > size:  # compressed, or overlapping
-            raise UnsafeCheckpointError('records that are larger than the file')
+        records = _records(archive, size)
         roots = [name.removesuffix('/data.pkl') for name in records if name.endswith('/data.pkl')]
         if len(roots) != 1:
             raise CorruptCheckpointError(f'it is a zip archive with {len(roots)} records data.pkl instead of one')
@@ -152,6 +187,8 @@ def _read_legacy(file: IO[bytes], size: int) -> Any:
             raise CorruptCheckpointError('its byte order is not that of this machine')
         content = _Unpickler(source, reserve_storage).load()
         keys = _Unpickler(source).load()
+        if type(keys) is not list or any(type(key) is not str for key in keys):  # others may hash without end
+            raise CorruptCheckpointError('it has no list of storages')
         if set(keys) != storages.keys() or len(keys) != len(storages):
             raise CorruptCheckpointError('its tensors and its list of storages do not match')
         for key in keys:
@@ -231,7 +268,7 @@ def _ordered_dict(items: list = []) -> OrderedDict:  # noqa: B006  # never chang
 
 
 def _counter(counts: dict) -> Counter:
-    return Counter(dict(counts))
+    return Counter(counts) if type(counts) is dict else _unsafe('a Counter of something else than a dict')
 
 
 def _set(items: list) -> set:
@@ -305,15 +342,19 @@ def _check_key(key: Any) -> None:
         _unsafe(f'a dict with a {type(key).__name__} as a key')
 
 
-PythonUnpickler: Any = vars(pickle)['_Unpickler']  # the one in C allocates what a pickle states
+# The one in C allocates what a pickle states, before it is there.
+PythonUnpickler: Any = vars(pickle)['_Unpickler']
 
 
 class _Unpickler(PythonUnpickler):
     """An unpickler of :data:`_NAMES`, which calls nothing else and changes nothing but new containers."""
 
+    dispatch: dict[int, Callable]
+
     def __init__(self, file: Any, storage: Callable[[str, int, int], Tensor] | None = None) -> None:
         super().__init__(file, encoding='utf-8')
         self._storage = storage
+        self.dispatch = _Operations(self.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         path = f'{module}.{name}'
@@ -346,7 +387,7 @@ class _Unpickler(PythonUnpickler):
         kind = type(built)
         if kind is np.ndarray:
             version, shape, of, is_fortran, content = state
-            if version != 1 or type(of) is not _NumpyType or type(content) is not bytes:
+            if version != 1 or type(of) is not _NumpyType or type(content) is not bytes or min(shape, default=0) < 0:
                 _unsafe('an array of something else than numbers')
             built.__setstate__((1, shape, of.dtype, bool(is_fortran), content))
         elif kind is _NumpyType:
@@ -403,6 +444,18 @@ _NEEDED = {
     *('empty_dictionary', 'append', 'appends', 'setitem', 'setitems', 'binget', 'long_binget', 'binput'),
     *('long_binput', 'memoize', 'binpersid', 'global', 'stack_global', 'reduce', 'newobj', 'build'),
 }
+
+
+class _Operations(dict):
+    """What an unpickler does for each operation, for a limited number of them."""
+
+    left = MAX_OPERATIONS
+
+    def __getitem__(self, code: int) -> Callable:
+        self.left -= 1
+        return super().__getitem__(code) if self.left >= 0 else _unsafe(f'more than {MAX_OPERATIONS:,} operations')
+
+
 _Unpickler.dispatch = {
     code: getattr(_Unpickler, method.__name__ if method.__name__.removeprefix('load_') in _NEEDED else 'load_other')
     for code, method in PythonUnpickler.dispatch.items()

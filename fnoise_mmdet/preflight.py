@@ -1,8 +1,6 @@
 """Checks of a config before anything is built or written."""
 
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +20,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmengine.utils import digit_version
 from torch import nn
 
-from .checkpoint import check_resumable, fitting_weights, load_checkpoint, load_weights
+from .checkpoint import check_part, check_resumable, load_checkpoint, load_weights
 from .config import (
     annotation_file,
     config_classes,
@@ -38,7 +36,7 @@ from .data import Use, annotation_findings, check_images, count_objects, is_insi
 from .data.files import check_writable
 from .data.images import check_image_files, printable
 from .data.labels import kept_images, label_fault
-from .distributed import world_size
+from .distributed import is_main_process, world_size
 from .errors import InputError
 from .heads import head_findings
 from .hooks import NoiseScheduleHook
@@ -48,7 +46,6 @@ from .resume import find_checkpoints, latest_checkpoint
 
 SEVERAL = 'several things are wrong'
 LR_FACTOR = 4  # from which on a learning rate is taken for one of another batch size
-DOWNLOAD_TIMEOUT = 10  # seconds for a server to answer at all
 ENDLESS = (InfiniteSampler, MultiSourceSampler)  # the samplers of mmengine and mmdet that never end
 
 
@@ -380,31 +377,27 @@ def warn_of_no_validation(cfg: Config) -> None:
         )
 
 
-def check_pretrained(cfg: Config) -> None:
-    """Check that pre-trained weights can be had: a local file, torch's download cache, or the network.
+def check_pretrained(cfg: Config, model: nn.Module) -> None:
+    """Check that pre-trained weights can be had, and fit the model: a local file, or one that is downloaded.
+
+    What is at an address is kept in torch's download cache.
 
     Raises:
-        InputError: A checkpoint is not found, and cannot be downloaded.
+        InputError: A checkpoint is not found, cannot be read or downloaded, or fits no part of the model.
     """
-    ways_on = (
-        'name a local file with --cfg-options model.backbone.init_cfg.checkpoint=FILE, '
-        'or train from random weights with --from-scratch'
-    )
-    for checkpoint in pretrained_checkpoints(cfg):
-        if checkpoint.startswith(('http://', 'https://')):
-            cached = Path(torch.hub.get_dir()) / 'checkpoints' / checkpoint.rsplit('/', 1)[-1]
-            if cached.is_file():
-                continue
-            try:
-                request = urllib.request.Request(checkpoint, method='HEAD')
-                urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT).close()
-            except (urllib.error.URLError, OSError) as error:
-                reason = getattr(error, 'reason', error)
-                raise InputError(
-                    f'pre-trained weights {checkpoint} cannot be downloaded ({reason}): {ways_on}'
-                ) from None
-        elif '://' not in checkpoint and not Path(checkpoint).is_file():
-            raise InputError(f'pre-trained weights {checkpoint} are not a file: {ways_on}')
+    for path in filter(_loads_here, pretrained_checkpoints(cfg)):
+        try:
+            check_part(model, load_checkpoint(path), path)
+        except InputError as error:
+            raise InputError(
+                f'pre-trained weights cannot be used: {error}; name a local file with --cfg-options '
+                'model.backbone.init_cfg.checkpoint=FILE, or train from random weights with --from-scratch'
+            ) from None
+
+
+def _loads_here(path: str) -> bool:
+    """Tell whether this process loads a checkpoint to check it: of several, one downloads."""
+    return '://' not in path or is_main_process()
 
 
 def check_device(cfg: Config) -> None:
@@ -534,7 +527,6 @@ def check_training(cfg: Config, with_data: bool = True) -> None:
             *([partial(check_data, cfg, ['train', 'val'])] if with_data else []),
             partial(check_loops, cfg),
             partial(check_heads, cfg),
-            partial(check_pretrained, cfg),
             partial(_check_built, cfg),
         ]
     )
@@ -559,19 +551,15 @@ def check_start_weights(cfg: Config, model: nn.Module) -> None:
     Raises:
         InputError: A checkpoint cannot be read, fits nothing of the model, or the training cannot be resumed from it.
     """
-    if cfg.get('load_from'):
-        content = load_checkpoint(cfg.load_from)
-        if cfg.get('resume'):
-            check_resumable(content, cfg.load_from, cfg, model)
-        else:
-            load_weights(model, content, cfg.load_from, partial=True)
+    check_pretrained(cfg, model)
+    path = cfg.get('load_from')
+    if not path or not _loads_here(path):
         return
-    for path in pretrained_checkpoints(cfg):
-        if '://' not in path and Path(path).is_file() and not fitting_weights(model, load_checkpoint(path)):
-            raise InputError(
-                f'pre-trained weights {path} fit no part of the model: name those of its backbone with --cfg-options '
-                'model.backbone.init_cfg.checkpoint=FILE, or train from random weights with --from-scratch'
-            )
+    content = load_checkpoint(path)
+    if cfg.get('resume'):
+        check_resumable(content, path, cfg, model)
+    else:
+        load_weights(model, content, path, partial=True)
 
 
 def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.Module | None = None) -> dict[str, Any]:

@@ -5,12 +5,12 @@ import errno
 import fcntl
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
 
+from .checkpoint_reader import CorruptCheckpointError, UnsafeCheckpointError, check_sums
 from .data.files import file_error, remove_parts
 from .errors import InputError, RunError
 
@@ -24,26 +24,22 @@ def find_checkpoints(work_dir: Path) -> list[Path]:
     found = {path.resolve() for pattern in PATTERNS for path in work_dir.glob(pattern)}
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file():  # mmengine's, for checkpoints that are kept elsewhere
-        found.add(Path(pointer.read_text(encoding='utf-8', errors='replace').strip()).resolve())
+        # A crash of the machine may leave bytes of zero, which are in no path.
+        name = pointer.read_text(encoding='utf-8', errors='replace').partition('\0')[0]
+        found.add(Path(name.strip()).resolve())
     found = {path for path in found if path.is_file()}
     return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def is_torn(path: Path) -> bool:
-    """Tell whether a checkpoint is cut off or otherwise damaged.
-
-    torch's files are zip archives, which hold a checksum of everything. Files
-    of the format before torch 1.6 are taken for whole unless they are empty.
-    """
-    with path.open('rb') as file:
-        head = file.read(2)
-    if head != b'PK':
-        return not head
+    """Tell whether a checkpoint is cut off or otherwise damaged, by its checksums."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is not None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+        check_sums(path)
+    except CorruptCheckpointError:
         return True
+    except UnsafeCheckpointError:  # is named where it is loaded
+        pass
+    return False
 
 
 def latest_checkpoint(work_dir: Path) -> tuple[Path | None, list[Path]]:

@@ -1,5 +1,6 @@
 """Checkpoints that nobody should be sent: each would run code, take all memory, or read what it should not."""
 
+import copy
 import io
 import pickle
 import struct
@@ -29,10 +30,10 @@ def call(function: bytes, *arguments: bytes) -> bytes:
     return function + b'(' + b''.join(arguments) + b'tR'
 
 
-def archive(content: bytes, root: str = 'archive', compress: bool = False, **records: bytes) -> bytes:
+def archive(content: bytes, root: str = 'archive', compression: int = zipfile.ZIP_STORED, **records: bytes) -> bytes:
     """Return a file in torch's format since 1.6 around a pickle."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as into:
+    with zipfile.ZipFile(file, 'w', compression) as into:
         into.writestr(f'{root}/data.pkl', content)
         into.writestr(f'{root}/byteorder', b'little')
         for record, data in records.items():
@@ -52,10 +53,23 @@ def twice(content: bytes) -> bytes:
     return file.getvalue()
 
 
-def legacy(content: bytes) -> bytes:
-    """Return a file in torch's format before 1.6 around a pickle."""
+def overlapping(count: int = 100) -> bytes:
+    """Return an archive whose records are all the same bytes: a bomb that is not compressed."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w') as into:
+        into.writestr('archive/data.pkl', pickle.dumps({}, 2))
+        into.writestr('archive/data/0', bytes(2**16))
+        for number in range(count):
+            info = copy.copy(into.NameToInfo['archive/data/0'])
+            info.filename = f'archive/data/{number + 1}'
+            into.filelist.append(info)
+    return file.getvalue()
+
+
+def legacy(content: bytes, keys: bytes = pickle.dumps([], 2)) -> bytes:
+    """Return a file in torch's format before 1.6 around a pickle, and one of its list of storages."""
     head = [0x1950A86A20F9469CFC6C, 1001, dict(protocol_version=1001, little_endian=True, type_sizes={})]
-    return b''.join(pickle.dumps(one, 2) for one in head) + content + pickle.dumps([], 2)
+    return b''.join(pickle.dumps(one, 2) for one in head) + content + keys
 
 
 def tar(content: bytes) -> bytes:
@@ -99,6 +113,8 @@ def hostile_checkpoints(canary: Path) -> dict[str, bytes]:
     buffer = history + b')\x81'
     dtype = call(name('numpy', 'dtype'), text('O8'), b'\x89', b'\x88')
     fields = call(name('numpy', 'dtype'), text('V8'), b'\x89', b'\x88')
+    float32, key = call(name('numpy', 'dtype'), text('f4'), b'\x89', b'\x88'), b')\x85'
+    latin1 = call(name('_codecs', 'encode'), text('abcd'), text('latin1'))
     array = call(name('numpy.core.multiarray', '_reconstruct'), name('numpy', 'ndarray'), b'(K\x00t', b'C\x01b')
     memory = b''.join(b'(h' + bytes([n]) + b'h' + bytes([n]) + b'lq' + bytes([n + 1]) for n in range(60))
 
@@ -133,7 +149,16 @@ def hostile_checkpoints(canary: Path) -> dict[str, bytes]:
         'torch_load': entry(call(name('torch', 'load'), text(str(canary)))),
         'torch_hub': entry(call(name('torch.hub', 'load'), text('a/b'), text('c'))),
         'device_from_numpy': entry(call(name('torch._utils', '_rebuild_device_tensor_from_numpy'), run)),
-        'deep': entry(b'(' * 100_000 + b'l' * 100_000),
+        # Hashing a deep tuple overflows the stack of C: none is hashed.
+        'deep_key': entry(b'})' + b'\x85' * 150_000 + b'Ns'),
+        'tuple_as_key_of_counter': entry(call(name('collections', 'Counter'), b'](' + key + b'K\x01\x86e')),
+        'tuple_as_key_of_ordered_dict': entry(call(name('collections', 'OrderedDict'), b'](' + key + b'K\x01\x86e')),
+        'tuple_in_set': entry(call(name('builtins', 'set'), b'](' + key + b'e')),
+        'tuple_in_frozenset': b'\x80\x04(' + key + b'\x91.',
+        'array_of_negative_shape': entry(array + b'(K\x01(J\xff\xff\xff\xffJ\xff\xff\xff\xfft' + float32
+                                         + b'\x89' + latin1 + b'tb'),
+        'tensor_of_negative_stride': entry(tensor(4, stride=-1)),
+        'deep': entry(b'(' * 10_000 + b'l' * 10_000),
         'itself': entry(b']q\x00h\x00a'),
         'memory': entry(b']q\x00' + memory + b'N'),
         'huge_integer': entry(b'\x8b' + struct.pack('<i', 2**31 - 1)),
@@ -153,7 +178,12 @@ def hostile_checkpoints(canary: Path) -> dict[str, bytes]:
         'two_of_one_name': twice(entry(run)),
         'two_roots': archive(pickle.dumps({}, 2), **{'sub__data.pkl': entry(run)}),
         'torchscript': archive(pickle.dumps({}, 2), **{'constants.pkl': entry(run), 'code__a.py': b'import os'}),
-        'zip_bomb': archive(entry(text('x' * 2**24)), compress=True),
+        **{
+            f'zip_bomb_{compression}': archive(entry(text('x' * 2**22)), compression=compression)
+            for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        },
+        'overlapping_records': overlapping(),
+        'legacy_tuple_as_key': legacy(pickle.dumps({}, 2), b'\x80\x02](' + key + b'e.'),
         'compressed_prefix': zlib.compress(entry(run)),
     }
 

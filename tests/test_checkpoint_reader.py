@@ -9,6 +9,7 @@ from hostile_checkpoints import hostile_checkpoints, not_files, with_config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from fnoise_mmdet import checkpoint_reader
 from fnoise_mmdet.checkpoint import ANYTHING, WEIGHTS_ONLY, load_checkpoint, refuse_code
 from fnoise_mmdet.checkpoint_reader import read_checkpoint
 from fnoise_mmdet.errors import InputError
@@ -107,3 +108,12 @@ def test_flipped_bit_is_noticed_anywhere(tmp_path):
         path.write_bytes(flipped)
         with pytest.raises(InputError, match=r'good.pth cannot be read'):
             load_checkpoint(str(path))
+
+
+def test_number_of_operations_is_limited(tmp_path, monkeypatch):
+    torch.save(dict(numbers=list(range(1000))), tmp_path / 'good.pth')
+    monkeypatch.setattr(checkpoint_reader._Operations, 'left', 2000)
+    load_checkpoint(str(tmp_path / 'good.pth'))
+    monkeypatch.setattr(checkpoint_reader._Operations, 'left', 900)
+    with pytest.raises(InputError, match='operations'):
+        load_checkpoint(str(tmp_path / 'good.pth'))

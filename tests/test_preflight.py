@@ -229,7 +229,8 @@ def test_wrong_hook_is_named(cfg):
 @pytest.fixture
 def server(tmp_path):
     """A server on this machine that has one file."""
-    (tmp_path / 'weights.pth').write_bytes(b'weights')
+    torch.save(dict(weight=torch.rand(8, 3, 7, 7)), tmp_path / 'weights.pth')
+    (tmp_path / 'hostile.pth').write_bytes(b'weights')
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
@@ -244,40 +245,79 @@ def server(tmp_path):
         server.shutdown()
 
 
-def pretrained(cfg, checkpoint):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """torch's download cache."""
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    return tmp_path / 'hub/checkpoints'
+
+
+def check_init_cfg(cfg, checkpoint):
+    """Check a checkpoint as that of the backbone of a small model."""
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
-    return cfg
+    check_pretrained(cfg, torch.nn.Conv2d(3, 8, 7))
 
 
-def test_weights_that_can_be_downloaded_pass(cfg, server):
-    check_pretrained(pretrained(cfg, f'{server}/weights.pth'))
+def test_weights_that_can_be_downloaded_pass(cfg, server, cache):
+    check_init_cfg(cfg, f'{server}/weights.pth')
+    assert (cache / 'weights.pth').is_file()
+
+
+def test_what_is_downloaded_and_cannot_be_used_does_not_stay(cfg, server, cache):
+    with pytest.raises(InputError, match='hostile.pth cannot be read.*init_cfg.checkpoint=FILE'):
+        check_init_cfg(cfg, f'{server}/hostile.pth')
+    assert not list(cache.iterdir())
 
 
 @pytest.mark.parametrize('name', ['http://127.0.0.1:1/w.pth', 'http://no-such-host.invalid/w.pth'])
-def test_no_network_is_said_in_seconds_with_the_ways_on(cfg, name):
+def test_no_network_is_said_in_seconds_with_the_ways_on(cfg, cache, name):
     start = time.monotonic()
     with pytest.raises(InputError, match=r'cannot be downloaded .*init_cfg.checkpoint=FILE.*--from-scratch'):
-        check_pretrained(pretrained(cfg, name))
+        check_init_cfg(cfg, name)
     assert time.monotonic() - start < 15
 
 
-def test_missing_page_is_said(cfg, server):
+def test_missing_page_is_said(cfg, server, cache):
     with pytest.raises(InputError, match='other.pth cannot be downloaded'):
-        check_pretrained(pretrained(cfg, f'{server}/other.pth'))
+        check_init_cfg(cfg, f'{server}/other.pth')
 
 
-def test_cached_weights_need_no_network(cfg, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    (tmp_path / 'hub/checkpoints').mkdir(parents=True)
-    (tmp_path / 'hub/checkpoints/w.pth').touch()
-    check_pretrained(pretrained(cfg, 'http://127.0.0.1:1/w.pth'))
+def test_cached_weights_need_no_network(cfg, cache):
+    cache.mkdir(parents=True)
+    torch.save(dict(weight=torch.rand(8, 3, 7, 7)), cache / 'w.pth')
+    check_init_cfg(cfg, 'http://127.0.0.1:1/w.pth')
 
 
 def test_local_weights(cfg, tmp_path):
+    torch.save(dict(weight=torch.rand(8, 3, 7, 7)), tmp_path / 'w.pth')
+    check_init_cfg(cfg, str(tmp_path / 'w.pth'))
     torch.save(dict(weight=torch.rand(1)), tmp_path / 'w.pth')
-    check_pretrained(pretrained(cfg, str(tmp_path / 'w.pth')))
-    with pytest.raises(InputError, match='nowhere.pth are not a file'):
-        check_pretrained(pretrained(cfg, 'nowhere.pth'))
+    with pytest.raises(InputError, match='w.pth fits no part of the model'):
+        check_init_cfg(cfg, str(tmp_path / 'w.pth'))
+    with pytest.raises(InputError, match='nowhere.pth is not a file'):
+        check_init_cfg(cfg, 'nowhere.pth')
+
+
+@pytest.mark.parametrize('resume', [False, True])
+@pytest.mark.parametrize(
+    ('path', 'message'),
+    [
+        ('nowhere.pth', 'nowhere.pth is not a file'),
+        ('empty.pth', 'empty.pth cannot be read: it is empty'),
+        ('other.pth', 'other.pth does not fit the config'),
+        ('http://127.0.0.1:1/w.pth', 'w.pth cannot be downloaded'),
+    ],
+)
+def test_load_from_is_checked_with_all_else(cfg, tmp_path, cache, monkeypatch, resume, path, message):
+    monkeypatch.chdir(tmp_path)
+    Path('empty.pth').touch()
+    torch.save(dict(state_dict=dict(other=torch.rand(1))), 'other.pth')
+    cfg.load_from, cfg.resume = path, resume
+    cfg.merge_from_dict({'custom_hooks.1.interval': 0})
+    with pytest.raises(InputError, match=message) as raised:
+        check_training(cfg)
+    assert 'interval must be >= 1' in str(raised.value)
+    assert {one.name for one in tmp_path.iterdir()} <= {'data', 'empty.pth', 'other.pth', 'hub'}
 
 
 def test_what_mixed_precision_needs_is_said(cfg, monkeypatch):
@@ -305,9 +345,6 @@ def test_run_is_not_overwritten_but_resumed(cfg, tmp_path):
         check_work_dir(cfg)
     cfg.resume = True
     check_work_dir(cfg)
-    cfg.load_from = 'nowhere.pth'
-    with pytest.raises(InputError, match='nowhere.pth to resume from is not a file'):
-        check_work_dir(cfg)
 
 
 def test_resume_that_mmengine_cannot_do_is_said(cfg, monkeypatch):

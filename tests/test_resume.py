@@ -2,11 +2,13 @@ import errno
 import multiprocessing
 import os
 import time
+import zipfile
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from fnoise_mmdet.checkpoint import load_checkpoint
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.resume import (
     find_checkpoints,
@@ -59,6 +61,22 @@ def test_a_flipped_bit_is_noticed(work_dir):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert is_torn(path)
+
+
+@pytest.mark.parametrize('content', [bytes(20), b'epoch_9.pth\0', b'\xff\xfe', b''])
+def test_pointer_that_a_crash_has_damaged_is_no_obstacle(work_dir, content):
+    (work_dir / 'last_checkpoint').write_bytes(content)
+    assert latest_checkpoint(work_dir)[0] == work_dir / 'epoch_10.pth'
+
+
+def test_bomb_is_not_unpacked_to_compare_its_checksums(work_dir, monkeypatch):
+    path = work_dir / 'epoch_9.pth'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('archive/data.pkl', bytes(2**24))
+    monkeypatch.setattr(zipfile.ZipFile, 'open', None)
+    assert not is_torn(path)  # but refused where it is loaded
+    with pytest.raises(InputError, match='holds more than weights and plain data .compressed records'):
+        load_checkpoint(str(path))
 
 
 def test_nothing_to_resume_begins(tmp_path, capsys):

@@ -128,6 +128,7 @@ def main() -> None:
     unfinished = [run for run in runs if states[run] != study.FINISHED]
     if unfinished:
         study.check_configs(args.out, configs)
+        study.check_checkpoints(configs, unfinished)
     if args.dry_run:
         study.print_states(states)
         return

@@ -148,6 +148,7 @@ def main() -> None:
     unfinished = [run for run in runs if states[run] != study.FINISHED]
     if unfinished:
         study.check_configs(args.out, configs)
+        study.check_checkpoints(configs, unfinished)
         import_ray()
     if args.dry_run:
         study.print_states(states)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.distributed import is_main_process
-from fnoise_mmdet.hooks import MissedValidationHook
+from fnoise_mmdet.hooks import MissedValidationHook, OwnCheckpointsHook
 from fnoise_mmdet.preflight import check_training, check_work_dir, describe_training
 from fnoise_mmdet.resume import locked, remove_unfinished, resume_from, stopped
 
@@ -40,6 +40,8 @@ def main() -> None:
     cli.apply_training_options(cfg, args)
     if args.resume:
         resume_from(cfg, None if args.resume == 'auto' else args.resume)
+    elif cfg.get('resume'):  # of the config, which means the same
+        resume_from(cfg, cfg.get('load_from'))
     check_training(cfg)
     if args.dry_run:
         print(describe_training(cfg))
@@ -50,6 +52,7 @@ def main() -> None:
             remove_unfinished(Path(cfg.work_dir))
         runner = cli.build_runner(cfg)
         if cfg.resume:
+            runner.register_hook(OwnCheckpointsHook())
             runner.register_hook(MissedValidationHook())
         try:
             runner.train()

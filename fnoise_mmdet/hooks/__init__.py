@@ -8,6 +8,7 @@ from .finite_loss import FiniteLossHook
 from .graceful_stop import GracefulStopHook
 from .missed_validation import MissedValidationHook
 from .noise_schedule import NoiseScheduleHook
+from .own_checkpoints import OwnCheckpointsHook
 from .run_record import RunRecordHook
 from .safe_checkpoint import SafeCheckpointHook
 from .snr import SNRHook
@@ -22,6 +23,7 @@ __all__ = [
     'GracefulStopHook',
     'MissedValidationHook',
     'NoiseScheduleHook',
+    'OwnCheckpointsHook',
     'RunRecordHook',
     'SNRHook',
     'SafeCheckpointHook',

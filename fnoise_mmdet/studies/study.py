@@ -14,16 +14,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
 from ..analysis.conditions import differences, flatten
+from ..checkpoint import check_resumable, load_checkpoint
 from ..data.files import check_writable, is_part, remove_parts, write_atomically
 from ..errors import InputError, RunError
-from ..preflight import check_training
+from ..preflight import check_model, check_training
 from ..resume import latest_checkpoint, locked
 from . import processes
 
@@ -136,6 +137,19 @@ def check_configs(out: Path, configs: Mapping[str, Config]) -> None:
             seen.append(data)
         except InputError as error:
             raise InputError(f'{name}: {error}') from None
+
+
+def check_checkpoints(configs: Mapping[str, Config], runs: Iterable[StudyRun]) -> None:
+    """Check the checkpoints that the runs of a study resume from.
+
+    Raises:
+        InputError: A training cannot be resumed from one of them.
+    """
+    for run in runs:
+        checkpoint = run.last_checkpoint()
+        if checkpoint:
+            cfg = configs[run.condition]
+            check_resumable(load_checkpoint(str(checkpoint)), str(checkpoint), cfg, check_model(cfg))
 
 
 def _config_file(out: Path, condition: str) -> Path:
