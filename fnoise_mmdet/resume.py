@@ -15,6 +15,7 @@ from .data.files import file_error, remove_parts
 from .errors import InputError, RunError
 
 RESUME_POINT = 'resume.pth'  # saved within an epoch, and when a training is told to stop
+POINTER = 'last_checkpoint'  # mmengine's, to a checkpoint that may be kept elsewhere
 UNFINISHED_PREDICTIONS = 'predictions/.part'  # of a validation, until it has ended
 PATTERNS = ('epoch_*.pth', 'iter_*.pth', RESUME_POINT)
 
@@ -22,13 +23,16 @@ PATTERNS = ('epoch_*.pth', 'iter_*.pth', RESUME_POINT)
 def find_checkpoints(work_dir: Path) -> list[Path]:
     """Give the checkpoints of a training, the one that was saved last first; those named best are left out."""
     found = {path.resolve() for pattern in PATTERNS for path in work_dir.glob(pattern)}
-    pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():  # mmengine's, for checkpoints that are kept elsewhere
-        # A crash of the machine may leave bytes of zero, which are in no path.
-        name = pointer.read_text(encoding='utf-8', errors='replace').partition('\0')[0]
-        found.add(Path(name.strip()).resolve())
+    if (work_dir / POINTER).is_file():
+        found.add(pointed_checkpoint(work_dir).resolve())
     found = {path for path in found if path.is_file()}
     return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def pointed_checkpoint(work_dir: Path) -> Path:
+    """Return the path that mmengine's pointer in a work dir names; there may be no such file."""
+    # A crash of the machine may leave bytes of zero, which are in no path.
+    return Path((work_dir / POINTER).read_text(encoding='utf-8', errors='replace').partition('\0')[0].strip())
 
 
 def is_torn(path: Path) -> bool:

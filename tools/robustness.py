@@ -23,6 +23,7 @@ from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.corruption import CORRUPTIONS, SEVERITIES, check_corruptions, corruption_names
 from fnoise_mmdet.evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
 from fnoise_mmdet.noise import PRESETS
+from fnoise_mmdet.resume import pointed_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -135,7 +136,7 @@ def read_work_dir(work_dir: Path) -> Run:
             f'work dir {work_dir} must hold the one config that its training saved, but holds {names}: '
             'name one with --config, --checkpoint and --out'
         )
-    named = Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8').strip())
+    named = pointed_checkpoint(work_dir)
     checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
     if not checkpoint.is_file():
         raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, is not there')

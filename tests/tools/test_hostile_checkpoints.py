@@ -6,6 +6,7 @@ import shutil
 import threading
 
 import pytest
+import torch
 from hostile_checkpoints import hostile_checkpoints
 
 CONFIG = 'configs/demo_fnoise.py'
@@ -26,16 +27,32 @@ def address(tmp_path):
         server.shutdown()
 
 
-def doors(path, address, shapes, runs, out):
+@pytest.fixture
+def study(tool, shapes, small, tmp_path):
+    """The command line of a study, whose runs are told to go on."""
+    options = [*small, 'train_cfg.max_epochs=1', 'custom_hooks=[]', 'train_dataloader.dataset.indices=4']
+    command = [
+        'run_pair', 'configs/demo_baseline.py', CONFIG, '--data-root', shapes, '--out', tmp_path / 'study', '--seeds',
+        0, '--no-report', '--cfg-options', *options,
+    ]  # fmt: skip
+    tool(*command)
+    for marker in (tmp_path / 'study').glob('*/*/finished'):
+        marker.unlink()
+    return command
+
+
+def doors(path, address, shapes, runs, study, out):
     """Return the command for each way in which a checkpoint gets into a tool; none may write to ``out``."""
     train = ['train', CONFIG, '--data-root', shapes, '--work-dir', out]
     image = shapes / 'test/000001.png'
-    init = ['model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={path}']
+    init = 'model.backbone.init_cfg.type=Pretrained', 'model.backbone.init_cfg.checkpoint='
     return {
         'resume': [*train, f'--resume={path}'],
         'load_from': [*train, '--cfg-options', f'load_from={path}'],
         'address': [*train, '--cfg-options', f'load_from={address}'],
-        'init_cfg': [*train, '--cfg-options', *init],
+        'init_cfg': [*train, '--cfg-options', init[0], f'{init[1]}{path}'],
+        'init_cfg, address': [*train, '--cfg-options', init[0], f'{init[1]}{address}'],
+        'study': study,
         'test': ['test', CONFIG, path, '--data-root', shapes, '--work-dir', out],
         'infer': ['infer', CONFIG, path, image, '--out-dir', out],
         'infer, second': ['infer', CONFIG, next(runs.baseline.glob('epoch_*.pth')), path, image, '--out-dir', out],
@@ -44,26 +61,49 @@ def doors(path, address, shapes, runs, out):
     }
 
 
+def listing(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file() and path.name != '.lock'}
+
+
 @pytest.mark.slow
 @pytest.mark.fuzz
 def test_hostile_checkpoints_are_refused_everywhere(
-    tool, shapes, runs, address, tmp_path, fuzz_size, fuzz_report, monkeypatch
+    tool, shapes, runs, study, address, tmp_path, fuzz_size, fuzz_report
 ):
     canary, path, out = tmp_path / 'canary', tmp_path / 'bad.pth', tmp_path / 'out'
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     run = shutil.copytree(runs.baseline, tmp_path / 'run')
     files = hostile_checkpoints(canary)
     names = sorted(files)[: fuzz_size(1, len(files))]
     for name in names:
         path.write_bytes(files[name])
-        for checkpoint in run.glob('*.pth'):
+        for checkpoint in [*run.glob('*.pth'), *tmp_path.glob('study/*/*/*.pth')]:
             checkpoint.write_bytes(files[name])
-        for door, command in doors(path, address, shapes, runs, out).items():
+        for door, command in doors(path, address, shapes, runs, study, out).items():
+            before = listing(tmp_path)
             result = tool(*command, status=2)
             errors = [line for line in result.stderr.splitlines() if line.startswith('error')]
             assert len(errors) == 1 and '.pth' in errors[0], (name, door, result.stderr[-2000:])
-            assert not canary.exists() and not out.exists(), (name, door)
-    count = len(doors(path, address, shapes, runs, out))
+            assert not canary.exists() and listing(tmp_path) == before, (name, door)
+    count = len(doors(path, address, shapes, runs, study, out))
     fuzz_report(
         f'{len(names)} hostile checkpoints at {count} doors: {len(names) * count} refused in a line, nothing run'
     )
+
+
+@pytest.mark.slow
+def test_resumed_training_removes_no_file_of_others(tool, shapes, runs, small, tmp_path):
+    """A better checkpoint replaces the best one, which the checkpoint names."""
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'best_photo.pth').touch()
+    for name in ('photos', 'best_photo.pth'):
+        content = torch.load(runs.baseline / 'epoch_2.pth', weights_only=False)
+        content['message_hub']['runtime_info'] |= dict(best_score=-1.0, best_ckpt=str(tmp_path / name))
+        torch.save(content, tmp_path / 'bad.pth')
+        tool(
+            'train', 'configs/demo_baseline.py', '--data-root', shapes, '--work-dir', tmp_path / name.replace('.', '_'),
+            f'--resume={tmp_path}/bad.pth', '--cfg-options', *small, 'train_cfg.max_epochs=3',
+            'default_hooks.checkpoint.save_best=val_loss', 'default_hooks.checkpoint.rule=greater',
+            'train_dataloader.dataset.indices=4',
+        )  # fmt: skip
+        assert list((tmp_path / name.replace('.', '_')).glob('best_*.pth'))
+        assert (tmp_path / name).exists()
