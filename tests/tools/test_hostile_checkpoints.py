@@ -1,5 +1,6 @@
 """Checkpoints that nobody should be sent, at every door."""
 
+import argparse
 import functools
 import http.server
 import shutil
@@ -8,6 +9,10 @@ import threading
 import pytest
 import torch
 from hostile_checkpoints import hostile_checkpoints
+from mmengine.config import DictAction
+
+from fnoise_mmdet.config import add_comparison_hooks, load_config, use_data_root
+from fnoise_mmdet.studies.study import write_study
 
 CONFIG = 'configs/demo_fnoise.py'
 
@@ -28,17 +33,21 @@ def address(tmp_path):
 
 
 @pytest.fixture
-def study(tool, shapes, small, tmp_path):
-    """The command line of a study, whose runs are told to go on."""
-    options = [*small, 'train_cfg.max_epochs=1', 'custom_hooks=[]', 'train_dataloader.dataset.indices=4']
-    command = [
-        'run_pair', 'configs/demo_baseline.py', CONFIG, '--data-root', shapes, '--out', tmp_path / 'study', '--seeds',
-        0, '--no-report', '--cfg-options', *options,
-    ]  # fmt: skip
-    tool(*command)
-    for marker in (tmp_path / 'study').glob('*/*/finished'):
-        marker.unlink()
-    return command
+def study(shapes, small, tmp_path):
+    """The command line of a study that was stopped in its first training."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    options = parser.parse_args(['--cfg-options', *small]).cfg_options
+    configs = {name: load_config(f'configs/demo_{name}.py', options) for name in ('baseline', 'fnoise')}
+    for cfg in configs.values():
+        use_data_root(cfg, str(shapes), required=('train', 'val'))
+        add_comparison_hooks(cfg)
+    out = tmp_path / 'study'
+    (out / 'baseline/seed_0').mkdir(parents=True)
+    (out / 'baseline/seed_0/epoch_1.pth').touch()
+    command = ['run_pair', 'configs/demo_baseline.py', CONFIG, '--data-root', shapes, '--out', out, '--seeds', 0]
+    write_study(out, configs, list(map(str, command)))
+    return [*command, '--cfg-options', *small]
 
 
 def doors(path, address, shapes, runs, study, out):
@@ -72,6 +81,7 @@ def test_hostile_checkpoints_are_refused_everywhere(
 ):
     canary, path, out = tmp_path / 'canary', tmp_path / 'bad.pth', tmp_path / 'out'
     run = shutil.copytree(runs.baseline, tmp_path / 'run')
+    (run / 'last_checkpoint').write_text(str(run / 'epoch_2.pth'))
     files = hostile_checkpoints(canary)
     names = sorted(files)[: fuzz_size(1, len(files))]
     for name in names:
@@ -94,16 +104,14 @@ def test_hostile_checkpoints_are_refused_everywhere(
 def test_resumed_training_removes_no_file_of_others(tool, shapes, runs, small, tmp_path):
     """A better checkpoint replaces the best one, which the checkpoint names."""
     (tmp_path / 'photos').mkdir()
-    (tmp_path / 'best_photo.pth').touch()
-    for name in ('photos', 'best_photo.pth'):
-        content = torch.load(runs.baseline / 'epoch_2.pth', weights_only=False)
-        content['message_hub']['runtime_info'] |= dict(best_score=-1.0, best_ckpt=str(tmp_path / name))
-        torch.save(content, tmp_path / 'bad.pth')
-        tool(
-            'train', 'configs/demo_baseline.py', '--data-root', shapes, '--work-dir', tmp_path / name.replace('.', '_'),
-            f'--resume={tmp_path}/bad.pth', '--cfg-options', *small, 'train_cfg.max_epochs=3',
-            'default_hooks.checkpoint.save_best=val_loss', 'default_hooks.checkpoint.rule=greater',
-            'train_dataloader.dataset.indices=4',
-        )  # fmt: skip
-        assert list((tmp_path / name.replace('.', '_')).glob('best_*.pth'))
-        assert (tmp_path / name).exists()
+    content = torch.load(runs.baseline / 'epoch_2.pth', weights_only=False)
+    content['message_hub']['runtime_info'] |= dict(best_score=-1.0, best_ckpt=str(tmp_path / 'photos'))
+    torch.save(content, tmp_path / 'bad.pth')
+    tool(
+        'train', 'configs/demo_baseline.py', '--data-root', shapes, '--work-dir', tmp_path / 'run',
+        f'--resume={tmp_path}/bad.pth', '--cfg-options', *small, 'train_cfg.max_epochs=3',
+        'default_hooks.checkpoint.save_best=val_loss', 'default_hooks.checkpoint.rule=greater',
+        'train_dataloader.dataset.indices=4',
+    )  # fmt: skip
+    assert list((tmp_path / 'run').glob('best_*.pth'))
+    assert (tmp_path / 'photos').exists()
