@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -62,7 +63,8 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
 
 @pytest.fixture
 def sweep(root, monkeypatch):
-    """The command line as a module."""
+    """The command line as a module, without what it does to the signals and streams of its process."""
+    monkeypatch.setitem(sys.modules, '_start', ModuleType('_start'))
     spec = importlib.util.spec_from_file_location('sweep', root / 'tools/sweep.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
