@@ -95,13 +95,9 @@ def training_of(work_dir: Path) -> int | None:
     return None
 
 
-def parent_of(pid: int) -> int:
-    return int(re.search(r'^PPid:\s*(\d+)', Path(f'/proc/{pid}/status').read_text(), re.MULTILINE)[1])
-
-
 def worker_of(training: int) -> int:
-    """Find the worker of Ray that a training belongs to, behind the process that guards it."""
-    return parent_of(parent_of(training))
+    """Find the worker of Ray that a training belongs to."""
+    return int(re.search(r'^PPid:\s*(\d+)', Path(f'/proc/{training}/status').read_text(), re.MULTILINE)[1])
 
 
 def assert_same(work_dir: Path, other: Path, epochs: int) -> None:
@@ -201,13 +197,12 @@ def test_stopped_sweep_goes_on(tool, root, command, whole, tmp_path):
 @needs_ray
 @pytest.mark.slow
 def test_what_fails_for_good_is_named_and_the_others_go_on(tool, command, tmp_path):
-    """One of them would go on from a checkpoint that is none."""
+    """One of them cannot write its config."""
     out = tmp_path / 'out'
     options = ['train_cfg.max_epochs=1', '--preset', 'cct', '--scale', 0.3, 0.1, '--seeds', 0, '--retries', 0]
     log = out / 'cct_0.1/seed_0'
-    log.mkdir(parents=True)
+    (log / 'cct_0.1.py').mkdir(parents=True)
     out.joinpath('study.json').write_text('{"conditions": [], "command": ""}')
-    (log / 'epoch_1.pth').write_bytes(b'not torn, for all that can be seen, and no checkpoint')
     text = tool('sweep', *command, *options, '--out', out, '--no-report', status=1)
     assert re.search(r'cct_0.1, seed 0: failed with status \d, and is given up', text.stdout)
     assert f'cct_0.1, seed 0 failed; all that it said is in {log}/train.log' in text.stderr
