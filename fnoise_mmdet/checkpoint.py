@@ -414,8 +414,12 @@ def _check_optimizer(content: dict[str, Any], cfg: Config, model: nn.Module) -> 
     except Exception:  # it needs another device, which is no fault of the checkpoint
         return
     expected = "the state of the config's optimizer"
+    sketches = [_sketch(optimizer) for optimizer in optimizers]
     try:
         wrapper.load_state_dict(copy.copy(content['optimizer']))
+        # torch's fused step writes beyond tensors that are smaller than their parameter.
+        if not all(_fits_sketch(optimizer, *sketch) for optimizer, sketch in zip(optimizers, sketches)):
+            raise ValueError('a state or a setting is of another shape or type')
         for optimizer in optimizers:
             optimizer.step()
     except Exception as error:  # every optimizer fails in its own way
@@ -425,6 +429,29 @@ def _check_optimizer(content: dict[str, Any], cfg: Config, model: nn.Module) -> 
     _require(all(value.isfinite().all() for value in model.parameters()), 'optimizer', f'{expected}, of finite numbers')
     if 'param_schedulers' in content:
         _check_schedules(content['param_schedulers'], cfg, wrapper)
+
+
+def _sketch(optimizer: torch.optim.Optimizer) -> tuple[dict[torch.Tensor, dict[str, Any]], list[dict[str, Any]]]:
+    """Return the states of an optimizer's parameters, of tensors only shapes and types, and its settings."""
+    states = {
+        parameter: {name: one.to('meta') if isinstance(one, torch.Tensor) else one for name, one in state.items()}
+        for parameter, state in optimizer.state.items()
+    }
+    return states, [{**group, 'params': []} for group in optimizer.param_groups]
+
+
+def _fits_sketch(optimizer: torch.optim.Optimizer, states: dict, groups: list[dict[str, Any]]) -> bool:
+    trained = {parameter: state for parameter, state in optimizer.state.items() if parameter.grad is not None}
+    return all(
+        name in states.get(parameter, {}) and _are_alike(value, states[parameter][name])
+        for parameter, state in trained.items()
+        for name, value in state.items()
+    ) and all(
+        _are_alike(group[name], value)
+        for group, before in zip(optimizer.param_groups, groups)
+        for name, value in before.items()
+        if name != 'params'
+    )
 
 
 def _wrappers(wrapper: Any) -> list[Any]:
@@ -458,6 +485,9 @@ def _check_schedules(states: Any, cfg: Config, wrapper: Any) -> None:
 
 
 def _are_alike(value: Any, expected: Any) -> bool:
+    """Tell whether a value has the type of another, and a tensor its shape."""
+    if isinstance(expected, torch.Tensor):
+        return isinstance(value, torch.Tensor) and (value.shape, value.dtype) == (expected.shape, expected.dtype)
     if isinstance(expected, list | tuple):
         return isinstance(value, list | tuple) and all(isinstance(part, int | float | None) for part in value)
     if isinstance(expected, int | float | None):

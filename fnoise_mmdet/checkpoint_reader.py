@@ -235,7 +235,8 @@ def _rebuild_tensor(
     if type(size) not in (tuple, torch.Size) or len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         _unsafe('a tensor of an invalid shape')
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    if math.prod(size) > count or (math.prod(size) and last >= count) or offset > count:
+    # Not more elements than storage from its begin, either, whose parts would overlap: some code takes them in a row.
+    if offset + math.prod(size) > count or (math.prod(size) and last >= count):
         _unsafe('a tensor that is larger than its storage')
     # Strides of an empty tensor are of no use, and could overflow.
     strides = stride if math.prod(size) else (0,) * len(size)

@@ -169,6 +169,7 @@ def hostile_checkpoints(canary: Path) -> dict[str, bytes]:
     return files | {
         'huge_storage': archive(entry(tensor(2**40)), **storage),
         'view_beyond_storage': archive(entry(tensor(4, offset=2**30)), **storage),
+        'tensor_that_overlaps_itself': archive(entry(tensor(4, offset=1, size=4, stride=0)), **storage),
         'strides_beyond_storage': archive(entry(tensor(4, stride=2**20)), **storage),
         'legacy': legacy(entry(run)),
         'legacy_first_pickle': entry(run) + legacy(pickle.dumps({}, 2)),

@@ -221,7 +221,7 @@ def test_part_of_a_model_is_found_whatever_its_modules_are_called():
 
 CFG = Config(
     dict(
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1)),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1, fused=True)),
         param_scheduler=[
             dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
             dict(type='MultiStepLR', by_epoch=True, milestones=[1, 2], convert_to_iter_based=True),
@@ -283,7 +283,9 @@ JUNK_STATES = {
                        {'module.body.bias': torch.full((4,), torch.nan)}],
     'optimizer': [None, 3, [], {}, dict(state={}, param_groups=[]), dict(state={}, param_groups=3)],
     'optimizer.state': [3, {0: 3}, {0: dict(step=1)}, {0: dict(step='a', exp_avg='b', exp_avg_sq='c')}],
-    'optimizer.state.0.exp_avg': [torch.ones(7, 7), torch.full((4, 3), torch.nan), None],
+    'optimizer.state.0.exp_avg': [torch.ones(2), torch.ones(12), torch.ones(7, 7), torch.full((4, 3), torch.nan), None],
+    'optimizer.state.0.max_exp_avg_sq': [torch.ones(2)],  # which amsgrad would use
+    'optimizer.param_groups.0.betas': [0.9, ('a', 'b'), None],
     'optimizer.param_groups.0.lr': ['0.1', None, float('nan')],
     'param_schedulers': [None, 3, [3], dict(a=1)],
     'param_schedulers.0': [dict(step=3), dict(optimizer=3)],
