@@ -580,6 +580,11 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.
     meta: dict[str, Any] = checkpoint.get('meta') or {}
     trained = (meta.get('dataset_meta') or {}).get('classes')
     if classes is not None and trained is not None and tuple(trained) != tuple(classes):
+        if sorted(map(str, trained)) == sorted(classes):
+            raise InputError(
+                f'checkpoint {path} was trained on the classes of the data in another order, so that labels differ: '
+                f'{_some(trained)}, but the data has {_some(classes)}'
+            )
         raise InputError(
             f'checkpoint {path} was trained on {len(trained)} classes ({", ".join(trained[:5])}...), '
             f'but the data has {len(classes)} ({", ".join(classes[:5])}...)'
