@@ -263,7 +263,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             if 'ann_file' in evaluator:
                 evaluator['ann_file'] = str(root / split.ann_file)
         if part == required[0]:
-            classes = class_names(read_coco(root / split.ann_file))
+            classes = class_names(read_coco(root / split.ann_file, annotated=False))
     # mmdet's labels are in the order of the annotation file, of which check_data sees that it is that of all parts.
     if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)

@@ -363,6 +363,8 @@ def test_checkpoint(tmp_path):
     assert check_checkpoint(str(path), ('cat', 'dog'))['dataset_meta']
     with pytest.raises(InputError, match=r'trained on 2 classes \(cat, dog...\), but the data has 1 \(cat...\)'):
         check_checkpoint(str(path), ('cat',))
+    with pytest.raises(InputError, match=r'in another order, .*: \(cat, dog\), but the data has \(dog, cat\)'):
+        check_checkpoint(str(path), ('dog', 'cat'))
     with pytest.raises(InputError, match='nowhere.pth is not a file'):
         check_checkpoint('nowhere.pth')
     path.write_bytes(path.read_bytes()[:100])
