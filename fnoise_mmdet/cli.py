@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from .checkpoint import TrustCheckpoint, refuse_code
-from .config import NOISE_CONFIGS, load_config, train_from_scratch, use_complete_metric, use_data_root
+from .config import NOISE_CONFIGS, check_has, load_config, train_from_scratch, use_complete_metric, use_data_root
 from .config_types import type_name
 from .data.files import FAILURES, file_error, write_atomically
 from .data.images import printable
@@ -114,6 +114,7 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         InputError: The model has no backbone, or the data are not there.
     """
+    check_has(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if args.from_scratch:
         train_from_scratch(cfg)
     if args.amp:

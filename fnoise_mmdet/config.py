@@ -198,6 +198,17 @@ def evaluators(cfg: Config, part: str) -> list[dict[str, Any]]:
     return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
 
 
+def check_has(cfg: Config, *settings: str) -> None:
+    """Check that a config has settings without which it cannot be used so.
+
+    Raises:
+        InputError: It lacks one.
+    """
+    missing = [name for name in settings if not cfg.get(name)]
+    if missing:
+        raise InputError(f'{cfg.filename or "the config"} has no {", ".join(missing)}')
+
+
 def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -> None:
     """Redirect every data loader and evaluator to a folder in COCO layout, in place.
 
@@ -234,8 +245,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             'tools/make_shapes.py (the embedded data set), or name another one with --data-root'
         )
     cfg.data_root = str(root)
-    if not cfg.get(f'{required[0]}_dataloader'):
-        raise InputError(f'{cfg.filename} has no {required[0]}_dataloader, which --data-root would redirect')
+    check_has(cfg, f'{required[0]}_dataloader')
     wanted = config_classes(next(innermost_datasets(cfg[f'{required[0]}_dataloader'].dataset)))
     classes: tuple[str, ...] = ()
     for part in ('train', 'val', 'test'):
@@ -263,7 +273,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             if 'ann_file' in evaluator:
                 evaluator['ann_file'] = str(root / split.ann_file)
         if part == required[0]:
-            classes = class_names(read_coco(root / split.ann_file))
+            classes = class_names(read_coco(root / split.ann_file, annotated=False))
     # mmdet's labels are in the order of the annotation file, of which check_data sees that it is that of all parts.
     if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)
@@ -357,8 +367,7 @@ def train_from_scratch(cfg: Config) -> None:
     Raises:
         InputError: The model has no backbone.
     """
-    if not cfg.get('model'):
-        raise InputError('--from-scratch needs a config with a model')
+    check_has(cfg, 'model')
     place, detector = find_detector(cfg)
     backbone = detector.get('backbone') or {}
     if type_name(backbone) == 'FNoiseNeck':  # around that of a detector that takes no neck

@@ -67,7 +67,7 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
         objects: list[int] = []  # of each data set of the part that was found without errors
         datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
         for dataset in datasets:
-            use, unannotated = _use_of(cfg, part, dataset), _is_unannotated(cfg, part)
+            use, unannotated = _use_of(cfg, part, dataset), _is_unannotated(cfg, part, dataset)
             checks.append(partial(_check_dataset, dataset, part, use, objects, unannotated))
         for evaluator in evaluators(cfg, part):
             checks.append(partial(_check_evaluator, evaluator, part, datasets))
@@ -138,8 +138,14 @@ def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
     return Use(bool(masks), frozenset(metrics), config_classes(dataset))
 
 
-def _is_unannotated(cfg: Config, part: str) -> bool:
-    """Tell whether detections are only written to a file: such images need no annotations."""
+def _is_unannotated(cfg: Config, part: str, dataset: dict[str, Any]) -> bool:
+    """Tell whether a data set needs no annotations: unlabelled images, and those of which detections are only written.
+
+    Annotations are loaded by mmdet's transforms whose names say so, all but LoadEmptyAnnotations.
+    """
+    if part == 'train':
+        names = {type_name(step) for step in nested_dicts(dataset.get('pipeline') or [])}
+        return 'LoadEmptyAnnotations' in names and not any('LoadAnnotations' in name for name in names)
     metrics = evaluators(cfg, part)
     return bool(metrics) and all(evaluator.get('format_only') for evaluator in metrics)
 
@@ -224,7 +230,7 @@ def _check_dataset(dataset: dict[str, Any], part: str, use: Use, objects: list[i
         if not unannotated:
             objects.append(count_objects(coco, use.classes))
         checks.append(partial(_check_left, dataset, coco, ann_file, classes))
-    if _numbers_labels(dataset):
+    if _numbers_labels(dataset) and not (unannotated and part == 'train'):
         fault = label_fault(coco, classes, complete=bool(use.metrics) or unannotated)
         errors += [fault] if fault else []
     folder = Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', '')
@@ -580,6 +586,11 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.
     meta: dict[str, Any] = checkpoint.get('meta') or {}
     trained = (meta.get('dataset_meta') or {}).get('classes')
     if classes is not None and trained is not None and tuple(trained) != tuple(classes):
+        if sorted(map(str, trained)) == sorted(classes):
+            raise InputError(
+                f'checkpoint {path} was trained on the classes of the data in another order, so that labels differ: '
+                f'{_some(trained)}, but the data has {_some(classes)}'
+            )
         raise InputError(
             f'checkpoint {path} was trained on {len(trained)} classes ({", ".join(trained[:5])}...), '
             f'but the data has {len(classes)} ({", ".join(classes[:5])}...)'
@@ -617,10 +628,10 @@ def describe_training(cfg: Config) -> str:
 
 
 def _describe_dataset(dataset: dict[str, Any]) -> str:
-    ann_file = Path(dataset.get('data_root') or '') / dataset.get('ann_file', '')
-    if not is_coco(dataset):
-        return str(ann_file)
-    coco = read_coco(ann_file)
+    ann_file = annotation_file(dataset)
+    if not is_local(dataset) or not is_coco(dataset):
+        return str(dataset.get('ann_file') or ann_file)
+    coco = read_coco(ann_file, annotated=False)
     return (
         f'{ann_file}, {len(coco["images"])} images, {len(coco["annotations"])} objects, '
         f'{len(coco["categories"])} categories'

@@ -12,6 +12,7 @@ from fnoise_mmdet.config import (
     SAFETY_HOOKS,
     add_comparison_hooks,
     add_fnoise,
+    check_has,
     config_classes,
     load_config,
     train_from_scratch,
@@ -177,6 +178,12 @@ def test_from_scratch_sets_what_a_backbone_knows():
     assert swin.model.backbone == dict(type='SwinTransformer', init_cfg=None, frozen_stages=-1)
     with pytest.raises(InputError, match=r'needs a model with a backbone, but model \(SoftTeacher\) has none'):
         train_from_scratch(Config(dict(model=dict(type='SoftTeacher'))))
+
+
+def test_what_a_config_lacks_is_named():
+    check_has(Config(dict(model=dict(type='X'))), 'model')
+    with pytest.raises(InputError, match='the config has no test_dataloader, test_cfg'):
+        check_has(Config(dict(model=dict(type='X'), test_cfg=None)), 'model', 'test_dataloader', 'test_cfg')
 
 
 def test_from_scratch_finds_the_backbone_of_a_detector_within(root):

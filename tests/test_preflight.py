@@ -178,6 +178,16 @@ def test_a_test_set_without_annotations_is_for_results_alone(cfg, edit):
         check_data(cfg, ['test'])
 
 
+def test_unlabelled_images_need_no_annotations(cfg, edit):
+    """As those of a semi-supervised training, of which mmdet has COCO's list of files."""
+    edit('train', lambda coco: (coco.pop('annotations'), coco['categories'].reverse()))
+    with pytest.raises(InputError, match="it has no list 'annotations'"):
+        check_data(cfg, ['train'])
+    cfg.train_dataloader.dataset.pipeline[1] = dict(type='LoadEmptyAnnotations')
+    cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=False)
+    check_data(cfg, ['train'])
+
+
 @pytest.mark.parametrize(
     ('loader', 'dataset'),
     [
@@ -363,6 +373,8 @@ def test_checkpoint(tmp_path):
     assert check_checkpoint(str(path), ('cat', 'dog'))['dataset_meta']
     with pytest.raises(InputError, match=r'trained on 2 classes \(cat, dog...\), but the data has 1 \(cat...\)'):
         check_checkpoint(str(path), ('cat',))
+    with pytest.raises(InputError, match=r'in another order, .*: \(cat, dog\), but the data has \(dog, cat\)'):
+        check_checkpoint(str(path), ('dog', 'cat'))
     with pytest.raises(InputError, match='nowhere.pth is not a file'):
         check_checkpoint('nowhere.pth')
     path.write_bytes(path.read_bytes()[:100])

@@ -15,7 +15,7 @@ from mmdet.utils import get_test_pipeline_cfg
 from pycocotools import mask as coco_mask
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import load_config, use_classes, use_data_root
+from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
 from fnoise_mmdet.config_types import type_name
 from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
 from fnoise_mmdet.data.images import output_stem, printable, readable_images
@@ -80,6 +80,7 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
     models = []
     for (config, fnoise), checkpoint, meta in zip(sources, args.checkpoints, metas):
         cfg = load_config(config, args.cfg_options, fnoise)
+        check_has(cfg, 'model', 'test_dataloader', 'visualizer')
         if args.data_root:
             use_data_root(cfg, args.data_root, required=('test',))
         if 'classes' in meta:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import load_config, use_classes, use_data_root
+from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
 from fnoise_mmdet.data.files import staged_folder, write_picture
 from fnoise_mmdet.data.images import output_stem, printable, readable_images
 from fnoise_mmdet.errors import InputError
@@ -80,6 +80,7 @@ def main() -> None:
     if args.force and any(args.out.resolve() in path.resolve().parents for path in images):
         raise InputError(f'--out {args.out} holds images to read, and cannot be replaced: name another folder')
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
+    check_has(cfg, 'model', 'test_dataloader')
     if args.data_root:
         use_data_root(cfg, args.data_root, required=('test',))
     if checkpoint is not None:

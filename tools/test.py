@@ -9,7 +9,7 @@ from pathlib import Path
 from mmdet.evaluation import DumpDetResults
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import config_classes, innermost_datasets, use_data_root
+from fnoise_mmdet.config import check_has, config_classes, innermost_datasets, use_data_root
 from fnoise_mmdet.data.files import check_writable
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.preflight import check_checkpoint, check_data, check_model
@@ -35,11 +35,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = cli.runner_config(args)
+    check_has(cfg, 'model', 'test_dataloader', 'test_evaluator', 'test_cfg')
     cfg.load_from = args.checkpoint
     if not args.work_dir:  # the config of the training, beside its checkpoints, would be overwritten
         cfg.work_dir = str(Path(cfg.work_dir) / 'test')
     if args.show_dir:
-        if 'visualization' not in cfg.default_hooks:
+        if not (cfg.get('default_hooks') or {}).get('visualization'):
             raise InputError(f'--show-dir needs default_hooks.visualization, and {args.config} has none')
         # The hook joins a relative folder to the work dir anew at every image.
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=os.path.abspath(args.show_dir))

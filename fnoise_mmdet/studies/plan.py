@@ -216,4 +216,4 @@ def _images(dataset: dict[str, Any], option: str) -> Figure:
 
 def _count(ann_file: Path, dataset: dict[str, Any], filters: Mapping[str, Any]) -> int:
     """Count the images that mmdet keeps of an annotation file."""
-    return kept_images(read_coco(ann_file), config_classes(dataset), filters)[0]
+    return kept_images(read_coco(ann_file, annotated=False), config_classes(dataset), filters)[0]

@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import cv2
 import pytest
@@ -35,6 +36,24 @@ def test_checkpoint_of_an_fnoise_run_scores_the_same_in_the_plain_config(tool, r
         (metrics,) = (tmp_path / config).glob('*/*.json')
         scores.append({k: v for k, v in json.loads(metrics.read_text()).items() if k.startswith('coco/')})
     assert scores[0] == scores[1]
+
+
+def test_a_test_set_without_annotations_gives_a_file_of_results(tool, runs, shapes, tmp_path):
+    """As COCO's test-dev, whose results are submitted."""
+    data = shutil.copytree(shapes, tmp_path / 'data')
+    path = data / 'annotations/instances_test.json'
+    content = json.loads(path.read_text())
+    del content['annotations']
+    path.write_text(json.dumps(content))
+    prefix = tmp_path / 'sent/results'
+    result = tool(
+        'test', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', '--data-root', data, '--work-dir',
+        tmp_path / 'run', '--cfg-options', *NO_WORKERS, 'test_evaluator.format_only=True',
+        f'test_evaluator.outfile_prefix={prefix}',
+    )  # fmt: skip
+    for kind in ('bbox', 'segm'):
+        assert f'wrote the detections to {prefix}.{kind}.json' in result.stdout
+        assert isinstance(json.loads(Path(f'{prefix}.{kind}.json').read_text()), list)
 
 
 @pytest.mark.parametrize(
