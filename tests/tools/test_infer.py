@@ -128,7 +128,10 @@ def test_wrong_second_checkpoint(tool, runs, shapes, tmp_path, kind):
     first, second = runs.baseline / 'epoch_2.pth', tmp_path / 'other.pth'
     rest, message = {
         'classes': ([second, shapes / 'test'], 'trained on other classes than one another'),
-        'names': ([first, shapes / 'test', '--names', 'a/b', 'a_b'], "--names must differ, and not be empty, but got 'a/b' and 'a_b'"),
+        'names': (
+            [first, shapes / 'test', '--names', 'a/b', 'a_b'],
+            "--names must differ, and not be empty, but got 'a/b' and 'a_b'",
+        ),
         'images': ([first], 'name images, or folders of images, after the checkpoints'),
         'missing': ([second, shapes / 'test'], f'checkpoint {second} is not a file'),
     }[kind]
