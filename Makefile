@@ -171,7 +171,7 @@ test-gpu: $(READY)
 
 # Mutated and hostile files, wrong answers of servers, kills: what `make test` tries a few of, by the thousand.
 fuzz: $(READY)
-	@$(RUN) -m pytest -m fuzz --full -n $(JOBS) --dist loadgroup $(TESTS)
+	@$(RUN) -m pytest -m fuzz --full -o faulthandler_timeout=0 -n $(JOBS) --dist loadgroup $(TESTS)
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready

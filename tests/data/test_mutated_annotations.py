@@ -10,18 +10,19 @@ from mutated_annotations import try_files
 CHUNK = 500  # files per process
 
 
+def work(results, *arguments):
+    """Send what `try_files` finds."""
+    try:
+        results.put(try_files(*arguments))
+    except RuntimeError as error:
+        results.put(str(error))
+
+
 def try_in_a_process(*arguments):
     """Try files in a process of their own, as a fault in compiled code ends it."""
-    context = multiprocessing.get_context('fork')  # what is imported stays imported
+    context = multiprocessing.get_context('spawn')  # a forked one waits for ever for threads of OpenMP it has not got
     current, results = context.Value('i', -1), context.SimpleQueue()
-
-    def work():
-        try:
-            results.put(try_files(*arguments, current))
-        except RuntimeError as error:
-            results.put(str(error))
-
-    process = context.Process(target=work)
+    process = context.Process(target=work, args=(results, *arguments, current))
     process.start()
     process.join()
     assert process.exitcode == 0, f'file {current.value} ended the process with status {process.exitcode}'
