@@ -117,6 +117,11 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
                 warnings.append(f'{run.name} diverged: {run.diverged()}')
             if not run.val:
                 warnings.append(f'{run.name} was never validated: it has no AP and no validation loss')
+            elif not any('/' in key for row in run.val for key in row):
+                warnings.append(
+                    f'{run.name} was validated, but no metric was reported, as by CocoMetric where nothing is detected: '
+                    'it has no AP'
+                )
         twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
         if twice:
             raise InputError(f'condition {name} has {len(twice)} seeds with more than one run, e.g. {twice[0]}')

@@ -103,8 +103,11 @@ def wait_until_free(work_dir: Path) -> bool:
 
 
 def is_validation(row: dict[str, Any]) -> bool:
-    """Whether a row of a log of scalars is a validation's: mmdet's metrics are named ``prefix/metric``."""
-    return 'loss' not in row and any('/' in key and not key.startswith('epoch/') for key in row)
+    """Whether a row of a log of scalars is a validation's: it has no loss, but metrics (``prefix/metric``) or a time.
+
+    mmdet's ``CocoMetric`` reports no metric where nothing was detected.
+    """
+    return 'loss' not in row and any(key == 'time' or ('/' in key and not key.startswith('epoch/')) for key in row)
 
 
 def last_validation(work_dir: Path) -> int:

@@ -82,10 +82,14 @@ def test_notes_of_odd_runs(write_run, tmp_path):
     torn = write_run(tmp_path / 'torn', tail='{"loss": 1.')
     unvalidated = write_run(tmp_path / 'unvalidated', val=False)
     nan = write_run(tmp_path / 'nan', offset=float('nan'))
-    _, warnings = read_conditions({path.name: [path] for path in (torn, unvalidated, nan)})
+    rows = ''.join(f'{{"val_loss": 2.0, "data_time": 0.1, "time": 0.2, "step": {epoch}}}\n' for epoch in (1, 2))
+    nothing = write_run(tmp_path / 'nothing', val=False, tail=rows)
+    _, warnings = read_conditions({path.name: [path] for path in (torn, unvalidated, nan, nothing)})
     text = '\n'.join(warnings)
     assert f'torn: the last line of {next(torn.glob("*/vis_data/scalars.json"))} is cut off' in text
     assert 'unvalidated was never validated: it has no AP and no validation loss' in text
+    assert 'nothing was never validated' not in text and 'nothing does not match' not in text
+    assert 'nothing was validated, but no metric was reported, as by CocoMetric where nothing is detected' in text
     assert 'nan diverged: loss, loss_cls not finite from iteration 1 on' in text
 
 
