@@ -7,6 +7,7 @@ import torch
 
 from fnoise_mmdet.noise import PRESETS, FeatureNoise, Noise, make_generator
 from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES
+from fnoise_mmdet.noise.kernels import load_kernels
 
 
 def rms(values) -> float:
@@ -244,6 +245,28 @@ def test_the_fast_way_is_the_simple_one_to_the_last_bit(
     noise = FeatureNoise(**settings)
     x = torch.randn(shape, generator=make_generator((5,))).to(device, dtype).contiguous(memory_format=memory_format)
     assert torch.equal(noise(x, key), Noise.perturb(noise, x, key))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ('settings', 'is_fused'),
+    [
+        (dict(), True),
+        (dict(preset='uniform_20'), True),
+        (dict(share=('channel',)), False),
+        (dict(distribution='normal'), False),
+        (dict(prob=0.5), False),
+        (dict(preset='l2'), False),
+    ],
+    ids=str,
+)
+def test_kernels_run_in_both_passes_where_they_can(key, monkeypatch, settings, is_fused, dtype):
+    kernels, calls = load_kernels(torch.device('cpu')), []
+    rescale = kernels.rescale
+    monkeypatch.setattr(kernels, 'rescale', lambda *args: calls.append(args) or rescale(*args))
+    x = torch.ones(2, 3, 4, 5, dtype=dtype, requires_grad=True)
+    FeatureNoise(**settings)(x, key).sum().backward()
+    assert len(calls) == 2 * is_fused
 
 
 PYRAMIDS = [dict(), dict(share='channel'), dict(preset='l2'), dict(scale=0)]
