@@ -1,4 +1,4 @@
-"""Reading runs and comparing them. Nothing here needs torch."""
+"""Reading runs and comparing them."""
 
 from .benchmarks import benchmark_table
 from .charts import Chart, ChartGroup, Line, chart_groups

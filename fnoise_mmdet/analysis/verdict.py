@@ -66,7 +66,7 @@ def _about(comparison: Comparison, name: str) -> list[str]:
             else 'exclude 0, but the interval over seeds decides: a new training is a new model'
         )
         sentences.append(
-            f'Other validation images like these would move the difference to between {main.images.in_words()}: '
+            f'Over other validation images like these, the difference would range from {main.images.in_words()}: '
             f'these bounds {which}.'
         )
     pair = [one for one in comparison.conditions if one.name in (name, reference)]

@@ -1,7 +1,4 @@
-"""Data sets in COCO format: finding, checking, sampling, and drawing them.
-
-Nothing here needs torch.
-"""
+"""Data sets in COCO format: finding, checking, sampling, and drawing them."""
 
 from .coco import Split, check_images, class_names, find_split, missing_images, read_coco
 from .download import CocoServer

@@ -1,4 +1,4 @@
-"""The mathematics of feature noise and of its neighbours: torch alone, nothing of mmdet."""
+"""The mathematics of feature noise and of its neighbours: torch, with kernels in Numba and Triton; no mmdet."""
 
 from .base import Noise
 from .dropping import ChannelDropout, FDrop, FeatureDropBlock

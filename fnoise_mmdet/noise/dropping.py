@@ -124,8 +124,9 @@ def drop_channels(x: Tensor, kept: Tensor, drop_prob: float) -> Tensor:
 
     Source: Tompson et al., "Efficient object localization using convolutional
     networks", CVPR 2015, arXiv 1411.4280 (torch's ``Dropout2d``); on features
-    of a network under perturbation in CCT, arXiv 2003.09005 (drop_prob 0.3),
-    and UniMatch, arXiv 2208.09910 (drop_prob 0.5).
+    of a network under perturbation in CCT, arXiv 2003.09005, and UniMatch,
+    arXiv 2208.09910. Both train with a drop_prob of 0.5; 0.3 is the default of
+    CCT's class alone.
 
     Shape:
         x: (B, C, H, W). kept: (B, C, 1, 1), 1 or 0. Output: (B, C, H, W).
@@ -138,7 +139,7 @@ class ChannelDropout(Noise):
 
     Args:
         drop_prob: Probability of each channel of each sample to be dropped,
-            below 1. Defaults to 0.3, CCT's.
+            below 1. Defaults to 0.3, as CCT's class does.
         prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
 
     Raises:

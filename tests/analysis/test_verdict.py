@@ -94,7 +94,7 @@ def test_robustness(make_run, write_robustness, tmp_path, fnoise, words):
 
 def test_images_that_say_otherwise_are_named(make_run):
     sentences = settle(make_run, [0.0, 0.01, 0.0], [0.1, 0.1, 0.1], images=Interval(-0.1, 0.3))
-    assert 'Other validation images like these would move the difference to between −0.100 to +0.300' in sentences[-1]
+    assert 'Over other validation images like these, the difference would range from −0.100 to +0.300' in sentences[-1]
     assert 'other images might show another sign' in sentences[-1]
 
 
