@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import Noise, at_least_float32, check_features, in_range
-from .rescale import UniformFactors, rescale
+from .fused import UniformFactors, rescale
 from .stream import draw_uniform
 
 

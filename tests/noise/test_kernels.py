@@ -154,7 +154,7 @@ def test_kernels_that_do_not_work_are_named_and_done_without(kind, monkeypatch):
     message = f'{COMPILERS[kind]} cannot be used .*: feature noise takes several times as long'
     with pytest.warns(UserWarning, match=message):
         assert _load.__wrapped__(kind) is None
-    monkeypatch.setattr('fnoise_mmdet.noise.rescale.load_kernels', lambda device: None)
+    monkeypatch.setattr('fnoise_mmdet.noise.fused.load_kernels', lambda device: None)
     monkeypatch.setattr('fnoise_mmdet.noise.stream.load_kernels', lambda device: None)
     y = FeatureNoise()(torch.ones(2, 16, 64, 64), (0, 1))
     # A uniform number in (0.7, 1.3) has a standard deviation of 0.173; 5 of those of the statistics of 65,536.
