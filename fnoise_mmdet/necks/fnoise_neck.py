@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..noise import NOISES, Noise
 from ..noise.base import check_features
-from .passes import Passes
+from .call_counter import CallCounter
+from .finite_check import FiniteCheck
 
 for noise in NOISES:
     MODELS.register_module(module=noise)
@@ -87,7 +88,8 @@ class FNoiseNeck(BaseModule):
         if self._num_levels is not None:
             _resolve_levels(self.levels, self._num_levels)
 
-        self._passes = Passes()
+        self._counter = CallCounter()
+        self._check = FiniteCheck()
         self._register_state_dict_hook(_leave_out_wrapper)
         self._register_load_state_dict_pre_hook(_put_in_wrapper)
 
@@ -133,11 +135,13 @@ class FNoiseNeck(BaseModule):
             check_features(x, f'level {level}')
         self.finish_check()
         run = _run_info()
-        call, peaks = self._passes.begin(run.iteration, list(levels.values()))
+        peaks = self._check.new_peaks(len(levels), next(iter(levels.values())).device)
+        call = self._counter.count(run.iteration, list(levels.values()), peaks)
         perturbed = self._apply_noise(features, levels, run, call, peaks)
         if self.check_finite:
-            what = 'inputs of the neck' if self.position == 'pre' else 'outputs of the neck'
-            self._passes.leave_unchecked(what, {level: x.shape for level, x in levels.items()}, peaks)
+            which = 'inputs' if self.position == 'pre' else 'outputs'
+            what = f'{which} of the neck are not finite in iteration {run.iteration}'
+            self._check.defer(what, {level: x.shape for level, x in levels.items()}, peaks)
             trained = [y for y in perturbed if y.requires_grad]
             if peaks.is_cuda and trained:
                 trained[-1].register_hook(lambda gradient: self.finish_check())
@@ -155,7 +159,7 @@ class FNoiseNeck(BaseModule):
         Raises:
             FloatingPointError: A level held NaN or Inf.
         """
-        self._passes.check()
+        self._check.finish()
 
     def _apply_noise(
         self,
@@ -168,7 +172,7 @@ class FNoiseNeck(BaseModule):
         rank = get_rank()
         keys = [(run.seed, rank, run.iteration, call, level) for level in levels]
         perturbed = list(features)
-        for level, y in zip(levels, self.noise.perturb_levels(list(levels.values()), keys, peaks)):
+        for level, y in zip(levels, self.noise._perturb_levels(list(levels.values()), keys, peaks)):
             perturbed[level - self._num_levels if self._num_levels else level] = y
         return perturbed if isinstance(features, list) else tuple(perturbed)
 

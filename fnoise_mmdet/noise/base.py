@@ -57,16 +57,21 @@ class Noise(nn.Module):
         y = self.apply_sample(x, sample)
         return y if chosen is None else torch.where(chosen, y, x)
 
-    def perturb_levels(
-        self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
-    ) -> list[Tensor]:
+    def perturb_levels(self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]]) -> list[Tensor]:
         """Perturb the levels of a pyramid as :meth:`perturb` does each, with the stream of its key.
 
         Args:
-            xs: Features of each level, which :func:`check_features` takes.
+            xs: Features of each level, valid for :func:`check_features`.
             keys: Names of their streams.
-            peaks: Zeros, which take what :func:`measure_peaks` gives of ``xs``, where they are given: a noise that
-                reads the features anyway may find it on the way.
+        """
+        return self._perturb_levels(xs, keys)
+
+    def _perturb_levels(
+        self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
+    ) -> list[Tensor]:
+        """Implement :meth:`perturb_levels` for the neck, which needs the peaks of ``xs`` from the same pass over them.
+
+        ``peaks`` are zeros that are overwritten by :func:`measure_peaks` of ``xs``; None skips it.
         """
         if peaks is not None:
             measure_peaks(xs, peaks)

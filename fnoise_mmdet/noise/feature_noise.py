@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import Noise, at_least_float32, check_features, in_range
-from .fused import UniformFactors, rescale
+from .fused import UniformFactors, perturb_linear
 from .stream import draw_uniform
 
 
@@ -172,16 +172,16 @@ class FeatureNoise(Noise):
         if not self._is_linear:
             return super().perturb(x, key)
         check_features(x, 'features')
-        return self.perturb_levels([x], [key])[0]
+        return self._perturb_levels([x], [key])[0]
 
-    def perturb_levels(
+    def _perturb_levels(
         self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
     ) -> list[Tensor]:
         if not self._is_linear:
-            return super().perturb_levels(xs, keys, peaks)
+            return super()._perturb_levels(xs, keys, peaks)
         in_order = self.distribution == 'uniform' and self.share in ((), ('batch',)) and self.prob == 1
         factors = UniformFactors(self.scale, shared=bool(self.share)) if in_order else None
-        return rescale(xs, self, keys, factors, peaks)
+        return perturb_linear(xs, self, keys, factors, peaks)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return feature_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)

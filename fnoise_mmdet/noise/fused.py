@@ -1,6 +1,7 @@
-"""The fast way of noise that multiplies each feature by a random factor: nothing is stored but the result.
+"""Linear noise, fused into one pass over the features and one over their gradients, with nothing saved for backward.
 
-The simple way is :meth:`.Noise.perturb`. It gives the same, and is taken for whatever the kernels are not made for.
+The eager path (plain PyTorch) is :meth:`.Noise.perturb`. Both give the same result; whatever the kernels do not
+support takes the eager one.
 """
 
 import copy
@@ -26,12 +27,12 @@ class UniformFactors(NamedTuple):
     shared: bool
 
     def rows(self, x: Tensor) -> int:
-        """Give how many equal parts of ``x``, one after the other in memory, share their factors."""
+        """Return how many equal parts of ``x``, contiguous in memory, share their factors."""
         return len(x) if self.shared else 1
 
 
 @torch.compiler.disable  # its random stream is no part of a graph
-def rescale(
+def perturb_linear(
     xs: Sequence[Tensor],
     noise: Noise,
     keys: Sequence[Sequence[int]],
@@ -40,90 +41,90 @@ def rescale(
 ) -> list[Tensor]:
     """Perturb features by a noise that is linear in them, and their gradients by the same factors.
 
-    Nothing is kept for the backward pass: the factors are drawn again from their streams.
+    Nothing is saved for backward: the factors are drawn again from their streams.
 
     Args:
         xs: Features, each (B, C, H, W).
-        noise: Perturbs in the simple way.
-        keys: Each names the stream of one of them, see :func:`.make_generator`.
-        factors: What the noise multiplies by, where that can be told in this way.
-        peaks: Zeros, which take what :func:`.measure_peaks` gives, where they are given.
+        noise: The noise, for the eager path.
+        keys: Name the random stream of each, see :func:`.make_generator`.
+        factors: The factors that the kernels draw, None where the noise has other ones.
+        peaks: Zeros that are overwritten by :func:`.measure_peaks` of ``xs``; None to skip it.
     """
     draws: _Draws
     if factors and (kernels := _kernels_for(xs)):
-        draws = _KernelDraws(kernels, factors, [make_seed(key) for key in keys])
+        draws = _FusedDraws(kernels, factors, [make_seed(key) for key in keys])
     else:
-        draws = _SimpleDraws(copy.copy(noise), keys)  # a copy, because a schedule changes the settings
-    return list(_Rescale.apply(draws, peaks, *xs))
+        draws = _EagerDraws(copy.copy(noise), keys)  # a copy, because a schedule changes the settings
+    return list(_LinearNoise.apply(draws, peaks, *xs))
 
 
-class _KernelDraws(NamedTuple):
-    """What kernels draw for each level: the same for its features and for their gradient."""
+class _FusedDraws(NamedTuple):
+    """Factors drawn by the kernels, the same for the features of a level and for their gradient."""
 
     kernels: ModuleType
     factors: UniformFactors
     seeds: Sequence[int]
 
-    def of(self, levels: Sequence[int]) -> '_KernelDraws':
-        """Give those of some levels."""
-        return _KernelDraws(self.kernels, self.factors, [self.seeds[i] for i in levels])
+    def select(self, levels: Sequence[int]) -> '_FusedDraws':
+        """Return the draws of some of the levels."""
+        return _FusedDraws(self.kernels, self.factors, [self.seeds[i] for i in levels])
 
-    def rescale(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
-        """Rescale a tensor of each level."""
+    def apply(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
+        """Multiply one tensor per level by its factors."""
         xs = [x.contiguous() for x in xs]  # as the features are; a gradient may not be
         return self.kernels.rescale(xs, self.seeds, self.factors.scale, [self.factors.rows(x) for x in xs], peaks)
 
 
-class _SimpleDraws(NamedTuple):
-    """What the simple way draws for each level: the same for its features and for their gradient."""
+class _EagerDraws(NamedTuple):
+    """Factors drawn by torch, the same for the features of a level and for their gradient."""
 
     noise: Noise
     keys: Sequence[Sequence[int]]
 
-    def of(self, levels: Sequence[int]) -> '_SimpleDraws':
-        """Give those of some levels."""
-        return _SimpleDraws(self.noise, [self.keys[i] for i in levels])
+    def select(self, levels: Sequence[int]) -> '_EagerDraws':
+        """Return the draws of some of the levels."""
+        return _EagerDraws(self.noise, [self.keys[i] for i in levels])
 
-    def rescale(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
-        """Rescale a tensor of each level."""
+    def apply(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
+        """Multiply one tensor per level by its factors."""
         if peaks is not None:
             measure_peaks(xs, peaks)
         return [Noise.perturb(self.noise, x, key) for x, key in zip(xs, self.keys)]
 
 
-_Draws = _KernelDraws | _SimpleDraws
+_Draws = _FusedDraws | _EagerDraws
 
 
-class _Rescale(torch.autograd.Function):
-    """All levels at once: to tell a GPU what to do with small ones takes longer than the doing."""
+class _LinearNoise(torch.autograd.Function):
+    """All levels in one launch, because launching takes a GPU longer than small levels do."""
 
     @staticmethod
     def forward(ctx: Any, draws: _Draws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
         ctx.draws = draws
         ctx.set_materialize_grads(False)
-        ys = tuple(draws.rescale(xs, peaks))
+        ys = tuple(draws.apply(xs, peaks))
         ctx.mark_non_differentiable(*[y for y, needed in zip(ys, ctx.needs_input_grad[-len(xs) :]) if not needed])
         return ys
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        there = [level for level, gradient in enumerate(gradients) if gradient is not None]
+        present = [level for level, gradient in enumerate(gradients) if gradient is not None]
         found: list[Tensor | None] = [None] * len(gradients)
-        if there:
-            rescaled = _rescale_again(ctx.draws.of(there), [gradients[level] for level in there])
-            for level, gradient in zip(there, rescaled):
+        if present:
+            perturbed = _apply_to_gradients(ctx.draws.select(present), [gradients[level] for level in present])
+            for level, gradient in zip(present, perturbed):
                 found[level] = gradient
         return None, None, *found
 
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
-def _rescale_again(draws: _Draws, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-    # Without autograd's own work where nobody differentiates the gradients.
-    return _Rescale.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.rescale(gradients)
+def _apply_to_gradients(draws: _Draws, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    # Autograd is needed only where the gradients are differentiated in turn.
+    return _LinearNoise.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.apply(gradients)
 
 
 def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:
-    """Give the kernels that are made for all of ``xs``."""
+    """Return the kernels that support all of ``xs``, if any."""
     device = xs[0].device
     kernels = load_kernels(device)
     if kernels and all(x.is_contiguous() and x.device == device and x.dtype in kernels.DTYPES for x in xs):

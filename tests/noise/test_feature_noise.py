@@ -238,7 +238,7 @@ LINEAR = [
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5), (2, 64, 50, 84)])
-def test_the_fast_way_is_the_simple_one_to_the_last_bit(
+def test_fused_matches_eager_bit_for_bit(
     key, device, monkeypatch, settings, dtype, memory_format, shape
 ):
     monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.PART', 8192)  # several threads for the larger ones
@@ -281,7 +281,7 @@ def test_levels_together_are_levels_one_by_one(device, settings, dtype, memory_f
     xs = [x.contiguous(memory_format=memory_format).requires_grad_(i != 1) for i, x in enumerate(xs)]
     keys = [(7, level) for level in range(len(xs))]
     peaks = torch.zeros(len(xs), device=device)
-    ys = noise.perturb_levels(xs, keys, peaks)
+    ys = noise._perturb_levels(xs, keys, peaks)
     assert peaks.tolist() == [float(x.abs().max()) for x in xs]
     singles = [noise(x, key) for x, key in zip(xs, keys)]
     gradients = [torch.rand_like(x) for x in xs]
@@ -307,7 +307,7 @@ def test_peaks_tell_of_nan_and_inf(device, settings, dtype):
     xs[2][0, 2, 7, 9] = -float('inf')
     xs[3][0, 2, 7, 9], xs[3][0, 0, 0, 0] = float('nan'), float('inf')
     peaks = torch.zeros(len(xs), device=device)
-    FeatureNoise(**settings).perturb_levels(xs, [(level,) for level in range(len(xs))], peaks)
+    FeatureNoise(**settings)._perturb_levels(xs, [(level,) for level in range(len(xs))], peaks)
     torch.testing.assert_close(
         peaks.cpu(), torch.tensor([3, float('nan'), float('inf'), float('nan'), 3]), equal_nan=True
     )
@@ -315,7 +315,7 @@ def test_peaks_tell_of_nan_and_inf(device, settings, dtype):
 
 @pytest.mark.parametrize('settings', LINEAR, ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_the_gradient_of_the_fast_way_is_that_of_the_simple_one(x, key, device, settings, memory_format):
+def test_fused_gradient_matches_eager(x, key, device, settings, memory_format):
     """Whatever the layout of the gradient that comes in, also where it is one number for all elements."""
     noise, x = FeatureNoise(**settings), x.to(device)
     weights = torch.linspace(-1, 1, x.numel(), dtype=x.dtype, device=device).view(x.shape)

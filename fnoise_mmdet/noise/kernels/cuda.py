@@ -80,7 +80,7 @@ def _rescale_kernel(xs, ys, keys, numels, rows, scale, peaks, TILE: tl.constexpr
             inside = place < numel
             place += (program // tiles).to(tl.int64) * numel
             x = tl.load(xs[level] + place, inside, other=0)
-            # In the order, and with the precision of eps, of the simple way: the result is the same to the last bit.
+            # In the order, and with the precision of eps, of the eager path: the result is the same to the last bit.
             eps = _numbers(keys[level], tile, TILE).to(x.dtype).to(tl.float32)
             wide = x.to(tl.float32)
             tl.store(ys[level] + place, (wide + scale * (wide * eps)).to(x.dtype), inside)
