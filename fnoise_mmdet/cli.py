@@ -261,7 +261,7 @@ def _failure_of(draw: Callable[[Sequence[Path]], None], images: Sequence[Path]) 
     return None
 
 
-def draw_images(draw: Callable[[Sequence[Path]], None], images: Sequence[Path], batch_size: int = 1) -> int:
+def draw_in_batches(draw: Callable[[Sequence[Path]], None], images: Sequence[Path], batch_size: int = 1) -> int:
     """Draw images in batches; one that cannot be drawn is named, and the others go on.
 
     Returns:

@@ -9,7 +9,7 @@ import matplotlib
 without_mathtext = matplotlib.rc_context({'text.parse_math': False})
 
 
-def printable(name: str) -> str:
+def replace_undecodable(name: str) -> str:
     """Return a name in characters that can be written: bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode('utf-8', 'replace')
 
@@ -19,6 +19,6 @@ def legend_label(name: str) -> str:
     return f' {name}' if name.startswith('_') else name
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return Markdown that shows a text as it is, on one line, in a table or elsewhere."""
     return re.sub(r'[\\`*\[\]<>|$]|(?<!\w)_|_(?!\w)', r'\\\g<0>', ' '.join(text.split()))

@@ -1,7 +1,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from fnoise_mmdet.markup import legend_label, markdown, printable, without_mathtext
+from fnoise_mmdet.markup import escape_markdown, legend_label, replace_undecodable, without_mathtext
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,11 @@ from fnoise_mmdet.markup import legend_label, markdown, printable, without_matht
     ],
 )
 def test_markdown_shows_names_as_they_are(name, shown):
-    assert markdown(name) == shown
+    assert escape_markdown(name) == shown
 
 
 def test_bytes_of_other_encodings_become_printable():
-    assert printable('gr\udcfcn') == 'gr�n' and printable('grün') == 'grün'
+    assert replace_undecodable('gr\udcfcn') == 'gr�n' and replace_undecodable('grün') == 'grün'
 
 
 @pytest.mark.parametrize('name', ['$', 'a $x_1 b$', r'$\frac{1}$', '_hidden', '\\'])

@@ -166,7 +166,9 @@ def time_noise(args: argparse.Namespace) -> dict[str, Any]:
     subjects = noises_to_time()
     found = measure({name: lambda one=one: both_passes(one) for name, one in subjects.items()}, args)
     kept = {name: kept_bytes(partial(perturb, features), features) for name, perturb in subjects.items()}
-    show(f'C2 to C5 of {args.batch_size} images of {width} x {height}, {args.dtype}, {args.device}', found, kept)
+    print_timings(
+        f'C2 to C5 of {args.batch_size} images of {width} x {height}, {args.dtype}, {args.device}', found, kept
+    )
     return {name: vars(timing) | dict(kept_bytes=kept[name]) for name, timing in found.items()}
 
 
@@ -260,7 +262,7 @@ def time_step(args: argparse.Namespace) -> dict[str, Any]:
             neck.noise.scale = FAINT_SCALE
         subjects[FAINT] = training_step(model, cfg, first)
     found = measure(subjects, args)
-    show(f'a training step of {args.config}, {args.batch_size} images, {args.device}', found)
+    print_timings(f'a training step of {args.config}, {args.batch_size} images, {args.device}', found)
     return {name: vars(timing) for name, timing in found.items()}
 
 
@@ -274,7 +276,7 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
     with torch.no_grad():
         found = measure(subjects, args)
         operations = {name: count_operations(subject) for name, subject in subjects.items()}
-    show(f'evaluation of {args.config}, {args.device}', found)
+    print_timings(f'evaluation of {args.config}, {args.device}', found)
     plain, noisy = operations.values()
     difference = {name: noisy[name] - plain[name] for name in plain | noisy if noisy[name] != plain[name]}
     print(f'operations: {plain.total()} without F-Noise, {noisy.total()} with it; difference: {difference or "none"}')
@@ -320,7 +322,9 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
         recorded = {name: lambda name=name: losses[name].append(subjects[name]()) for name in subjects}
         found = measure(recorded, args)
     width, height = args.size
-    show(f'a training step, Mask R-CNN R50-FPN, {args.batch_size} images of {width} x {height}, {args.device}', found)
+    print_timings(
+        f'a training step, Mask R-CNN R50-FPN, {args.batch_size} images of {width} x {height}, {args.device}', found
+    )
     for name, values in losses.items():
         print(f'losses of {name}: {", ".join(f"{value:.3f}" for value in values)}')
     results = {name: vars(timing) | dict(losses=losses[name]) for name, timing in found.items()}
@@ -430,7 +434,7 @@ def show_rounds(rounds: range, label: str) -> Iterable[int]:
     return cli.show_progress(rounds, label, len(rounds))
 
 
-def show(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
+def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
     """Print what was measured as a table."""
     table = Table('', 'median', 'ratio', 'quartiles of the ratio', title=title)
     if kept is not None:

@@ -68,7 +68,7 @@ def main() -> None:
     rng = random.Random(args.seed)
     whole = args.out / 'whole'
     start = time.monotonic()
-    if train(args, whole).wait():
+    if start_training(args, whole).wait():
         raise InputError(f'the training fails without being killed: see {whole}.log')
     duration = time.monotonic() - start
     lines = len(_rows(whole))
@@ -78,7 +78,7 @@ def main() -> None:
     for number in range(args.kills):
         moment = MOMENTS[number % len(MOMENTS)]
         work_dir = args.out / f'killed_{number}'
-        process = train(args, work_dir)
+        process = start_training(args, work_dir)
         # By the lines of its log: how long a training takes depends on what else the machine does.
         killed = wait_for(moment, work_dir, process, rng.randrange(lines), rng.uniform(0, duration / lines), rng)
         alone = args.kill == 'main' or (args.kill == 'both' and number // len(MOMENTS) % 2 == 0)
@@ -86,8 +86,8 @@ def main() -> None:
             kill(process, rng if args.processes > 1 else None, alone)
         process.wait()
         path, torn = latest_checkpoint(work_dir)
-        resumed = train(args, work_dir, '--resume').wait() if killed else 0
-        differing = torn or (['it cannot be resumed'] if resumed else list(differences(whole, work_dir)))
+        resumed = start_training(args, work_dir, '--resume').wait() if killed else 0
+        differing = torn or (['it cannot be resumed'] if resumed else list(checkpoint_differences(whole, work_dir)))
         of = '1 process' if args.processes > 1 else 'main process' if alone else 'group'
         since = path.name if path else 'the beginning'
         came = f'{of} killed in {moment}, resumed from {since}' if killed else 'not killed'
@@ -100,7 +100,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def train(args: argparse.Namespace, work_dir: Path, *options: str) -> subprocess.Popen[bytes]:
+def start_training(args: argparse.Namespace, work_dir: Path, *options: str) -> subprocess.Popen[bytes]:
     """Begin a training, in a session of its own."""
     command = [sys.executable, str(TRAIN), args.config, f'--work-dir={work_dir}', *options, *args.train_options]
     if args.processes > 1:
@@ -156,7 +156,7 @@ def _logged(work_dir: Path) -> int:
     return sum(log.read_bytes().count(b'\n') for log in work_dir.glob('*/vis_data/scalars.json'))
 
 
-def differences(one: Path, other: Path) -> Iterator[str]:
+def checkpoint_differences(one: Path, other: Path) -> Iterator[str]:
     """Name what differs between the last checkpoints and the logs of two work dirs."""
     checkpoints = []
     for work_dir in (one, other):

@@ -24,7 +24,7 @@ from fnoise_mmdet.analysis import (
 )
 from fnoise_mmdet.data.files import staged_folder
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.markup import printable
+from fnoise_mmdet.markup import replace_undecodable
 from fnoise_mmdet.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.report.write import number
 from fnoise_mmdet.studies.study import study_conditions
@@ -79,7 +79,7 @@ def named_group(text: str) -> tuple[str, list[Path]]:
     for path in paths:
         if not path.exists() or not is_run(path):
             raise InputError(f'--group {name}: {path} is no run, that is a work dir or a scalars.json')
-    return printable(name), paths
+    return replace_undecodable(name), paths
 
 
 def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
@@ -97,7 +97,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
             raise InputError(f'--names must differ and not be empty, but got {", ".join(map(repr, args.names))}')
         if len(args.names) != len(groups):
             raise InputError(f'--names needs a name for each of {len(groups)} groups: {", ".join(groups)}')
-        groups = dict(zip(map(printable, args.names), groups.values()))
+        groups = dict(zip(map(replace_undecodable, args.names), groups.values()))
     if len(args.runs) == 1:
         groups = reference_first(groups)
     for name, paths in map(named_group, args.group):
@@ -140,7 +140,7 @@ def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Pictu
     return [picture for picture in pictures if picture is not None]
 
 
-def show(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: Comparison, console: Console) -> None:
     names = [condition.name for condition in comparison.conditions]
     table = Table('', *names, *(f'{name} − {names[0]}' for name in names[1:]))
     for measure in comparison.measures:
@@ -176,7 +176,7 @@ def main() -> None:
             f'detects with a score of at least {args.score_thr}.',
             command=shlex.join(['python', *sys.argv]),
         )
-    show(comparison, cli.console())
+    print_comparison(comparison, cli.console())
     print(f'wrote {args.out / "report.html"}, figures/, comparison.json, comparison.csv, curves.csv and comparison.md')
 
 

@@ -179,7 +179,7 @@ def main() -> None:
         models = read_models(args)
         (out / 'vis').mkdir()
         draw = partial(draw_both, models, names) if len(models) > 1 else partial(draw_one, models[0])
-        drawn = cli.draw_images(partial(draw, args=args, out=out), images, args.batch_size)
+        drawn = cli.draw_in_batches(partial(draw, args=args, out=out), images, args.batch_size)
     print(f'wrote {drawn} pictures to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
 
 

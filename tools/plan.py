@@ -15,7 +15,7 @@ from fnoise_mmdet.analysis import cost
 from fnoise_mmdet.config import NOISE_CONFIGS, load_config, use_data_root
 from fnoise_mmdet.data.files import write_atomically
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies.plan import SOURCES, measured_step, read_study
+from fnoise_mmdet.studies.plan import SOURCES, describe_study, measured_step
 
 MARK = '<!-- cost -->'
 
@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def step_time(args: argparse.Namespace) -> cost.Figure | None:
+def step_time(args: argparse.Namespace) -> cost.Estimate | None:
     """Give the time of a pass where the user has one."""
     if (args.step_seconds is None) != (args.source is None):
         raise InputError('--step-seconds and --source go together: a figure says where it is from')
@@ -69,10 +69,10 @@ def step_time(args: argparse.Namespace) -> cost.Figure | None:
         raise InputError('--benchmark and --step-seconds both tell the time of a step: leave one of them out')
     if args.benchmark:
         return measured_step(args.benchmark, args.config, args.cfg_options, args.preset)
-    return cost.Figure(args.step_seconds, 's', cost.GIVEN, args.source) if args.source else None
+    return cost.Estimate(args.step_seconds, 's', cost.GIVEN, args.source) if args.source else None
 
 
-def show(study: cost.Study, gpus: list[int]) -> None:
+def print_plan(study: cost.Study, gpus: list[int]) -> None:
     """Print figures, plans, assumptions and sources."""
     console = cli.console()
     table = Table('figure', 'value', 'kind', 'from')
@@ -97,11 +97,11 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if args.data_root:
         use_data_root(cfg, args.data_root, required=('train', 'val'))
-    study = read_study(cfg, args.scale, args.num_seeds, step_time(args), args.images, args.val_images)
+    study = describe_study(cfg, args.scale, args.num_seeds, step_time(args), args.images, args.val_images)
     if args.into:
-        cli.put_between(args.into, MARK, cost.markdown(study, args.gpus, SOURCES))
+        cli.put_between(args.into, MARK, cost.cost_tables(study, args.gpus, SOURCES))
     else:
-        show(study, args.gpus)
+        print_plan(study, args.gpus)
     if args.out:
         content = dict(config=args.config, preset=args.preset, **cost.as_json(study, args.gpus), sources=SOURCES)
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,7 @@ def scale(text: str) -> float:
     return value
 
 
-class Run(NamedTuple):
+class Evaluated(NamedTuple):
     """What to evaluate, and where results go."""
 
     work_dir: Path
@@ -111,7 +111,7 @@ class Run(NamedTuple):
     checkpoint: Path
 
 
-def find_runs(paths: Sequence[Path]) -> list[Run]:
+def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
     """Give the trainings in the work dirs named, and in those that the folders named hold."""
     work_dirs: dict[Path, Path] = {}  # each once, by what it is behind any link
     for path in paths:
@@ -127,7 +127,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return [read_work_dir(work_dir) for work_dir in work_dirs.values()]
 
 
-def read_work_dir(work_dir: Path) -> Run:
+def read_work_dir(work_dir: Path) -> Evaluated:
     """Find config and checkpoint of a training."""
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
@@ -140,11 +140,11 @@ def read_work_dir(work_dir: Path) -> Run:
     checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
     if not checkpoint.is_file():
         raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, is not there')
-    return Run(work_dir, str(configs[0]), checkpoint)
+    return Evaluated(work_dir, str(configs[0]), checkpoint)
 
 
-def prepare(run: Run, args: argparse.Namespace, plan: Sequence[Evaluation]) -> tuple[RobustnessSetup, ResultFile]:
-    """Run every check of a run before anything is evaluated."""
+def prepare(run: Evaluated, args: argparse.Namespace, plan: Sequence[Evaluation]) -> tuple[RobustnessSetup, ResultFile]:
+    """Evaluated every check of a run before anything is evaluated."""
     cfg = load_config(run.config, args.cfg_options)
     if cfg.get(f'{args.part}_dataloader'):
         use_data_root(cfg, args.data_root, required=(args.part,))
@@ -167,7 +167,7 @@ def preset(plan: Sequence[Evaluation]) -> str | None:
     return next((one.preset for one in plan if one.preset is not None), None)
 
 
-def show(value: float | None) -> str:
+def format_ap(value: float | None) -> str:
     return '–' if value is None else f'{value:.3f}'
 
 
@@ -186,8 +186,10 @@ def corruption_table(robustness: Robustness, metric: str, cells: Sequence[Cell])
         table.add_column(str(head), justify='right')
     for name in names:
         row = [values.get((name, severity)) for severity in severities]
-        table.add_row(name, *map(show, row), show(by_corruption.get(name)), end_section=name == names[-1])
-    table.add_row('mean', *(show(by_severity.get(s)) for s in severities), show(robustness.mpc(metric, cells)))
+        table.add_row(name, *map(format_ap, row), format_ap(by_corruption.get(name)), end_section=name == names[-1])
+    table.add_row(
+        'mean', *(format_ap(by_severity.get(s)) for s in severities), format_ap(robustness.mpc(metric, cells))
+    )
     return table
 
 
@@ -198,7 +200,7 @@ def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) ->
         table.add_column(f'{value:g}' if value else 'clean', justify='right')
     for metric in robustness.metric_names():
         values = robustness.by_scale(metric, preset)
-        table.add_row(metric_title(metric), *(show(values.get(value)) for value in scales))
+        table.add_row(metric_title(metric), *(format_ap(values.get(value)) for value in scales))
     return table
 
 
@@ -209,7 +211,7 @@ def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Se
         table.add_column(head, justify='right')
     for name, robustness in runs:
         figures = robustness.clean(metric), robustness.mpc(metric, cells), robustness.rpc(metric, cells)
-        table.add_row(name, *map(show, figures))
+        table.add_row(name, *map(format_ap, figures))
     return table
 
 
@@ -231,10 +233,10 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
         console.print(corruption_table(robustness, names[0], cells))
     for metric in names:
         clean, rpc = robustness.clean(metric), robustness.rpc(metric, cells)
-        text = f'{metric_title(metric)} {show(clean)} on clean images'
+        text = f'{metric_title(metric)} {format_ap(clean)} on clean images'
         if cells:
-            relative = 'not defined, as the AP on clean images is 0' if clean == 0 else show(rpc)
-            text += f', mPC {show(robustness.mpc(metric, cells))}, rPC {relative}'
+            relative = 'not defined, as the AP on clean images is 0' if clean == 0 else format_ap(rpc)
+            text += f', mPC {format_ap(robustness.mpc(metric, cells))}, rPC {relative}'
         console.print(text, soft_wrap=True)
     if cells:
         console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)
@@ -253,7 +255,7 @@ def main() -> None:
     MMLogger.get_current_instance().setLevel('ERROR')
     names = corruption_names(args.corruptions)
     plan = make_plan(names, args.severities, args.noise_scales, args.noise_preset)
-    runs = find_runs(args.runs) if args.runs else [Run(args.out, args.config, args.checkpoint)]
+    runs = find_runs(args.runs) if args.runs else [Evaluated(args.out, args.config, args.checkpoint)]
     prepared = [prepare(run, args, plan) for run in runs]
     check_corruptions(names)
 

@@ -82,7 +82,7 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     return configs
 
 
-def train(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace) -> None:
+def run_locally(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace) -> None:
     """Run what is not finished, as many side by side as there are workers."""
     todo = [run for run in runs if run.state() != study.FINISHED]
     waiting = list(todo)
@@ -134,9 +134,9 @@ def main() -> None:
         return
 
     with study.stopped_by_signals(), study.held(args.out, configs, runs):
-        train(runs, configs, args)
+        run_locally(runs, configs, args)
         if not args.no_report:
-            study.write_report(TOOLS, args.out)
+            study.run_compare(TOOLS, args.out)
 
 
 if __name__ == '__main__':

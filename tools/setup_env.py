@@ -89,7 +89,7 @@ def check_machine() -> None:
         )
 
 
-def run(message: str, *command: str | Path, log: Path, advice: str, env: dict[str, str] | None = None) -> None:
+def run_step(message: str, *command: str | Path, log: Path, advice: str, env: dict[str, str] | None = None) -> None:
     """Run a step with its output in the log, and say every half minute that it still runs."""
     print(f'{message} ...', flush=True)
     start = time.monotonic()
@@ -157,7 +157,7 @@ def make_venv(venv: Environment) -> None:
                 "the virtual environment could not be made: Python's venv module is not complete "
                 f'(Debian, Ubuntu: apt-get install python{sys.version_info[0]}.{sys.version_info[1]}-venv)'
             )
-    step = partial(run, log=venv.log)
+    step = partial(run_step, log=venv.log)
     pip: list[str | Path] = [venv.python, '-m', 'pip', 'install', '--disable-pip-version-check']
     network = 'is there a network, and room on the disk?'
     step(

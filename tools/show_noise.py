@@ -116,7 +116,7 @@ def main() -> None:
             if args.arrays and not args.sweep:
                 save_arrays(folder / f'{output_stem(path)}.npz', shown.image, maps)
 
-        drawn = cli.draw_images(draw, images)
+        drawn = cli.draw_in_batches(draw, images)
     print(f'wrote {drawn} pictures to {args.out}')
 
 

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis.kept_study import read_study
+from fnoise_mmdet.analysis.kept_study import read_comparisons
 from fnoise_mmdet.analysis.measures import STUDY_MEASURES
 from fnoise_mmdet.analysis.study_figure import plot_study
 from fnoise_mmdet.analysis.study_table import study_table
@@ -51,7 +51,7 @@ def main() -> None:
     args = parse_args()
     if args.figure and args.figure.suffix not in FORMATS:
         raise InputError(f'--figure {args.figure}: its name must end in {", ".join(FORMATS)}')
-    study = read_study(args.comparison, args.conditions, args.measures)
+    study = read_comparisons(args.comparison, args.conditions, args.measures)
     table = study_table(study)
     if args.into:
         cli.put_between(args.into, f'<!-- {args.mark} -->', table)

@@ -13,7 +13,7 @@ from fnoise_mmdet.config import NOISE_CONFIGS, add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.studies import study
 from fnoise_mmdet.studies.progress import StudyProgress
-from fnoise_mmdet.studies.sweep import BASELINE, Plan, Rungs, sweep_conditions, sweep_configs
+from fnoise_mmdet.studies.sweep import BASELINE, Rungs, SweepPlan, sweep_conditions, sweep_configs
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -112,12 +112,12 @@ def import_ray() -> Any:
     return on_ray
 
 
-def train(
+def run_on_ray(
     runs: list[study.StudyRun], configs: dict[str, Config], rungs: Rungs | None, args: argparse.Namespace
-) -> Plan:
+) -> SweepPlan:
     """Run what is not finished, as many side by side as fit."""
     on_ray = import_ray()
-    plan = Plan(args.out, runs, rungs)
+    plan = SweepPlan(args.out, runs, rungs)
     todo = [run for run in runs if run not in plan.finished]
     script = [str(TOOLS / 'train.py')]
     with on_ray.connected(args.address, args.cpus, args.gpus) as (gpus, places), study.stopped_by_signals():
@@ -156,12 +156,12 @@ def main() -> None:
     with study.held(args.out, configs, runs, may_grow=True):
         failed = []
         if unfinished:
-            plan = train(runs, configs, rungs, args)
+            plan = run_on_ray(runs, configs, rungs, args)
             for condition, epoch in plan.cut.items():
                 print(f'{condition} was cut after epoch {epoch}, with all of its seeds')
             failed = plan.failed
         if not args.no_report and any(run.state() == study.FINISHED for run in runs):
-            study.write_report(TOOLS, args.out)
+            study.run_compare(TOOLS, args.out)
     if failed:
         told = [f'{run} failed; all that it said is in {run.log}, the end is\n{study.log_tail(run)}' for run in failed]
         raise RunError(

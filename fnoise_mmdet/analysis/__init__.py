@@ -3,7 +3,7 @@
 from .benchmarks import benchmark_table
 from .charts import Chart, ChartGroup, Line, chart_groups
 from .compare import Comparison, Difference, compare
-from .conditions import Condition, differences, find_groups, read_conditions, settings_of
+from .conditions import Condition, changed_settings, find_groups, read_conditions, settings_of
 from .intervals import Interval
 from .measures import Measure
 from .plots import colour, plot_charts
@@ -24,10 +24,10 @@ __all__ = [
     'ScalePoint',
     'ScaleSeries',
     'benchmark_table',
+    'changed_settings',
     'chart_groups',
     'colour',
     'compare',
-    'differences',
     'find_groups',
     'is_run',
     'plot_charts',

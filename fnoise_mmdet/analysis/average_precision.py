@@ -116,6 +116,6 @@ def average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
         return sums / categories[:, None]
 
 
-def draw_images(images: int, resamples: int) -> np.ndarray:
+def draw_resamples(images: int, resamples: int) -> np.ndarray:
     """Draw images with replacement: how often each is in each resample, (resamples, images), the same every time."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)

@@ -37,21 +37,21 @@ class Difference(NamedTuple):
         return float(np.mean(list(self.by_seed.values())))
 
     @property
-    def side(self) -> str:
-        """Which side the interval over seeds is on: better, worse, or empty where it holds 0 or neither side is."""
+    def direction(self) -> str:
+        """``better`` or ``worse`` where the interval over seeds excludes 0, else empty."""
         if self.seeds is None or not self.seeds.excludes_zero() or not self.measure.better:
             return ''
         return BETTER if (self.mean > 0) == (self.measure.better == HIGHER) else WORSE
 
     @property
-    def reading(self) -> str:
+    def conclusion(self) -> str:
         """What the interval over seeds allows to say, in a word or two."""
         if self.seeds is None:
             return 'one pair: not told from chance'
         if not self.seeds.excludes_zero():
             return 'no difference told'
-        direction = HIGHER if self.mean > 0 else LOWER
-        return f'{direction}: {self.side}' if self.side else direction
+        sign = HIGHER if self.mean > 0 else LOWER
+        return f'{sign}: {self.direction}' if self.direction else sign
 
 
 class Comparison(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..markup import printable
+from ..markup import replace_undecodable
 from .runs import Run, is_run, read_run
 
 # What every run has of its own, and what differs between machines and starts without being a difference.
@@ -57,7 +57,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     parts = [(path.with_suffix('') if path.is_file() else path).parts for path in absolute]
     lengths = [1] * len(paths)
     while True:
-        names = [printable('/'.join(one[-length:])) for one, length in zip(parts, lengths)]
+        names = [replace_undecodable('/'.join(one[-length:])) for one, length in zip(parts, lengths)]
         counts = Counter(names)
         same = [place for place, name in enumerate(names) if counts[name] > 1]
         if not same:
@@ -119,8 +119,8 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
                 warnings.append(f'{run.name} was never validated: it has no AP and no validation loss')
             elif not any('/' in key for row in run.val for key in row):
                 warnings.append(
-                    f'{run.name} was validated, but no metric was reported, as by CocoMetric where nothing is detected: '
-                    'it has no AP'
+                    f'{run.name} was validated, but no metric was reported, as by CocoMetric where nothing is '
+                    'detected: it has no AP'
                 )
         twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
         if twice:
@@ -196,7 +196,7 @@ def _within(conditions: Sequence[Condition]) -> list[str]:
     warnings = []
     for condition in conditions:
         configs = [settings_of(run) for run in condition.runs if 'config' in run.record]
-        differing = sorted({key for one in configs for key in differences(configs[0], one)})
+        differing = sorted({key for one in configs for key in changed_settings(configs[0], one)})
         if differing:
             warnings.append(f'the runs of {condition.name} differ in more than their seed: {", ".join(differing)}')
     return warnings
@@ -257,6 +257,6 @@ def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return {key: value for key, value in settings.items() if key not in OWN_SETTINGS and value is not None}, noises
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changed_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Give the settings that differ, as (a's, b's), None where one has no such setting."""
     return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}

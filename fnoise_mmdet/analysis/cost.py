@@ -25,7 +25,7 @@ _UNITS = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A number, and where it comes from.
 
     Args:
@@ -76,20 +76,20 @@ class Study:
 
     scales: Sequence[float]
     seeds: int
-    train_images: Figure
-    length: Figure
+    train_images: Estimate
+    length: Estimate
     by_epoch: bool
-    batch: Figure
-    step_images: Figure
-    step_seconds: Figure
-    validations: Figure
-    val_images: Figure
-    val_seconds: Figure
-    metric_seconds: Figure
-    gradient_bytes: Figure
-    checkpoint_bytes: Figure
-    checkpoints: Figure
-    data_bytes: Figure | None
+    batch: Estimate
+    step_images: Estimate
+    step_seconds: Estimate
+    validations: Estimate
+    val_images: Estimate
+    val_seconds: Estimate
+    metric_seconds: Estimate
+    gradient_bytes: Estimate
+    checkpoint_bytes: Estimate
+    checkpoints: Estimate
+    data_bytes: Estimate | None
 
     @property
     def trainings(self) -> int:
@@ -137,7 +137,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """A way to run the trainings of a study on so many GPUs.
 
     Args:
@@ -161,8 +161,8 @@ class Plan:
     reserved_hours: float
 
 
-def plans(study: Study, gpus: Sequence[int]) -> list[Plan]:
-    """Plan a study on each number of GPUs: a training a GPU, and as many GPUs a training as the config means.
+def plans(study: Study, gpus: Sequence[int]) -> list[Schedule]:
+    """Schedule a study on each number of GPUs: a training a GPU, and as many GPUs a training as the config means.
 
     Where there are fewer than the config means, only one GPU a training is planned.
     """
@@ -175,7 +175,7 @@ def plans(study: Study, gpus: Sequence[int]) -> list[Plan]:
             waves = math.ceil(study.trainings / at_once)
             hours = study.hours(each)
             found.append(
-                Plan(
+                Schedule(
                     gpus=count,
                     each=each,
                     at_once=at_once,
@@ -189,12 +189,12 @@ def plans(study: Study, gpus: Sequence[int]) -> list[Plan]:
     return found
 
 
-def figures(study: Study, gpus: Sequence[int]) -> dict[str, dict[str, Figure]]:
+def figures(study: Study, gpus: Sequence[int]) -> dict[str, dict[str, Estimate]]:
     """Give everything that the plans rest on, and what they need besides GPUs, by subject and name."""
     baseline = 'with' if 0 in study.scales else 'without'
     scales = ', '.join(f'{scale:g}' for scale in study.scales)
     work = {
-        'trainings': Figure(
+        'trainings': Estimate(
             study.trainings,
             '',
             COMPUTED,
@@ -204,28 +204,28 @@ def figures(study: Study, gpus: Sequence[int]) -> dict[str, dict[str, Figure]]:
         f'{"epochs" if study.by_epoch else "iterations"} of a training': study.length,
         'images of a pass of one GPU': study.batch,
         'images of a step': study.step_images,
-        'steps of a training': Figure(study.steps, '', COMPUTED, _steps_formula(study)),
-        'steps of the study': Figure(study.steps * study.trainings, '', COMPUTED, 'steps x trainings'),
+        'steps of a training': Estimate(study.steps, '', COMPUTED, _steps_formula(study)),
+        'steps of the study': Estimate(study.steps * study.trainings, '', COMPUTED, 'steps x trainings'),
         'validations of a training': study.validations,
         'images of a validation': study.val_images,
     }
     time = {
         'pass of one GPU': study.step_seconds,
         'detection, a validation image': study.val_seconds,
-        'losses, a validation image': Figure(
+        'losses, a validation image': Estimate(
             LOSS_SHARE * study.step_seconds.value / study.batch.value,
             's',
             ASSUMED,
             "ValidationLossHook, a third of training's: the backward pass is two of three parts",
         ),
         "COCO's metrics, a validation image": study.metric_seconds,
-        'training, GPU hours a training': Figure(
+        'training, GPU hours a training': Estimate(
             study.train_hours, 'h', COMPUTED, f'steps x {study.processes} passes x time of a pass'
         ),
-        'validation, GPU hours a training': Figure(
+        'validation, GPU hours a training': Estimate(
             study.val_hours, 'h', COMPUTED, 'validations x images x (detection + losses)'
         ),
-        'waiting for metrics, hours a training': Figure(
+        'waiting for metrics, hours a training': Estimate(
             study.metric_hours, 'h', COMPUTED, 'validations x images x metrics, one core'
         ),
     }
@@ -243,36 +243,36 @@ def _steps_formula(study: Study) -> str:
     return f'epochs x {study.epoch_steps:,} = images / {study.processes} GPUs / images of a pass, both rounded up'
 
 
-def _storage(study: Study) -> Iterator[tuple[str, Figure]]:
+def _storage(study: Study) -> Iterator[tuple[str, Estimate]]:
     if study.data_bytes:
         yield 'data set', study.data_bytes
     yield 'checkpoint', study.checkpoint_bytes
     yield 'checkpoints that a training keeps', study.checkpoints
     one = study.trainings * study.checkpoint_bytes.value
     checkpoints = one * study.checkpoints.value
-    yield 'checkpoints of the study', Figure(checkpoints, 'B', COMPUTED, 'checkpoint x kept x trainings')
+    yield 'checkpoints of the study', Estimate(checkpoints, 'B', COMPUTED, 'checkpoint x kept x trainings')
     if study.checkpoints.value > 1:
         yield (
             'checkpoints of the study, only the last of each training',
-            Figure(one, 'B', COMPUTED, 'with default_hooks.checkpoint.max_keep_ckpts=1'),
+            Estimate(one, 'B', COMPUTED, 'with default_hooks.checkpoint.max_keep_ckpts=1'),
         )
     records = study.val_images.value * DETECTION_BYTES
     yield (
         'detections and logs of a training',
-        Figure(records, 'B', ASSUMED, 'at most: 100 detections a validation image, 1 kB each (0.66 kB in the demo)'),
+        Estimate(records, 'B', ASSUMED, 'at most: 100 detections a validation image, 1 kB each (0.66 kB in the demo)'),
     )
     total = (study.data_bytes.value if study.data_bytes else 0) + checkpoints + records * study.trainings
     parts = 'data set + checkpoints + detections' if study.data_bytes else 'checkpoints + detections, data set apart'
-    yield 'all of it', Figure(total, 'B', COMPUTED, parts)
+    yield 'all of it', Estimate(total, 'B', COMPUTED, parts)
 
 
-def _network(study: Study, most: int) -> Iterator[tuple[str, Figure]]:
+def _network(study: Study, most: int) -> Iterator[tuple[str, Estimate]]:
     if study.data_bytes:
         yield 'download, once', study.data_bytes
         epoch = study.epoch_steps * study.processes * study.step_seconds.value
         rate = study.data_bytes.value / epoch
-        yield 'images read, a GPU', Figure(rate, 'B/s', COMPUTED, 'data set / GPU seconds of an epoch')
-        yield f'images read, {most} GPUs', Figure(rate * most, 'B/s', COMPUTED, 'what a GPU reads x GPUs')
+        yield 'images read, a GPU', Estimate(rate, 'B/s', COMPUTED, 'data set / GPU seconds of an epoch')
+        yield f'images read, {most} GPUs', Estimate(rate * most, 'B/s', COMPUTED, 'what a GPU reads x GPUs')
     if study.processes == 1:
         return
     yield 'gradients of a step', study.gradient_bytes
@@ -283,11 +283,11 @@ def _network(study: Study, most: int) -> Iterator[tuple[str, Figure]]:
         planned = '' if gpus == study.processes else f'; {images:.0f} images a step, not planned here'
         yield (
             f'sent by each of {gpus} GPUs a step',
-            Figure(sent, 'B', COMPUTED, f'2 (N - 1) / N x gradients ({RING}), N = {gpus}{planned}'),
+            Estimate(sent, 'B', COMPUTED, f'2 (N - 1) / N x gradients ({RING}), N = {gpus}{planned}'),
         )
         yield (
             f'bandwidth needed by each of {gpus} GPUs',
-            Figure(
+            Estimate(
                 sent / (COMMUNICATION_SHARE * study.step_seconds.value),
                 'B/s',
                 COMPUTED,
@@ -297,7 +297,7 @@ def _network(study: Study, most: int) -> Iterator[tuple[str, Figure]]:
         )
     yield (
         f'sent by each of {study.processes} GPUs in a training',
-        Figure(study.steps * study.exchanged(study.processes), 'B', COMPUTED, 'sent a step x steps of a training'),
+        Estimate(study.steps * study.exchanged(study.processes), 'B', COMPUTED, 'sent a step x steps of a training'),
     )
 
 
@@ -341,7 +341,7 @@ PLAN_NOTE = (
 )
 
 
-def plan_row(plan: Plan) -> tuple[str, ...]:
+def plan_row(plan: Schedule) -> tuple[str, ...]:
     """Give the cells of a plan under :data:`PLAN_HEADS`."""
     return (
         f'{plan.gpus}',
@@ -355,7 +355,7 @@ def plan_row(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def markdown(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -> str:
+def cost_tables(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -> str:
     """Give figures, plans, assumptions and the sources that are cited, as Markdown.
 
     Args:
@@ -368,7 +368,9 @@ def markdown(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -> s
     lines += ['', PLAN_NOTE, '', '| figure | value | kind | from |', '|---|---:|---|---|']
     for subject, rows in figures(study, gpus).items():
         lines.append(f'| **{subject}** | | | |')
-        lines += [f'| {name} | {one} | {one.kind} | {markup.markdown(one.source)} |' for name, one in rows.items()]
+        lines += [
+            f'| {name} | {one} | {one.kind} | {markup.escape_markdown(one.source)} |' for name, one in rows.items()
+        ]
     lines += ['', 'Assumed:', '', *(f'- {text}' for text in assumptions(study))]
     cited = cited_sources(study, gpus, sources)
     lines += ['', 'Sources:', '', *(f'- {name}: {address}' for name, address in cited.items())] if cited else []

@@ -11,7 +11,7 @@ from .intervals import Interval
 from .measures import STUDY_MEASURES, Measure
 
 
-class KeptStudy(NamedTuple):
+class SavedComparison(NamedTuple):
     """The conditions, of which the first is the reference, their figures, the differences to the reference, and the
     settings in which the conditions differ.
     """
@@ -30,7 +30,9 @@ class KeptStudy(NamedTuple):
         return {one.condition: one for one in self.differences if one.measure.key == measure.key}
 
 
-def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()) -> KeptStudy:
+def read_comparisons(
+    paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()
+) -> SavedComparison:
     """Read a ``comparison.json``, or several as one study, or what is to be shown of it.
 
     Of several, each has some of the seeds, trained on a machine of its own:
@@ -66,11 +68,11 @@ def read_study(paths: Sequence[Path], conditions: Sequence[str] = (), measures: 
     )
 
 
-def _read(path: Path) -> KeptStudy:
+def _read(path: Path) -> SavedComparison:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         kept = [(_measure(one), one['differences']) for one in content['measures']]
-        return KeptStudy(
+        return SavedComparison(
             list(content['conditions']),
             [measure for measure, _ in kept],
             [_difference(measure, one) for measure, differences in kept for one in differences],
@@ -100,7 +102,7 @@ def _difference(measure: Measure, kept: Mapping[str, Any]) -> Difference:
     return Difference(measure, kept['condition'], kept['reference'], by_seed, *intervals)
 
 
-def _join(studies: Mapping[Path, KeptStudy]) -> KeptStudy:
+def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
     """Take studies of the same conditions as one, in which each has some of the seeds."""
     (first, study), *others = studies.items()
     if not others:

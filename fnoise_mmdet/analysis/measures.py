@@ -34,14 +34,14 @@ class Measure(NamedTuple):
     """One figure of every run, by condition and seed; ``better`` is higher, lower, or empty where neither is,
     as of the training loss: noise that is on raises it, and the model need not be worse.
 
-    What ``is_part`` of another measure, such as a component of the loss, comes after all that are whole.
+    What ``is_component`` of another measure, such as a component of the loss, comes after all that are whole.
     """
 
     key: str
     label: str
     better: str
     values: dict[str, dict[int, float]]
-    is_part: bool = False
+    is_component: bool = False
 
     def mean(self, condition: str) -> float | None:
         """Give the mean over the seeds of a condition, None where it has none; NaN where a run has NaN."""
@@ -58,7 +58,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     """Give every figure that a run of the conditions has, the most telling first."""
 
     def collect(
-        key: str, label: str, better: str, get: Callable[[Run], float | None], is_part: bool = False
+        key: str, label: str, better: str, get: Callable[[Run], float | None], is_component: bool = False
     ) -> Iterator[Measure]:
         found = {one.name: {seed: get(run) for seed, run in one.by_seed().items()} for one in conditions}
         values = {
@@ -66,7 +66,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             for name, of_seeds in found.items()
         }
         if any(values.values()):
-            yield Measure(key, label, better, values, is_part)
+            yield Measure(key, label, better, values, is_component)
 
     def last_validation(key: str) -> Callable[[Run], float | None]:
         return lambda run: run.val[-1].get(key) if run.val else None

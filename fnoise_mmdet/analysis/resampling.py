@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .average_precision import average_precision, draw_images, match_detections
+from .average_precision import average_precision, draw_resamples, match_detections
 from .conditions import Condition
 from .measures import AP_METRICS, common_cells, common_scales
 from .robustness import Cell, Robustness
@@ -80,7 +80,7 @@ def _robust_draws(
 
 def _resample(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None) -> np.ndarray | None:
     tables = match_detections(ann_file, results, kind, image_ids)
-    return average_precision(tables, draw_images(len(tables[0].objects), RESAMPLES)) if tables else None
+    return average_precision(tables, draw_resamples(len(tables[0].objects), RESAMPLES)) if tables else None
 
 
 def ann_file_of(run: Run) -> Path | None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from ..colours import OKABE_ITO
 from ..markup import without_mathtext
 from .compare import BETTER, WORSE
-from .kept_study import KeptStudy
+from .kept_study import SavedComparison
 from .measures import Measure
 
 COLUMNS = 4
@@ -15,7 +15,7 @@ COLOURS = {BETTER: OKABE_ITO['blue'], WORSE: OKABE_ITO['vermilion'], '': '0.45'}
 
 
 @without_mathtext
-def plot_study(study: KeptStudy) -> Figure:
+def plot_study(study: SavedComparison) -> Figure:
     """Draw a study as a forest plot: axes a measure, a row a condition.
 
     A row has the difference to the reference, with Student's 95 % interval
@@ -40,12 +40,12 @@ def plot_study(study: KeptStudy) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, study: KeptStudy, measure: Measure) -> None:
+def _draw(axes: Axes, study: SavedComparison, measure: Measure) -> None:
     names = study.conditions[1:]
     axes.axvline(0, color='black', linewidth=0.8)
     for name, one in study.differences_in(measure).items():
         place = names.index(name)
-        shade = COLOURS[one.side]
+        shade = COLOURS[one.direction]
         if one.seeds:
             axes.plot(one.seeds, (place, place), color=shade, linewidth=2, solid_capstyle='butt')
         values = list(one.by_seed.values())

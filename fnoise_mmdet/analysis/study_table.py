@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..markup import markdown
+from ..markup import escape_markdown
 from .intervals import LEVEL, signed, t_test, told_after_holm
-from .kept_study import KeptStudy
+from .kept_study import SavedComparison
 from .measures import Measure
 
 
-def study_table(study: KeptStudy) -> str:
+def study_table(study: SavedComparison) -> str:
     """Give a study as a table in Markdown, with what its figures are of and how sure they are."""
     over_images = any(one.images for one in study.differences)
     head = ['', 'mean', 'difference', '95 % over seeds', *(['95 % over images'] if over_images else [])]
@@ -19,7 +19,7 @@ def study_table(study: KeptStudy) -> str:
         lines += [_line(row[: len(head)]) for row in _rows(study, measure)]
     seeds = len(study.seeds())
     intervals = "Student's interval over seeds" + " and the bootstrap's over images" * over_images
-    reference = markdown(study.conditions[0])
+    reference = escape_markdown(study.conditions[0])
     note = (
         f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; differences to {reference}, '
         f'paired by seed, with {intervals}; in bold, the interval over seeds leaves 0 out.'
@@ -31,7 +31,7 @@ def _line(cells: Sequence[str]) -> str:
     return f'| {" | ".join(cells)} |'
 
 
-def _rows(study: KeptStudy, measure: Measure) -> Iterator[list[str]]:
+def _rows(study: SavedComparison, measure: Measure) -> Iterator[list[str]]:
     differences = study.differences_in(measure)
     for name in study.conditions:
         mean, deviation = measure.mean(name), measure.deviation(name)
@@ -44,10 +44,10 @@ def _rows(study: KeptStudy, measure: Measure) -> Iterator[list[str]]:
                 f'**{amount}**' if found.seeds and found.seeds.excludes_zero() else amount,
                 *(interval.in_words() if interval else '–' for interval in (found.seeds, found.images)),
             ]
-        yield [markdown(name), f'{mean:.3f}' + (f' ± {deviation:.3f}' if deviation is not None else ''), *cells]
+        yield [escape_markdown(name), f'{mean:.3f}' + (f' ± {deviation:.3f}' if deviation is not None else ''), *cells]
 
 
-def _by_chance(study: KeptStudy) -> str:
+def _by_chance(study: SavedComparison) -> str:
     """Say how many differences stand out, and how many would if there were none: who looks often finds something.
 
     The training loss, of which neither side is better, does not count.

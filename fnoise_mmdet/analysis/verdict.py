@@ -36,11 +36,11 @@ def _overview(comparison: Comparison) -> list[str]:
             'seeds holds 0.'
         ]
     sides = []
-    for side in (BETTER, WORSE):
-        of_side = [one for one in told if one.side == side]
-        if of_side:
-            names = ', '.join(f'{one.condition} ({signed(one.mean)})' for one in of_side)
-            sides.append(f'{len(of_side)} {"is" if len(of_side) == 1 else "are"} {side}, {names}')
+    for direction in (BETTER, WORSE):
+        found_so = [one for one in told if one.direction == direction]
+        if found_so:
+            names = ', '.join(f'{one.condition} ({signed(one.mean)})' for one in found_so)
+            sides.append(f'{len(found_so)} {"is" if len(found_so) == 1 else "are"} {direction}, {names}')
     still = ', '.join(one.condition for one, holds in zip(found, kept) if holds) or 'none'
     return [
         f'{main.label} of {len(found)} conditions against {reference}, by 95 % intervals over seeds: '
@@ -91,7 +91,7 @@ def _headline(main: Difference) -> str:
             f'No difference in {label} can be told with {pairs} seeds: {told}. With this spread, {pairs} seeds show a '
             f'difference of {_number(reach)} or more.'
         )
-    return f'{main.condition} is {main.side or main.reading} than {main.reference} in {label}: {told}.'
+    return f'{main.condition} is {main.direction or main.conclusion} than {main.reference} in {label}: {told}.'
 
 
 def _is_untrained(main: Difference) -> bool:
@@ -132,7 +132,7 @@ def _robustness(comparison: Comparison, name: str) -> list[str]:
     told = f'{told}, {mpc.seeds.in_words()}'
     if not mpc.seeds.excludes_zero():
         return [f'Under corruption of the images no difference can be told: {told}.']
-    return [f'Under corruption of the images {name} is {mpc.side}: {told}.']
+    return [f'Under corruption of the images {name} is {mpc.direction}: {told}.']
 
 
 def _number(value: float) -> str:

@@ -22,7 +22,7 @@ from .safe_checkpoint import SafeCheckpointHook
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class _Steadfast:
+class _SignalTolerantWorker:
     """Begin a worker of a data loader that outlives a signal to the whole group, until the training has ended.
 
     Args:
@@ -75,7 +75,7 @@ class GracefulStopHook(Hook):
                 loader = loop.dataloader
                 ended = (loader.multiprocessing_context or multiprocessing).Event()  # no other can be sent to a worker
                 util.Finalize(None, ended.set, exitpriority=100)  # before multiprocessing ends the workers
-                loader.worker_init_fn = _Steadfast(loader.worker_init_fn, ended)
+                loader.worker_init_fn = _SignalTolerantWorker(loader.worker_init_fn, ended)
 
     def after_train(self, runner: Runner) -> None:
         """Give the signals back."""

@@ -1,4 +1,4 @@
-"""Numbers the forward passes of a neck within an iteration, and recognizes those that gradient checkpointing repeats."""
+"""Counter of a neck's forward passes, which recognizes those that gradient checkpointing repeats."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -21,7 +21,7 @@ from ..analysis import (
     Interval,
     Measure,
     Run,
-    differences,
+    changed_settings,
     plot_charts,
     scale_series,
     settings_of,
@@ -30,7 +30,7 @@ from ..analysis import (
 from ..analysis.measures import common_cells
 from ..analysis.resampling import RESAMPLES
 from ..analysis.robustness import Cell
-from ..markup import markdown
+from ..markup import escape_markdown
 from ..studies.study import study_command
 from ..version import __version__
 from .picture import Picture, data_address
@@ -117,7 +117,7 @@ def _render(
         )
         shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'foldable': foldable})
     rows = [_row(comparison, measure) for measure in comparison.measures]
-    is_part = [measure.is_part for measure in comparison.measures]
+    is_component = [measure.is_component for measure in comparison.measures]
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -127,8 +127,8 @@ def _render(
         subtitle=f'{", ".join(f"{len(one.runs)} × {one.name}" for one in comparison.conditions)}',
         warnings=comparison.warnings,
         names=names,
-        main_rows=[row for row, part in zip(rows, is_part) if not part],
-        more_rows=[row for row, part in zip(rows, is_part) if part],
+        main_rows=[row for row, part in zip(rows, is_component) if not part],
+        more_rows=[row for row, part in zip(rows, is_component) if part],
         resamples=RESAMPLES,
         robust=_describe_cells(common_cells(runs)),
         groups=shown_groups,
@@ -157,7 +157,7 @@ def _row(comparison: Comparison, measure: Measure) -> dict[str, Any]:
     for condition in comparison.conditions[1:]:
         one = comparison.difference(measure.key, condition.name)
         if one is None:
-            shown.append(dict(mean='–', seeds='–', images='–', reading='–', kind=''))
+            shown.append(dict(mean='–', seeds='–', images='–', conclusion='–', kind=''))
             continue
         bootstrap = f' ({_interval(one.bootstrap, measure)})' if one.bootstrap else ''
         shown.append(
@@ -165,8 +165,8 @@ def _row(comparison: Comparison, measure: Measure) -> dict[str, Any]:
                 mean=number(one.mean, measure, sign=True),
                 seeds=_interval(one.seeds, measure) + bootstrap,
                 images=_interval(one.images, measure),
-                reading=one.reading,
-                kind=one.side,
+                conclusion=one.conclusion,
+                kind=one.direction,
             )
         )
     values = [_spread(measure, condition.name) for condition in comparison.conditions]
@@ -233,7 +233,7 @@ def setting_differences(comparison: Comparison) -> list[tuple[str, list[Any]]]:
     known = [one for one in settings if one]
     if len(known) < 2:
         return []
-    keys = sorted({key for one in known[1:] for key in differences(known[0], one)})
+    keys = sorted({key for one in known[1:] for key in changed_settings(known[0], one)})
     return [(key, [one.get(key, '–') for one in settings]) for key in keys]
 
 
@@ -278,7 +278,7 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
             interval_seeds_t=one.seeds,
             interval_seeds_bootstrap=one.bootstrap,
             interval_images_bootstrap=one.images,
-            reading=one.reading,
+            conclusion=one.conclusion,
         )
 
     return dict(
@@ -318,19 +318,19 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
 
 def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
     """Give the verdict and the main figures as Markdown."""
-    names = [markdown(condition.name) for condition in comparison.conditions]
+    names = [escape_markdown(condition.name) for condition in comparison.conditions]
     heads = ['', *names]
     for name in names[1:]:
         heads += [f'{name} − {names[0]}', '95 % over seeds', '95 % over images']
     lines = [heads, ['---', *['---:'] * (len(heads) - 1)]]
     for measure in comparison.measures:
-        if not measure.is_part:
+        if not measure.is_component:
             row = _row(comparison, measure)
             cells = [cell for one in row['differences'] for cell in (one['mean'], one['seeds'], one['images'])]
-            lines.append([markdown(row['label']), *row['values'], *cells])
+            lines.append([escape_markdown(row['label']), *row['values'], *cells])
     table = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-    notes = ''.join(f'- {markdown(warning)}\n' for warning in comparison.warnings)
-    return '\n\n'.join(map(markdown, sentences)) + f'\n\n{table}' + (f'\n{notes}' if notes else '')
+    notes = ''.join(f'- {escape_markdown(warning)}\n' for warning in comparison.warnings)
+    return '\n\n'.join(map(escape_markdown, sentences)) + f'\n\n{table}' + (f'\n{notes}' if notes else '')
 
 
 def _csv(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

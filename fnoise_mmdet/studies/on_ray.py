@@ -31,7 +31,7 @@ from ..errors import InputError, RunError
 from . import processes
 from .progress import StudyProgress
 from .study import StudyRun
-from .sweep import Job, Plan
+from .sweep import Job, SweepPlan
 
 REFRESH, CONNECTS = 0.5, 10  # seconds
 
@@ -90,7 +90,7 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
 class PlanSearcher(Searcher):
     """Has Tune ask a plan for what to train next: a trial is a run, or a part of it that ends at a rung."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SweepPlan) -> None:
         super().__init__()
         self.plan = plan
         self.jobs: dict[str, Job] = {}
@@ -164,7 +164,7 @@ def _reason(trial: Any) -> str:
 
 
 def run_plan(
-    plan: Plan,
+    plan: SweepPlan,
     command: Callable[[StudyRun], list[str]],
     progress: StudyProgress,
     out: Path,
@@ -190,7 +190,7 @@ def run_plan(
 
     def trial(config: dict[str, Any]) -> dict[str, Any]:
         work_dir = Path(config['work_dir'])
-        finished = processes.train(
+        finished = processes.run_training(
             commands[config['work_dir']], work_dir, work_dir / 'train.log', folder, cpus, config['until'], stop
         )
         if finished:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..analysis.cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Figure, Study
+from ..analysis.cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Estimate, Study
 from ..config import config_classes, find_detector, nested_dicts
 from ..config_types import type_name
 from ..data import read_coco
@@ -48,11 +48,11 @@ METRIC_SECONDS = (18.477 + 29.819) / VAL_IMAGES
 DETECTION_SHARE = 0.5
 
 
-def read_study(
+def describe_study(
     cfg: Config,
     scales: Sequence[float],
     seeds: int,
-    step: Figure | None = None,
+    step: Estimate | None = None,
     images: int | None = None,
     val_images: int | None = None,
 ) -> Study:
@@ -94,38 +94,38 @@ def read_study(
         )
     found = step or published
     assert found
-    none = Figure(0, '', CONFIG, 'no val_dataloader')
+    none = Estimate(0, '', CONFIG, 'no val_dataloader')
     return Study(
         scales=scales,
         seeds=seeds,
-        train_images=Figure(images, '', GIVEN, '--images') if images else _images(train['dataset'], '--images'),
+        train_images=Estimate(images, '', GIVEN, '--images') if images else _images(train['dataset'], '--images'),
         length=_length(cfg),
         by_epoch=bool(cfg.train_cfg.get('max_epochs')),
-        batch=Figure(batch, '', CONFIG, 'train_dataloader.batch_size'),
-        step_images=Figure(base, '', CONFIG, 'auto_scale_lr.base_batch_size')
+        batch=Estimate(batch, '', CONFIG, 'train_dataloader.batch_size'),
+        step_images=Estimate(base, '', CONFIG, 'auto_scale_lr.base_batch_size')
         if base
-        else Figure(batch, '', ASSUMED, 'a single GPU: the config has no auto_scale_lr.base_batch_size'),
+        else Estimate(batch, '', ASSUMED, 'a single GPU: the config has no auto_scale_lr.base_batch_size'),
         step_seconds=found,
         validations=_validations(cfg) if val else none,
         val_images=_val_images(val, val_images) if val else none,
-        val_seconds=Figure(IMAGE_SECONDS, 's', PUBLISHED, f'{MMDET_ZOO}, V100')
+        val_seconds=Estimate(IMAGE_SECONDS, 's', PUBLISHED, f'{MMDET_ZOO}, V100')
         if step is None
-        else Figure(
+        else Estimate(
             DETECTION_SHARE * found.value / batch, 's', ASSUMED, 'half of what training takes, as of R50-FPN on a V100'
         ),
-        metric_seconds=Figure(METRIC_SECONDS, 's', PUBLISHED, f'{COCO_METRICS}: boxes and masks, other detectors'),
-        gradient_bytes=Figure(gradients, 'B', COMPUTED, f'{gradients // 4:,} trained parameters x 4 bytes'),
-        checkpoint_bytes=Figure(
+        metric_seconds=Estimate(METRIC_SECONDS, 's', PUBLISHED, f'{COCO_METRICS}: boxes and masks, other detectors'),
+        gradient_bytes=Estimate(gradients, 'B', COMPUTED, f'{gradients // 4:,} trained parameters x 4 bytes'),
+        checkpoint_bytes=Estimate(
             checkpoint_bytes(cfg, model), 'B', COMPUTED, "weights + buffers + optimizer's state, of the built model"
         ),
-        checkpoints=Figure(kept_checkpoints(cfg), '', CONFIG, 'default_hooks.checkpoint: interval, max_keep_ckpts'),
-        data_bytes=Figure(DATA_BYTES, 'B', PUBLISHED, f'{COCO_IMAGES} + {COCO_ANNOTATIONS}')
+        checkpoints=Estimate(kept_checkpoints(cfg), '', CONFIG, 'default_hooks.checkpoint: interval, max_keep_ckpts'),
+        data_bytes=Estimate(DATA_BYTES, 'B', PUBLISHED, f'{COCO_IMAGES} + {COCO_ANNOTATIONS}')
         if COCO_TRAIN in str(train['dataset'])
         else None,
     )
 
 
-def published_step(cfg: Config) -> Figure | None:
+def published_step(cfg: Config) -> Estimate | None:
     """Give the published time of a pass where it fits: Mask R-CNN R50-FPN, 2 images of 1333 x 800, single precision."""
     _, detector = find_detector(cfg)
     backbone = detector.get('backbone') or {}
@@ -140,10 +140,10 @@ def published_step(cfg: Config) -> Figure | None:
     )
     if not fits:
         return None
-    return Figure(STEP_SECONDS, 's', PUBLISHED, f'{MMDET_SPEED}: {STEP_BATCH} images a GPU, 8 V100')
+    return Estimate(STEP_SECONDS, 's', PUBLISHED, f'{MMDET_SPEED}: {STEP_BATCH} images a GPU, 8 V100')
 
 
-def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, noise: str) -> Figure:
+def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, noise: str) -> Estimate:
     """Read the time of a pass from what ``tools/benchmark.py step --out`` has written.
 
     Args:
@@ -172,45 +172,45 @@ def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, no
             f'{path} measures {was[0]} of {was[1]} with options {was[2]}, not a step of {config} with {options or {}}: '
             'give the same to both'
         )
-    return Figure(seconds, 's', MEASURED, source)
+    return Estimate(seconds, 's', MEASURED, source)
 
 
-def _length(cfg: Config) -> Figure:
+def _length(cfg: Config) -> Estimate:
     """Give the epochs or the iterations of a training."""
     for key in ('max_epochs', 'max_iters'):
         if cfg.train_cfg.get(key):
-            return Figure(cfg.train_cfg[key], '', CONFIG, f'train_cfg.{key}')
+            return Estimate(cfg.train_cfg[key], '', CONFIG, f'train_cfg.{key}')
     raise InputError(f'{cfg.filename}: train_cfg has neither max_epochs nor max_iters')
 
 
-def _validations(cfg: Config) -> Figure:
+def _validations(cfg: Config) -> Estimate:
     length, interval = _length(cfg), cfg.train_cfg.get('val_interval', 1)
-    return Figure(length.value // interval, '', CONFIG, f'{length.source} / train_cfg.val_interval')
+    return Estimate(length.value // interval, '', CONFIG, f'{length.source} / train_cfg.val_interval')
 
 
-def _val_images(loader: dict[str, Any], given: int | None) -> Figure:
-    return Figure(given, '', GIVEN, '--val-images') if given else _images(loader['dataset'], '--val-images')
+def _val_images(loader: dict[str, Any], given: int | None) -> Estimate:
+    return Estimate(given, '', GIVEN, '--val-images') if given else _images(loader['dataset'], '--val-images')
 
 
-def _images(dataset: dict[str, Any], option: str) -> Figure:
+def _images(dataset: dict[str, Any], option: str) -> Estimate:
     """Give the images of a data set, by counting them, or COCO's."""
     if type_name(dataset) == 'ClassBalancedDataset':
         raise InputError(f'how often ClassBalancedDataset repeats images is not computed: give {option}')
     if 'datasets' in dataset:
         parts = [_images(inner, option) for inner in dataset['datasets']]
-        return Figure(sum(one.value for one in parts), '', parts[0].kind, ' + '.join(one.source for one in parts))
+        return Estimate(sum(one.value for one in parts), '', parts[0].kind, ' + '.join(one.source for one in parts))
     if 'dataset' in dataset:
         one, times = _images(dataset['dataset'], option), dataset.get('times', 1)
-        return Figure(one.value * times, '', one.kind, f'{times} x {one.source}') if times != 1 else one
+        return Estimate(one.value * times, '', one.kind, f'{times} x {one.source}') if times != 1 else one
     ann_file = Path(dataset.get('data_root') or '') / dataset.get('ann_file', '')
     filters = {} if dataset.get('test_mode') else dataset.get('filter_cfg') or {}
     if ann_file.is_file():
-        return Figure(_count(ann_file, dataset, filters), '', MEASURED, f'counted in {ann_file.name}')
+        return Estimate(_count(ann_file, dataset, filters), '', MEASURED, f'counted in {ann_file.name}')
     if ann_file.name == COCO_TRAIN and filters.get('filter_empty_gt'):
         source = f'{COCO_IMAGES}, less the empty ones of {COCO_EMPTY}, which mmdet leaves out'
-        return Figure(TRAIN_IMAGES - EMPTY_IMAGES, '', PUBLISHED, source)
+        return Estimate(TRAIN_IMAGES - EMPTY_IMAGES, '', PUBLISHED, source)
     if ann_file.name in (COCO_TRAIN, COCO_VAL):
-        return Figure(TRAIN_IMAGES if ann_file.name == COCO_TRAIN else VAL_IMAGES, '', PUBLISHED, COCO_IMAGES)
+        return Estimate(TRAIN_IMAGES if ann_file.name == COCO_TRAIN else VAL_IMAGES, '', PUBLISHED, COCO_IMAGES)
     raise InputError(f'annotation file {ann_file} is not there to count the images of: give their number with {option}')
 
 

@@ -45,7 +45,7 @@ def how_it_ended(status: int) -> str:
     return f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
 
 
-def train(
+def run_training(
     script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None, stop: Path
 ) -> bool:
     """Run a training to its end, or until it has validated an epoch or is to stop.

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..analysis.conditions import differences, flatten
+from ..analysis.conditions import changed_settings, flatten
 from ..checkpoint import check_resumable, load_checkpoint
 from ..data.files import check_writable, is_part, remove_parts, write_atomically
 from ..errors import InputError, RunError
@@ -103,7 +103,7 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
         path = _config_file(out, name)
         there = flatten(Config.fromfile(path).to_dict())
         here = flatten(Config.fromstring(cfg.pretty_text, '.py').to_dict())
-        differing = differences(there, here)
+        differing = changed_settings(there, here)
         if differing:
             shown = ', '.join(f'{key} ({old!r} there, {new!r} now)' for key, (old, new) in list(differing.items())[:3])
             more = f' and {len(differing) - 3} more' if len(differing) > 3 else ''
@@ -342,7 +342,7 @@ def log_tail(run: StudyRun, lines: int = 15) -> str:
     return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])
 
 
-def write_report(tools: Path, out: Path) -> None:
+def run_compare(tools: Path, out: Path) -> None:
     """Have ``tools/compare.py`` compare the runs of a study in ``OUT/report``.
 
     Raises:

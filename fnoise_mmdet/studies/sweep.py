@@ -178,7 +178,7 @@ class Job(NamedTuple):
     until: int | None
 
 
-class Plan:
+class SweepPlan:
     """What a sweep trains next.
 
     Without rungs that is every run that is not finished, in order. With them

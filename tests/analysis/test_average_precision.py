@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fnoise_mmdet.analysis.average_precision import average_precision, draw_images, match_detections
+from fnoise_mmdet.analysis.average_precision import average_precision, draw_resamples, match_detections
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_no_detection_is_ap_0(files):
 def test_a_resample_is_cocos_figure_for_the_images_repeated(files):
     """Against the evaluation of a data set in which each image stands as often as it was drawn."""
     truth, results = (json.loads(file.read_text()) for file in files)
-    tables, weights = match_detections(*files, 'bbox'), draw_images(16, 5)
+    tables, weights = match_detections(*files, 'bbox'), draw_resamples(16, 5)
     found = average_precision(tables, weights)
     for row, drawn in zip(found, weights):
         repeated = dict(truth, images=[], annotations=[])
@@ -79,9 +79,9 @@ def test_a_resample_is_cocos_figure_for_the_images_repeated(files):
 
 
 def test_images_are_drawn_with_replacement_and_the_same_every_time():
-    drawn = draw_images(50, 1000)
+    drawn = draw_resamples(50, 1000)
     assert (drawn.sum(axis=1) == 50).all() and drawn.max() > 2
-    np.testing.assert_array_equal(drawn, draw_images(50, 1000))
+    np.testing.assert_array_equal(drawn, draw_resamples(50, 1000))
     assert drawn.mean(axis=0) == pytest.approx(1, abs=0.15)  # 5 standard errors of a Poisson mean
 
 

@@ -26,7 +26,7 @@ def test_figures_of_one_pair(make_run):
     assert found.measures[0].key == 'coco/bbox_mAP', 'the verdict is about the AP'
     difference = found.difference('loss', 'fnoise')
     assert difference.mean == 0.5 and difference.seeds is None and difference.bootstrap is None
-    assert difference.reading == 'one pair: not told from chance'
+    assert difference.conclusion == 'one pair: not told from chance'
 
 
 def test_differences_are_paired_by_seed(make_run):
@@ -36,9 +36,9 @@ def test_differences_are_paired_by_seed(make_run):
     reach = 4.302652729749462 * 0.1 / math.sqrt(3)
     assert difference.seeds == pytest.approx((0.5 - reach, 0.5 + reach))
     assert difference.bootstrap == pytest.approx((0.4, 0.6))  # the means of 27 resamples go from 0.4 to 0.6
-    assert difference.reading == 'higher', 'noise raises the training loss: that is not worse'
-    assert compare(conditions(make_run)).difference('coco/bbox_mAP', 'fnoise').reading == 'higher: better'
-    assert compare(conditions(make_run)).difference('val_loss', 'fnoise').reading == 'lower: better'
+    assert difference.conclusion == 'higher', 'noise raises the training loss: that is not worse'
+    assert compare(conditions(make_run)).difference('coco/bbox_mAP', 'fnoise').conclusion == 'higher: better'
+    assert compare(conditions(make_run)).difference('val_loss', 'fnoise').conclusion == 'lower: better'
 
 
 def test_seeds_of_one_condition_alone_count_in_no_difference(make_run):

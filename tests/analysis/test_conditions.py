@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fnoise_mmdet.analysis import find_groups, read_conditions
-from fnoise_mmdet.analysis.conditions import differences, flatten, settings_of
+from fnoise_mmdet.analysis.conditions import changed_settings, flatten, settings_of
 from fnoise_mmdet.errors import InputError
 
 
@@ -115,7 +115,7 @@ def test_what_differs_of_a_wrapped_neck_is_the_noise(make_run):
         settings_of(make_run('a', record=dict(config=dict(model=dict(detector=dict(neck=one)), work_dir='x'))))
         for one in (neck, noisy)
     )
-    assert differences(plain, wrapped) == {
+    assert changed_settings(plain, wrapped) == {
         'model.detector.neck.noise.type': (None, 'FeatureNoise'),
         'model.detector.neck.noise.preset': (None, 'cct'),
         'model.detector.neck.levels.0': (None, -1),
@@ -144,4 +144,4 @@ def test_robustness_that_is_not_alike_is_named(write_run, write_robustness, tmp_
 def test_flatten_and_differences():
     a, b = flatten(dict(x=dict(y=1, z=[1, dict(w=2)]), e={})), flatten(dict(x=dict(y=2)))
     assert a == {'x.y': 1, 'x.z.0': 1, 'x.z.1.w': 2, 'e': {}}
-    assert differences(a, b) == {'x.y': (1, 2), 'x.z.0': (1, None), 'x.z.1.w': (2, None), 'e': ({}, None)}
+    assert changed_settings(a, b) == {'x.y': (1, 2), 'x.z.0': (1, None), 'x.z.1.w': (2, None), 'e': ({}, None)}

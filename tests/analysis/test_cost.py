@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 
 from fnoise_mmdet.analysis import cost
-from fnoise_mmdet.analysis.cost import CONFIG, PUBLISHED, Figure, Study
+from fnoise_mmdet.analysis.cost import CONFIG, PUBLISHED, Estimate, Study
 
 
-def figure(value: float, unit: str = '', source: str = 'a page') -> Figure:
-    return Figure(value, unit, PUBLISHED, source)
+def figure(value: float, unit: str = '', source: str = 'a page') -> Estimate:
+    return Estimate(value, unit, PUBLISHED, source)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_figures_are_read_with_their_units():
         (12.5e9, 'B/s', '12.5 GB/s (100 Gbit/s)'),
     ]  # fmt: skip
     for value, unit, text in written:
-        assert str(Figure(value, unit, CONFIG, '')) == text
+        assert str(Estimate(value, unit, CONFIG, '')) == text
 
 
 def test_markdown_marks_every_figure_and_cites(study):

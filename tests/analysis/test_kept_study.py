@@ -3,7 +3,7 @@ import json
 import pytest
 
 from fnoise_mmdet.analysis.intervals import t_interval
-from fnoise_mmdet.analysis.kept_study import read_study
+from fnoise_mmdet.analysis.kept_study import read_comparisons
 from fnoise_mmdet.errors import InputError
 
 SEEDS = {0: 0.3, 1: 0.4, 2: 0.35, 3: 0.5}
@@ -44,7 +44,7 @@ def write(path, seeds, **changes):
 
 
 def test_one_comparison_is_what_stands_there(tmp_path):
-    study = read_study([write(tmp_path / 'a.json', [0, 1])])
+    study = read_comparisons([write(tmp_path / 'a.json', [0, 1])])
     assert study.conditions == ['plain', 'weak', 'strong'] and study.seeds() == {0, 1}
     ap, loss = study.measures  # time is not what a study is about
     assert (ap.key, loss.key) == ('coco/segm_mAP', 'loss')
@@ -61,13 +61,13 @@ def test_what_was_nan_is_not_there(tmp_path):
     content = json.loads(path.read_text())
     content['measures'][2]['values']['weak']['1'] = None
     path.write_text(json.dumps(content))
-    assert read_study([path]).measures[0].values['weak'] == {0: pytest.approx(0.31)}
+    assert read_comparisons([path]).measures[0].values['weak'] == {0: pytest.approx(0.31)}
 
 
 def test_shares_of_the_seeds_are_one_study(tmp_path):
     paths = [write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [3]), write(tmp_path / 'c.json', [2])]
-    together = read_study(paths)
-    whole = read_study([write(tmp_path / 'whole.json', [0, 1, 3, 2])])
+    together = read_comparisons(paths)
+    whole = read_comparisons([write(tmp_path / 'whole.json', [0, 1, 3, 2])])
     assert together.seeds() == {0, 1, 2, 3}
     assert [one.values for one in together.measures] == [one.values for one in whole.measures]
     assert [one.condition for one in together.differences] == ['weak', 'strong']
@@ -79,7 +79,7 @@ def test_shares_of_the_seeds_are_one_study(tmp_path):
 
 def test_what_one_share_has_not_measured_is_left_out(tmp_path):
     paths = [write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], measures=[])]
-    assert read_study(paths[:1]).measures and not read_study(paths).measures
+    assert read_comparisons(paths[:1]).measures and not read_comparisons(paths).measures
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,24 @@ def test_other_conditions_are_not_joined(tmp_path, changes):
     with pytest.raises(
         InputError, match=r'b\.json and .*a\.json are not of one study: their conditions, or the settings'
     ):
-        read_study([a, b])
+        read_comparisons([a, b])
 
 
 def test_a_seed_in_two_files_is_refused(tmp_path):
     with pytest.raises(InputError, match=r'b\.json: seed 1 is in another file already'):
-        read_study([write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [1, 2])])
+        read_comparisons([write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [1, 2])])
 
 
 def test_conditions_and_measures_can_be_chosen(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
-    study = read_study([path], ['weak'], ['loss'])
+    study = read_comparisons([path], ['weak'], ['loss'])
     assert study.conditions == ['plain', 'weak'], 'strong was not asked for'
     assert [one.key for one in study.measures] == ['loss']
     assert not study.differences, 'of AP, which was not asked for'
-    (weak,) = read_study([path], ['weak'], ['coco/segm_mAP']).differences
+    (weak,) = read_comparisons([path], ['weak'], ['coco/segm_mAP']).differences
     assert weak.condition == 'weak'
-    assert len(read_study([path], measures=['coco/segm_mAP']).differences) == 2
-    assert [one.key for one in read_study([path], measures=['loss', 'coco/segm_mAP']).measures] == [
+    assert len(read_comparisons([path], measures=['coco/segm_mAP']).differences) == 2
+    assert [one.key for one in read_comparisons([path], measures=['loss', 'coco/segm_mAP']).measures] == [
         'loss',
         'coco/segm_mAP',
     ]
@@ -116,16 +116,16 @@ def test_conditions_and_measures_can_be_chosen(tmp_path):
 def test_what_is_not_there_is_named(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
     with pytest.raises(InputError, match=r'a\.json has no condition other to show, but weak, strong'):
-        read_study([path], ['other'])
+        read_comparisons([path], ['other'])
     with pytest.raises(InputError, match='has no measure val_loss to show, but loss, time, coco/segm_mAP'):
-        read_study([path], [], ['val_loss'])
+        read_comparisons([path], [], ['val_loss'])
 
 
 @pytest.mark.parametrize('content', ['[]', '{', '{}', '{"measures": {"a": 1}}', '{"measures": [1]}'])
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / 'a.json'
     with pytest.raises(InputError, match='is not the comparison.json of a report'):
-        read_study([path])
+        read_comparisons([path])
     path.write_text(content)
     with pytest.raises(InputError, match='is not the comparison.json of a report'):
-        read_study([path])
+        read_comparisons([path])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fnoise_mmdet.analysis import Condition, chart_groups, compare
-from fnoise_mmdet.analysis.average_precision import average_precision, draw_images, match_detections
+from fnoise_mmdet.analysis.average_precision import average_precision, draw_resamples, match_detections
 from fnoise_mmdet.analysis.resampling import RESAMPLES, resample_images
 
 # A shift of the boxes in pixels stands for what lowers the AP.
@@ -47,7 +47,7 @@ def tested(shapes, make_run, make_detections, write_robustness, tmp_path):
 def test_figures_and_their_intervals_over_images(tested):
     """Against the formulas on the AP of every resample: mPC a mean of AP, rPC a ratio of mPC to the clean AP."""
     conditions, tables = tested
-    drawn = draw_images(16, RESAMPLES)
+    drawn = draw_resamples(16, RESAMPLES)
     ap = {key: average_precision(of_evaluation, drawn)[:, 0] for key, of_evaluation in tables.items()}
     mpc, rpc, perturbed = {}, {}, {}
     for name in ('baseline', 'fnoise'):
@@ -62,8 +62,8 @@ def test_figures_and_their_intervals_over_images(tested):
         difference = found.difference(key, 'fnoise')
         assert difference.images == pytest.approx(expected, abs=1e-9)
         assert expected[0] < difference.mean < expected[1]
-        assert difference.measure.better == 'higher' and not difference.measure.is_part
-    parts = {measure.key for measure in found.measures if measure.is_part}
+        assert difference.measure.better == 'higher' and not difference.measure.is_component
+    parts = {measure.key for measure in found.measures if measure.is_component}
     assert {'bbox_mAP/fog', 'bbox_mAP/snow'} <= parts
 
 

@@ -3,7 +3,7 @@ from matplotlib.colors import same_color
 
 from fnoise_mmdet.analysis.compare import Difference
 from fnoise_mmdet.analysis.intervals import Interval
-from fnoise_mmdet.analysis.kept_study import KeptStudy
+from fnoise_mmdet.analysis.kept_study import SavedComparison
 from fnoise_mmdet.analysis.measures import Measure
 from fnoise_mmdet.analysis.study_figure import COLOURS, plot_study
 
@@ -20,7 +20,7 @@ def study():
         Difference(measures[key], name, 'plain', dict(enumerate(seeds)), interval, None, None)
         for key, name, (seeds, interval) in found
     ]
-    return KeptStudy(['plain', 'weak', 'strong'], list(measures.values()), differences, {})
+    return SavedComparison(['plain', 'weak', 'strong'], list(measures.values()), differences, {})
 
 
 def dots(axes):
@@ -49,4 +49,4 @@ def test_colour_is_what_the_interval_tells(study):
 
 
 def test_nothing_to_compare_is_an_empty_figure():
-    assert not plot_study(KeptStudy(['plain'], [Measure('AP', 'AP', 'higher', {})], [], {})).axes[0].get_visible()
+    assert not plot_study(SavedComparison(['plain'], [Measure('AP', 'AP', 'higher', {})], [], {})).axes[0].get_visible()

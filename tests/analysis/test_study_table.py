@@ -2,7 +2,7 @@ import pytest
 
 from fnoise_mmdet.analysis.compare import Difference
 from fnoise_mmdet.analysis.intervals import Interval, t_interval
-from fnoise_mmdet.analysis.kept_study import KeptStudy, read_study
+from fnoise_mmdet.analysis.kept_study import SavedComparison, read_comparisons
 from fnoise_mmdet.analysis.measures import Measure
 from fnoise_mmdet.analysis.study_table import study_table
 
@@ -35,7 +35,7 @@ def difference(condition, by_seed, seeds, images=None, measure=AP):
 def study():
     """Three conditions, in two measures."""
     weak = difference('weak', [0.04, 0.06], Interval(0.01, 0.09), Interval(-0.02, 0.12))
-    return KeptStudy(['plain', 'weak', 'strong'], [AP, LOSS], [weak, difference('strong', [-0.2], None)], {})
+    return SavedComparison(['plain', 'weak', 'strong'], [AP, LOSS], [weak, difference('strong', [-0.2], None)], {})
 
 
 def test_a_row_for_each_condition_under_each_measure(study):
@@ -92,4 +92,4 @@ def test_pages_have_the_table_of_what_is_kept(root, page, mark, kept, conditions
     _, table, _ = (root / page).read_text(encoding='utf-8').split(f'<!-- {mark} -->')
     files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))
     shown = LOSSES if kept == 'real' else []
-    assert table.strip() == study_table(read_study(files, conditions, shown))
+    assert table.strip() == study_table(read_comparisons(files, conditions, shown))

@@ -45,9 +45,7 @@ def test_where_the_features_were_not_finite_their_level_is_named_instead(model):
     model.neck = FNoiseNeck(None)
     model.neck._check.defer('inputs are not finite', {0: (2, 3), 1: (4, 5)}, torch.tensor([1.0, float('inf')]))
     attach(FiniteLossHook(action='skip'), model)(broken=False)
-    with pytest.raises(
-        FloatingPointError, match=r'inputs are not finite: level 1 of shape \(4, 5\) has Inf'
-    ):
+    with pytest.raises(FloatingPointError, match=r'inputs are not finite: level 1 of shape \(4, 5\) has Inf'):
         model(broken=True)
     model(broken=True)
 

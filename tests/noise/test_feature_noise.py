@@ -238,9 +238,7 @@ LINEAR = [
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5), (2, 64, 50, 84)])
-def test_fused_matches_eager_bit_for_bit(
-    key, device, monkeypatch, settings, dtype, memory_format, shape
-):
+def test_fused_matches_eager_bit_for_bit(key, device, monkeypatch, settings, dtype, memory_format, shape):
     monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.PART', 8192)  # several threads for the larger ones
     noise = FeatureNoise(**settings)
     x = torch.randn(shape, generator=make_generator((5,))).to(device, dtype).contiguous(memory_format=memory_format)

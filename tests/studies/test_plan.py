@@ -5,16 +5,16 @@ import pytest
 from fnoise_mmdet.analysis import cost
 from fnoise_mmdet.config import load_config, use_data_root
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies.plan import SOURCES, measured_step, published_step, read_study
+from fnoise_mmdet.studies.plan import SOURCES, describe_study, measured_step, published_step
 
 FULL = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 SCALES = [0, 0.1, 0.2, 0.3, 0.5]
-STEP = cost.Figure(0.5, 's', cost.GIVEN, 'my notes')
+STEP = cost.Estimate(0.5, 's', cost.GIVEN, 'my notes')
 
 
 @pytest.fixture(scope='module')
 def full():
-    return read_study(load_config(FULL), SCALES, 5)
+    return describe_study(load_config(FULL), SCALES, 5)
 
 
 def test_a_full_study(full):
@@ -39,7 +39,7 @@ def test_every_source_is_cited_and_has_its_address(full):
 def test_the_page_on_cost_has_the_tables_of_its_command(root, full):
     page = (root / 'docs/cost.md').read_text(encoding='utf-8')
     assert f'tools/plan.py {FULL} --scale 0 0.1 0.2 0.3 0.5 --num-seeds 5 --gpus 1 8 64 --into' in page
-    assert cost.markdown(full, [1, 8, 64], SOURCES) in page
+    assert cost.cost_tables(full, [1, 8, 64], SOURCES) in page
     (one,) = cost.plans(full, [1])
     assert f'{one.busy_hours:,.0f} GPU hours of a V100' in (root / 'README.md').read_text(encoding='utf-8')
 
@@ -54,35 +54,35 @@ def test_a_published_time_is_for_its_config_alone(root):
     ):
         assert published_step(load_config(FULL, options)) is None
     with pytest.raises(InputError, match='no published time of a step fits .*benchmark.py step .*--benchmark'):
-        read_study(load_config(FULL, {'train_dataloader.batch_size': 4}), [0], 1)
+        describe_study(load_config(FULL, {'train_dataloader.batch_size': 4}), [0], 1)
 
 
 def test_images_are_counted_where_they_are(root, shapes):
     cfg = load_config(str(root / 'configs/demo_baseline.py'))
     use_data_root(cfg, str(shapes), required=('train', 'val'))
-    study = read_study(cfg, [0, 0.3], 3, STEP)
+    study = describe_study(cfg, [0, 0.3], 3, STEP)
     # 16 images of 64 pixels in batches of 4; mmdet leaves out what shows nothing
     assert study.train_images.value <= 16 and study.train_images.kind == cost.MEASURED
     assert study.val_images.value == 4 and study.processes == 1 and study.data_bytes is None
     assert study.val_seconds.kind == cost.ASSUMED
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=cfg.train_dataloader.dataset)
-    assert read_study(cfg, [0], 1, STEP).train_images.value == 3 * study.train_images.value
+    assert describe_study(cfg, [0], 1, STEP).train_images.value == 3 * study.train_images.value
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.train_dataloader.dataset] * 2)
-    assert read_study(cfg, [0], 1, STEP).train_images.value == 6 * study.train_images.value
+    assert describe_study(cfg, [0], 1, STEP).train_images.value == 6 * study.train_images.value
 
 
 def test_images_that_are_not_there_are_asked_for(root):
     cfg = load_config(str(root / 'configs/baseline.py'), {'train_dataloader.dataset.data_root': 'nowhere/'})
     with pytest.raises(InputError, match='not there to count the images of: give their number with --images'):
-        read_study(cfg, [0], 1)
+        describe_study(cfg, [0], 1)
     cfg.val_dataloader.dataset.data_root = 'nowhere/'
     with pytest.raises(InputError, match='with --val-images'):
-        read_study(cfg, [0], 1, images=100)
-    study = read_study(cfg, [0], 1, images=100, val_images=20)
+        describe_study(cfg, [0], 1, images=100)
+    study = describe_study(cfg, [0], 1, images=100, val_images=20)
     assert study.steps == 10 * 50 and study.train_images.kind == cost.GIVEN
     cfg.train_dataloader.dataset = dict(type='ClassBalancedDataset', dataset=cfg.train_dataloader.dataset)
     with pytest.raises(InputError, match='ClassBalancedDataset .* give --images'):
-        read_study(cfg, [0], 1)
+        describe_study(cfg, [0], 1)
 
 
 def test_iterations_and_checkpoints():
@@ -90,17 +90,17 @@ def test_iterations_and_checkpoints():
     cfg = load_config(FULL)
     cfg.train_cfg = {key.partition('.')[2]: value for key, value in options.items()}
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=100, max_keep_ckpts=4)
-    study = read_study(cfg, [0], 1)
+    study = describe_study(cfg, [0], 1)
     assert (study.steps, study.validations.value, study.checkpoints.value) == (900, 3, 4)
     cfg.default_hooks.checkpoint.max_keep_ckpts = -1
-    assert read_study(cfg, [0], 1).checkpoints.value == 9
+    assert describe_study(cfg, [0], 1).checkpoints.value == 9
 
 
 def test_settings_that_do_not_fit_are_said():
     cfg = load_config(FULL)
     cfg.auto_scale_lr.base_batch_size = 15
     with pytest.raises(InputError, match='base_batch_size 15 is no multiple'):
-        read_study(cfg, [0], 1)
+        describe_study(cfg, [0], 1)
     for key, message in {
         'batch_size': 'has no batch_size',
         'max_epochs': 'neither max_epochs nor max_iters',
@@ -110,7 +110,7 @@ def test_settings_that_do_not_fit_are_said():
         for place in (cfg, cfg.train_dataloader, cfg.train_cfg):
             place.pop(key, None)
         with pytest.raises(InputError, match=message):
-            read_study(cfg, [0], 1)
+            describe_study(cfg, [0], 1)
 
 
 def test_a_measured_time_is_of_its_config(root, tmp_path):

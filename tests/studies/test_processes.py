@@ -7,11 +7,11 @@ import pytest
 
 from fnoise_mmdet.resume import locked
 from fnoise_mmdet.studies import processes
-from fnoise_mmdet.studies.processes import last_validation, train
+from fnoise_mmdet.studies.processes import last_validation, run_training
 
 
 def run(work_dir, script, until=None):
-    return train(
+    return run_training(
         ['-c', script], work_dir, work_dir / 'train.log', str(work_dir.parent), 3, until, work_dir.parent / 'stop'
     )
 

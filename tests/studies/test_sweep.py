@@ -10,7 +10,7 @@ from mmengine.config import Config
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.resume import locked
 from fnoise_mmdet.studies.study import study_runs
-from fnoise_mmdet.studies.sweep import Plan, Rungs, cut_after, read_decisions, sweep_conditions, sweep_configs
+from fnoise_mmdet.studies.sweep import Rungs, SweepPlan, cut_after, read_decisions, sweep_conditions, sweep_configs
 
 
 def test_presets_are_crossed_with_scales():
@@ -116,7 +116,7 @@ class Sweep:
         return {epoch: self.score(run, epoch) for epoch in range(1, self.epochs[run] + 1)}
 
     def plan(self):
-        return Plan(self.out, self.runs, self.rungs, self.read)
+        return SweepPlan(self.out, self.runs, self.rungs, self.read)
 
     def train(self, plan, workers, length=9, steps=math.inf, failing=()):
         under_way = []
@@ -201,6 +201,6 @@ def test_metric_that_was_not_logged_is_named(out):
     log = run.work_dir / '20260101_000000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text('{"loss": 1.0, "step": 1, "epoch": 1}\n{"coco/bbox_mAP": 0.5, "val_loss": 2.0, "step": 1}\n')
-    assert Plan(out, [run], RUNGS)._scores == {run: {1: 0.5}}
+    assert SweepPlan(out, [run], RUNGS)._scores == {run: {1: 0.5}}
     with pytest.raises(RunError, match='--asha-metric AP: c1, seed 0 was validated without it; there are: coco'):
-        Plan(out, [run], RUNGS._replace(metric='AP'))
+        SweepPlan(out, [run], RUNGS._replace(metric='AP'))
