@@ -41,8 +41,8 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt pyproject.toml tools/setup_env.py
-	@$(PYTHON) tools/setup_env.py
+$(READY): requirements.txt pyproject.toml tools/dev/setup_env.py
+	@$(PYTHON) tools/dev/setup_env.py
 	@touch $@
 
 # The demo: data, two trainings, their comparison, and what both detect on the test images; these two side by side.
@@ -125,12 +125,12 @@ define keep_study
 endef
 
 check-configs: $(READY)
-	@$(RUN) tools/check_configs.py --workers 2 --out $(OUT)/check_configs
+	@$(RUN) tools/dev/check_configs.py --workers 2 --out $(OUT)/check_configs
 	@cp $(OUT)/check_configs/table.md docs/configs.md
 
 # On the images of DATA; against torchvision where PEER names a Python that has it.
 DATA ?= data/coco_sample
-BENCHMARK := $(RUN) tools/benchmark.py
+BENCHMARK := $(RUN) tools/dev/benchmark.py
 TABLES = $(BENCHMARK) table --into docs/performance.md && $(BENCHMARK) table --short --into README.md
 benchmarks: | $(READY) $(SHAPES)
 	@$(BENCHMARK) noise --device cpu --rounds 60 --out benchmarks/noise.json
@@ -177,8 +177,8 @@ fuzz: $(READY)
 test-upstream: $(UPSTREAM)/ready
 	@$(UPSTREAM)/bin/python -m pytest
 
-$(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/setup_env.py
-	@$(PYTHON) tools/setup_env.py --upstream
+$(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/dev/setup_env.py
+	@$(PYTHON) tools/dev/setup_env.py --upstream
 	@touch $@
 
 lint: $(READY)

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from .caches import provide_caches
+from .engine.caches import provide_caches
 
 provide_caches()  # before packages are imported that need them
 
@@ -16,8 +16,7 @@ if importlib.util.find_spec('mmcv._ext') is None:
     )
 
 from .config import add_fnoise
-from .evaluation import CompleteCocoMetric
-from .hooks import (
+from .engine.hooks import (
     CorruptImageHook,
     EpochLossHook,
     ExactResumeHook,
@@ -30,12 +29,13 @@ from .hooks import (
     SNRHook,
     ValidationLossHook,
 )
-from .mixed_precision import CPUAmpOptimWrapper
-from .necks import FNoiseNeck
+from .engine.mixed_precision import CPUAmpOptimWrapper
+from .evaluation import CompleteCocoMetric
+from .models.necks import FNoiseNeck
+from .models.roi_extractors import FastRoIExtractor
 from .noise import FeatureNoise, Noise
-from .roi_extractors import FastRoIExtractor
 from .version import __version__
-from .vis_backend import AtomicLocalVisBackend
+from .visualization.vis_backend import AtomicLocalVisBackend
 
 __all__ = [
     'AtomicLocalVisBackend',

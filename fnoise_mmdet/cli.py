@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from .checkpoint import TrustCheckpoint, refuse_code
 from .config import NOISE_CONFIGS, check_has, load_config, train_from_scratch, use_complete_metric, use_data_root
-from .config_types import type_name
-from .data.files import FAILURES, file_error, write_atomically
-from .data.images import printable
-from .distributed import check_launcher, is_main_process, rank, use_cpus
+from .config.types import type_name
+from .datasets.files import FAILURES, file_error, write_atomically
+from .datasets.images import printable
+from .engine.checkpoint import TrustCheckpoint, refuse_code
+from .engine.distributed import check_launcher, is_main_process, rank, use_cpus
+from .engine.hooks import CorruptImageHook
+from .engine.hooks.safe_checkpoint import AtomicBackend
+from .engine.mixed_precision import use_amp
 from .errors import ImageError, InputError, RunError
-from .hooks import CorruptImageHook
-from .hooks.safe_checkpoint import AtomicBackend
-from .mixed_precision import use_amp
 
 T = TypeVar('T')
 # What tells a checkpoint from an image where both may be named.

@@ -21,7 +21,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fnoise_mmdet.config import use_data_root
-from fnoise_mmdet.data import make_shapes
+from fnoise_mmdet.datasets import make_shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -119,7 +119,7 @@ def _mutate_once(coco: dict[str, Any], rng: random.Random) -> None:
 def check(cfg: Any) -> None:
     """Run the checks of the dry run that read annotations."""
     from fnoise_mmdet.config import use_data_root
-    from fnoise_mmdet.preflight import check_data
+    from fnoise_mmdet.engine.preflight import check_data
 
     use_data_root(cfg, cfg.data_root, required=('train', 'val'))
     check_data(cfg, ['train', 'val'])
@@ -130,8 +130,8 @@ def load_and_evaluate(cfg: Any, folder: Path) -> None:
     from mmdet.registry import DATASETS, METRICS
     from pycocotools import mask as rle
 
-    from fnoise_mmdet.analysis.average_precision import average_precision, match_detections
-    from fnoise_mmdet.data.ground_truth import read_ground_truth
+    from fnoise_mmdet.comparison.average_precision import average_precision, match_detections
+    from fnoise_mmdet.datasets.ground_truth import read_ground_truth
 
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         dataset = DATASETS.build(loader.dataset)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fnoise_mmdet.analysis import read_run
+from fnoise_mmdet.comparison import read_run
 
 
 def make(root: Path, *arguments: str) -> str:

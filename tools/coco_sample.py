@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.data import CocoServer, read_ids, sample_coco
-from fnoise_mmdet.data.download import COCO_URL, PATIENCE
-from fnoise_mmdet.data.files import check_free, check_writable
-from fnoise_mmdet.resume import locked
+from fnoise_mmdet.datasets import CocoServer, read_ids, sample_coco
+from fnoise_mmdet.datasets.download import COCO_URL, PATIENCE
+from fnoise_mmdet.datasets.files import check_free, check_writable
+from fnoise_mmdet.engine.resume import locked
 
 
 def parse_args() -> argparse.Namespace:

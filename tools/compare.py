@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis import (
+from fnoise_mmdet.comparison import (
     Comparison,
     Condition,
     chart_groups,
@@ -22,13 +22,13 @@ from fnoise_mmdet.analysis import (
     read_conditions,
     verdict,
 )
-from fnoise_mmdet.data.files import staged_folder
+from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
+from fnoise_mmdet.comparison.report.write import number
+from fnoise_mmdet.datasets.files import staged_folder
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.markup import replace_undecodable
-from fnoise_mmdet.report import Picture, detection_pictures, write_report
-from fnoise_mmdet.report.write import number
 from fnoise_mmdet.studies.study import study_conditions
 from fnoise_mmdet.studies.sweep import cut_after
+from fnoise_mmdet.visualization.markup import replace_undecodable
 
 
 def parse_args() -> argparse.Namespace:

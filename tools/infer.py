@@ -16,12 +16,12 @@ from pycocotools import mask as coco_mask
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
-from fnoise_mmdet.config_types import type_name
-from fnoise_mmdet.data.files import staged_folder, write_json, write_picture
-from fnoise_mmdet.data.images import output_stem, printable, readable_images
+from fnoise_mmdet.config.types import type_name
+from fnoise_mmdet.datasets.files import staged_folder, write_json, write_picture
+from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
+from fnoise_mmdet.engine.preflight import check_checkpoint, check_model
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.pictures import Detection, detections_panel
-from fnoise_mmdet.preflight import check_checkpoint, check_model
+from fnoise_mmdet.visualization import Detection, detections_panel
 
 
 def parse_args() -> argparse.Namespace:

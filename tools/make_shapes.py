@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.data import make_shapes
+from fnoise_mmdet.datasets import make_shapes
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,10 +11,10 @@ from mmengine.config import DictAction
 from rich.table import Table
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis import cost
 from fnoise_mmdet.config import NOISE_CONFIGS, load_config, use_data_root
-from fnoise_mmdet.data.files import write_atomically
+from fnoise_mmdet.datasets.files import write_atomically
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.studies import cost
 from fnoise_mmdet.studies.plan import SOURCES, describe_study, measured_step
 
 MARK = '<!-- cost -->'
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
         '--benchmark',
         type=Path,
         metavar='FILE.json',
-        help='what tools/benchmark.py step CONFIG --out FILE.json has measured, on such a GPU, of the same config',
+        help='what tools/dev/benchmark.py step CONFIG --out FILE.json has measured, on such a GPU, of the same config',
     )
     parser.add_argument('--step-seconds', type=float, help='of a pass of one GPU with the batch of the config')
     parser.add_argument('--source', help='where --step-seconds is from')

@@ -16,14 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis.robustness import Cell, Robustness, read_robustness
+from fnoise_mmdet.comparison.robustness import Cell, Robustness, read_robustness
 from fnoise_mmdet.config import load_config, use_data_root
-from fnoise_mmdet.data.files import check_writable
+from fnoise_mmdet.datasets.files import check_writable
+from fnoise_mmdet.engine.resume import pointed_checkpoint
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.corruption import CORRUPTIONS, SEVERITIES, check_corruptions, corruption_names
 from fnoise_mmdet.evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
 from fnoise_mmdet.noise import PRESETS
-from fnoise_mmdet.resume import pointed_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

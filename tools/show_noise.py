@@ -11,13 +11,13 @@ import torch
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
-from fnoise_mmdet.data.files import staged_folder, write_picture
-from fnoise_mmdet.data.images import output_stem, printable, readable_images
+from fnoise_mmdet.datasets.files import staged_folder, write_picture
+from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
+from fnoise_mmdet.engine.preflight import check_checkpoint
+from fnoise_mmdet.engine.preview import ImageFeatures, load_detector, strength_of
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.hooks.tap import SOURCES
-from fnoise_mmdet.pictures import REDUCTIONS, feature_panel, save_arrays, sweep_panel
-from fnoise_mmdet.preflight import check_checkpoint
-from fnoise_mmdet.preview import ImageFeatures, load_detector, strength_of
+from fnoise_mmdet.visualization import REDUCTIONS, feature_panel, save_arrays, sweep_panel
+from fnoise_mmdet.visualization.tap import SOURCES
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.analysis.kept_study import read_comparisons
-from fnoise_mmdet.analysis.measures import STUDY_MEASURES
-from fnoise_mmdet.analysis.study_figure import plot_study
-from fnoise_mmdet.analysis.study_table import study_table
-from fnoise_mmdet.data.files import write_atomically
+from fnoise_mmdet.comparison.measures import STUDY_MEASURES
+from fnoise_mmdet.comparison.saved_comparison import read_comparisons
+from fnoise_mmdet.comparison.study_figure import plot_study
+from fnoise_mmdet.comparison.study_table import study_table
+from fnoise_mmdet.datasets.files import write_atomically
 from fnoise_mmdet.errors import InputError
 
 FORMATS = ('.png', '.svg', '.pdf')

@@ -10,9 +10,9 @@ from mmdet.evaluation import DumpDetResults
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import check_has, config_classes, innermost_datasets, use_data_root
-from fnoise_mmdet.data.files import check_writable
+from fnoise_mmdet.datasets.files import check_writable
+from fnoise_mmdet.engine.preflight import check_checkpoint, check_data, check_model
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.preflight import check_checkpoint, check_data, check_model
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,10 +7,10 @@ import contextlib
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.distributed import is_main_process
-from fnoise_mmdet.hooks import MissedValidationHook, OwnCheckpointsHook
-from fnoise_mmdet.preflight import check_training, check_work_dir, describe_training
-from fnoise_mmdet.resume import locked, remove_unfinished, resume_from, stopped
+from fnoise_mmdet.engine.distributed import is_main_process
+from fnoise_mmdet.engine.hooks import MissedValidationHook, OwnCheckpointsHook
+from fnoise_mmdet.engine.preflight import check_training, check_work_dir, describe_training
+from fnoise_mmdet.engine.resume import locked, remove_unfinished, resume_from, stopped
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,7 +12,7 @@ from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 
-from ..data.ground_truth import prepare_ground_truth
+from ..datasets.ground_truth import prepare_ground_truth
 
 MAX_AREA = 1e10  # of the objects that COCO evaluates, in square pixels
 OBJECTS = 'objects'  # the number of annotated objects, reported where the AP is undefined
@@ -38,7 +38,7 @@ class CompleteCocoMetric(CocoMetric):
     says so, see :class:`~fnoise_mmdet.CorruptImageHook`.
 
     Any ids of annotations are evaluated right, see
-    :func:`~fnoise_mmdet.data.ground_truth.prepare_ground_truth`.
+    :func:`~fnoise_mmdet.datasets.ground_truth.prepare_ground_truth`.
 
     Args: See :class:`mmdet.evaluation.CocoMetric`.
     """

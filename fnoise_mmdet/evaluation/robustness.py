@@ -19,17 +19,17 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..analysis.robustness import FILE, FOLDER
-from ..checkpoint import load_checkpoint, load_weights
+from ..comparison.robustness import FILE, FOLDER
 from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise, config_classes, innermost_datasets, is_coco
-from ..config_types import type_class, type_name
-from ..data import count_objects, read_coco
-from ..data.files import write_atomically
+from ..config.types import type_class, type_name
+from ..datasets import count_objects, read_coco
+from ..datasets.files import write_atomically
+from ..engine.checkpoint import load_checkpoint, load_weights
+from ..engine.preflight import check_checkpoint, check_data, check_model
 from ..errors import InputError
-from ..necks import FNoiseNeck
-from ..necks.fnoise_neck import find_fnoise_necks
+from ..models.necks import FNoiseNeck
+from ..models.necks.fnoise_neck import find_fnoise_necks
 from ..noise import FeatureNoise, Noise
-from ..preflight import check_checkpoint, check_data, check_model
 from .coco_metric import CompleteCocoMetric
 from .corruption import SeededCorrupt, as_number, check_size
 

@@ -1,6 +1,6 @@
 """What a config's study costs, as far as the config, the data and what others have published tell.
 
-:mod:`fnoise_mmdet.analysis.cost` computes with it.
+:mod:`fnoise_mmdet.studies.cost` computes with it.
 """
 
 import json
@@ -10,13 +10,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..analysis.cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Estimate, Study
 from ..config import config_classes, find_detector, nested_dicts
-from ..config_types import type_name
-from ..data import read_coco
-from ..data.labels import kept_images
+from ..config.types import type_name
+from ..datasets import read_coco
+from ..datasets.labels import kept_images
+from ..engine.preflight import check_model, checkpoint_bytes, kept_checkpoints
 from ..errors import InputError
-from ..preflight import check_model, checkpoint_bytes, kept_checkpoints
+from .cost import ASSUMED, COMPUTED, CONFIG, GIVEN, MEASURED, PUBLISHED, RING, Estimate, Study
 
 MMDET_SPEED, MMDET_ZOO = 'mmdet model zoo, training speed', 'mmdet metafile of Mask R-CNN'
 COCO_IMAGES, COCO_EMPTY, COCO_ANNOTATIONS = 'YOLOv5 coco.yaml', 'cocoapi issue 76', 'COCO download page'
@@ -89,7 +89,7 @@ def describe_study(
     if step is None and published is None:
         raise InputError(
             f'no published time of a step fits {Path(cfg.filename or "the config").name}: measure it on the GPU with '
-            'tools/benchmark.py step CONFIG --noises cct --out FILE.json and give --benchmark FILE.json, or give '
+            'tools/dev/benchmark.py step CONFIG --noises cct --out FILE.json and give --benchmark FILE.json, or give '
             '--step-seconds and --source'
         )
     found = step or published
@@ -144,7 +144,7 @@ def published_step(cfg: Config) -> Estimate | None:
 
 
 def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, noise: str) -> Estimate:
-    """Read the time of a pass from what ``tools/benchmark.py step --out`` has written.
+    """Read the time of a pass from what ``tools/dev/benchmark.py step --out`` has written.
 
     Args:
         path: The file.
@@ -165,7 +165,7 @@ def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, no
         source = f'{path.name}: {name}, {device}, torch {env["torch"]}'
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f'{path} was not written by tools/benchmark.py step --out: {type(error).__name__}: {error}'
+            f'{path} was not written by tools/dev/benchmark.py step --out: {type(error).__name__}: {error}'
         ) from None
     if was != ('step', config, json.loads(json.dumps(options or {}))):
         raise InputError(

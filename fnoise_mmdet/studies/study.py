@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..analysis.conditions import changed_settings, flatten
-from ..checkpoint import check_resumable, load_checkpoint
-from ..data.files import check_writable, is_part, remove_parts, write_atomically
+from ..comparison.conditions import changed_settings, flatten
+from ..datasets.files import check_writable, is_part, remove_parts, write_atomically
+from ..engine.checkpoint import check_resumable, load_checkpoint
+from ..engine.preflight import check_model, check_training
+from ..engine.resume import latest_checkpoint, locked
 from ..errors import InputError, RunError
-from ..preflight import check_model, check_training
-from ..resume import latest_checkpoint, locked
 from . import processes
 
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'

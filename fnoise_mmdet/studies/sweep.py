@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.config import Config
 
-from ..analysis.runs import is_run, read_run
+from ..comparison.runs import is_run, read_run
 from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise
-from ..data.files import write_atomically
+from ..datasets.files import write_atomically
 from ..errors import InputError, RunError
 from .study import FINISHED, StudyRun
 

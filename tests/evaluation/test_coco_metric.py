@@ -6,8 +6,8 @@ from mmdet.evaluation import CocoMetric
 from mmengine.logging import MMLogger
 
 from fnoise_mmdet import CompleteCocoMetric
-from fnoise_mmdet.data import read_coco
-from fnoise_mmdet.data.shapes import CLASSES
+from fnoise_mmdet.datasets import read_coco
+from fnoise_mmdet.datasets.shapes import CLASSES
 
 
 def results(shapes, detect: bool):

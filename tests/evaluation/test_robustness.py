@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FeatureNoise, add_fnoise
 from fnoise_mmdet.config import use_data_root
-from fnoise_mmdet.data import read_coco
+from fnoise_mmdet.datasets import read_coco
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.robustness import (
     Evaluation,
@@ -23,7 +23,7 @@ from fnoise_mmdet.evaluation.robustness import (
     noise_in_evaluation,
     without_fnoise,
 )
-from fnoise_mmdet.necks import find_fnoise_necks
+from fnoise_mmdet.models.necks import find_fnoise_necks
 from fnoise_mmdet.noise.stream import draw_uniform, make_generator
 
 CLEAN = Evaluation('clean')

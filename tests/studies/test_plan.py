@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from fnoise_mmdet.analysis import cost
 from fnoise_mmdet.config import load_config, use_data_root
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.studies import cost
 from fnoise_mmdet.studies.plan import SOURCES, describe_study, measured_step, published_step
 
 FULL = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
@@ -126,5 +126,5 @@ def test_a_measured_time_is_of_its_config(root, tmp_path):
     other = tmp_path / 'other.json'
     other.write_text('[]')
     for wrong in (other, tmp_path / 'nowhere.json', root / 'benchmarks/demo.json'):
-        with pytest.raises(InputError, match='was not written by tools/benchmark.py step'):
+        with pytest.raises(InputError, match='was not written by tools/dev/benchmark.py step'):
             measured_step(wrong, FULL, None, 'cct')

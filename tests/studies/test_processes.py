@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fnoise_mmdet.resume import locked
+from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.studies import processes
 from fnoise_mmdet.studies.processes import last_validation, run_training
 

@@ -7,8 +7,8 @@ import time
 import pytest
 from mmengine.config import Config
 
+from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.resume import locked
 from fnoise_mmdet.studies import study
 from fnoise_mmdet.studies.study import (
     BROKEN,

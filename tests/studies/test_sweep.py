@@ -7,8 +7,8 @@ import math
 import pytest
 from mmengine.config import Config
 
+from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError, RunError
-from fnoise_mmdet.resume import locked
 from fnoise_mmdet.studies.study import study_runs
 from fnoise_mmdet.studies.sweep import Rungs, SweepPlan, cut_after, read_decisions, sweep_conditions, sweep_configs
 

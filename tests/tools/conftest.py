@@ -53,7 +53,7 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Tool:
     takes seconds, and has computed nothing.
     """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['fnoise_mmdet', 'fnoise_mmdet.cli', 'fnoise_mmdet.report', 'mmdet.apis'])
+    context.set_forkserver_preload(['fnoise_mmdet', 'fnoise_mmdet.cli', 'fnoise_mmdet.comparison.report', 'mmdet.apis'])
     with pytest.MonkeyPatch.context() as patch:  # threads are counted when torch is imported
         for key, value in ENVIRONMENT.items():
             patch.setenv(key, value)

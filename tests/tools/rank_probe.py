@@ -5,8 +5,8 @@ from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
-from fnoise_mmdet.hooks.tap import Tap
-from fnoise_mmdet.necks import find_fnoise_necks
+from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.visualization.tap import Tap
 
 
 @HOOKS.register_module()

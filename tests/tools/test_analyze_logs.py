@@ -7,7 +7,7 @@ from pathlib import Path
 import mmdet
 import pytest
 
-from fnoise_mmdet.analysis import read_run
+from fnoise_mmdet.comparison import read_run
 
 TOOL = Path(mmdet.__file__).parent / '.mim/tools/analysis_tools/analyze_logs.py'
 if 'seaborn' in TOOL.read_text():  # the original distribution

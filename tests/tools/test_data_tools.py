@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from fnoise_mmdet.resume import locked
+from fnoise_mmdet.engine.resume import locked
 
 
 def test_make_shapes(tool, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fnoise_mmdet.analysis import read_run
+from fnoise_mmdet.comparison import read_run
 
 # With these, what the training draws does not depend on how images are dealt to processes: all anchors and proposals
 # are learnt from, and batch norm has no statistics of its own.

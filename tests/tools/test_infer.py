@@ -8,7 +8,7 @@ import pytest
 import torch
 from hostile_images import LEFT_OUT, TOO_NARROW, WORKING
 
-from fnoise_mmdet.data.images import output_stem, printable
+from fnoise_mmdet.datasets.images import output_stem, printable
 
 
 def test_draws_images_and_folders(tool, runs, shapes, tmp_path):

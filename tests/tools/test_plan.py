@@ -17,7 +17,7 @@ def test_a_full_study_is_planned(tool, tmp_path):
 
 
 def test_a_time_of_ones_own(tool, shapes, tmp_path):
-    tool('benchmark', 'step', '--noises', 'cct', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json')
+    tool('dev/benchmark', 'step', '--noises', 'cct', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json')
     options = ['--data-root', shapes, '--scale', 0, 0.3, '--num-seeds', 3, '--gpus', 2]
     measured = ['--benchmark', tmp_path / 'step.json']
     assert 'step.json: cct' in tool('plan', 'configs/demo_baseline.py', *options, *measured).stdout

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fnoise_mmdet.analysis.robustness import read_robustness
+from fnoise_mmdet.comparison.robustness import read_robustness
 
 NO_WORKERS = ['--cfg-options', 'val_dataloader.num_workers=0', 'test_dataloader.num_workers=0']
 FEW = ['--corruptions', 'pixelate', 'fog', '--severities', 1, 4, '--noise-scales', 0.5, *NO_WORKERS]

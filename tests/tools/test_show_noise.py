@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hostile_images import LEFT_OUT, TOO_NARROW, WORKING
 
-from fnoise_mmdet.data.images import output_stem, printable
+from fnoise_mmdet.datasets.images import output_stem, printable
 
 
 def load(path):

@@ -13,9 +13,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from fnoise_mmdet.analysis import read_run
+from fnoise_mmdet.comparison import read_run
 from fnoise_mmdet.config import load_config
-from fnoise_mmdet.resume import locked
+from fnoise_mmdet.engine.resume import locked
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+"""COCO's average precision on resampled images.
+
+AP is not a mean over images: one precision-recall curve is drawn for all of
+them together. So a bootstrap over images has to draw the curve anew for each
+resample, from detections that were matched with the objects once.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from ..datasets.ground_truth import read_ground_truth
+
+RECALLS = np.linspace(0, 1, 101)
+AP50 = 0  # the place of the IoU threshold 0.5
+
+
+class Matches(NamedTuple):
+    """The detections of one category over all images, highest score first, matched with its objects.
+
+    ``image`` (D,) is the place of each detection's image; ``hit`` and
+    ``counted`` (T, D) tell for each IoU threshold whether it matches an object,
+    and whether it counts at all (those on crowds do not); ``objects`` (I,) is
+    the number of objects in each image.
+    """
+
+    image: np.ndarray
+    hit: np.ndarray
+    counted: np.ndarray
+    objects: np.ndarray
+
+
+def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> list[Matches]:
+    """Match detections with objects, as COCO's evaluation does.
+
+    Args:
+        ann_file: Annotations in COCO format.
+        results: Detections in COCO's results format.
+        kind: ``'bbox'`` or ``'segm'``.
+        image_ids: Images to look at. Defaults to None, which is all.
+
+    Returns:
+        One table a category that has objects or detections.
+    """
+    truth = read_ground_truth(ann_file)
+    detections = json.loads(results.read_text(encoding='utf-8'))
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
+        evaluation = COCOeval(
+            truth, truth.loadRes(detections) if detections else COCO(), kind
+        )  # it loads no empty list
+        if image_ids is not None:
+            evaluation.params.imgIds = sorted(image_ids)
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]  # objects of all sizes
+        evaluation.evaluate()
+    parameters = evaluation.params
+    images = len(parameters.imgIds)
+    most = parameters.maxDets[-1]
+    tables = []
+    for category in range(len(parameters.catIds)):
+        of_images = evaluation.evalImgs[category * images : (category + 1) * images]
+        objects = np.array([0 if one is None else int(np.sum(~np.asarray(one['gtIgnore'], bool))) for one in of_images])
+        found = [(place, one) for place, one in enumerate(of_images) if one is not None and one['dtScores']]
+        if not found:
+            if objects.any():
+                none = np.zeros((len(parameters.iouThrs), 0), dtype=bool)
+                tables.append(Matches(np.zeros(0, dtype=int), none, none, objects))
+            continue
+        scores = np.concatenate([one['dtScores'][:most] for _, one in found])
+        order = np.argsort(-scores, kind='mergesort')
+        ignored = np.concatenate([one['dtIgnore'][:, :most] for _, one in found], axis=1)[:, order].astype(bool)
+        hit = np.concatenate([one['dtMatches'][:, :most] for _, one in found], axis=1)[:, order] > 0
+        image = np.concatenate([np.full(len(one['dtScores'][:most]), place) for place, one in found])[order]
+        tables.append(Matches(image, hit & ~ignored, ~ignored, objects))
+    return tables
+
+
+def average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
+    """Give AP and AP50 of resampled images.
+
+    Args:
+        tables: What :func:`match_detections` has found.
+        weights: How often each image is in each resample, (B, I).
+
+    Returns:
+        (B, 2): AP over the IoU thresholds 0.50 to 0.95, and at 0.50. A resample
+        without any object has NaN.
+    """
+    sums, categories = np.zeros((len(weights), 2)), np.zeros(len(weights))
+    for table in tables:
+        objects = weights @ table.objects
+        there = objects > 0
+        categories += there
+        if not len(table.image) or not there.any():
+            continue
+        of_detection = weights[there][:, table.image]
+        precision = np.zeros((int(there.sum()), len(table.hit)))
+        for threshold, (hit, counted) in enumerate(zip(table.hit, table.counted)):
+            # Recall grows at hits alone, and precision between two of them is highest at the second.
+            hits = np.cumsum(of_detection[:, hit], axis=1)
+            if threshold == 0 or (counted != table.counted[threshold - 1]).any():
+                detections = np.cumsum(of_detection * counted, axis=1)
+            curve = hits / np.maximum(detections[:, hit], 1)
+            # Precision at a recall is the best at that recall or a higher one.
+            curve = np.maximum.accumulate(curve[:, ::-1], axis=1)[:, ::-1]
+            reached = np.searchsorted(RECALLS, hits / objects[there, None], side='right')
+            precision[:, threshold] = (curve * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
+        sums[there] += np.stack([precision.mean(axis=1), precision[:, AP50]], axis=1)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return sums / categories[:, None]
+
+
+def draw_resamples(images: int, resamples: int) -> np.ndarray:
+    """Draw images with replacement: how often each is in each resample, (resamples, images), the same every time."""
+    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)

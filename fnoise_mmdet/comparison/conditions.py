@@ -1,0 +1,262 @@
+"""Runs grouped by what they were trained with, and which of them are a fair comparison."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from ..visualization.markup import replace_undecodable
+from .runs import Run, is_run, read_run
+
+# What every run has of its own, and what differs between machines and starts without being a difference.
+OWN_SETTINGS = ('work_dir', 'randomness.seed', 'resume', 'load_from', 'experiment_name', 'visualizer.name', 'launcher')
+
+
+class Condition(NamedTuple):
+    """Runs that were trained alike but for their seed, in the order of their seeds.
+
+    ``set_aside`` are those that do not match the other runs of the comparison.
+    """
+
+    name: str
+    runs: list[Run]
+    set_aside: list[Run]
+
+    def by_seed(self) -> dict[int, Run]:
+        """Give the runs by their seed, or by their place where no seed is known."""
+        return {place if run.seed is None else run.seed: run for place, run in enumerate(self.runs)}
+
+
+def find_groups(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Find the runs of every condition.
+
+    A path is a run, which is a condition by itself, or a folder: one that
+    holds runs, each a condition, or one that holds conditions, which hold
+    runs, as ``tools/run_pair.py`` makes it. A condition is called by its
+    folder, and where several have the same name, by the end of their paths.
+
+    Raises:
+        InputError: A path is not there or holds no run, or occurs twice.
+    """
+    found: list[tuple[Path, list[Path]]] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f'{path} is neither a run, that is a work dir or a scalars.json, nor a folder of runs')
+        groups = list(_groups_in(path))
+        if not groups:
+            raise InputError(f'no run in {path}: neither it nor what it holds has a */vis_data/scalars.json')
+        found += groups
+    return dict(zip(_names([path for path, _ in found]), [runs for _, runs in found]))
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each path: its end, as long as it must be to differ from those of the others."""
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    parts = [(path.with_suffix('') if path.is_file() else path).parts for path in absolute]
+    lengths = [1] * len(paths)
+    while True:
+        names = [replace_undecodable('/'.join(one[-length:])) for one, length in zip(parts, lengths)]
+        counts = Counter(names)
+        same = [place for place, name in enumerate(names) if counts[name] > 1]
+        if not same:
+            return names
+        if any(lengths[place] > len(parts[place]) for place in same):
+            raise InputError(f'{paths[same[0]]} is named twice')
+        for place in same:
+            lengths[place] += 1
+
+
+def _groups_in(path: Path) -> Iterator[tuple[Path, list[Path]]]:
+    if is_run(path):
+        yield path, [path]
+        return
+    if not path.is_dir():
+        return
+    for child in sorted(child for child in path.iterdir() if child.is_dir()):
+        runs = [child] if is_run(child) else sorted(run for run in child.iterdir() if run.is_dir() and is_run(run))
+        if runs:
+            yield child, runs
+
+
+def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Condition], list[str]]:
+    """Read the runs of every condition, and set aside those that do not match the others.
+
+    Most runs of a comparison decide what is right: data, batch, schedule,
+    length and losses. What differs from that is named and not averaged.
+
+    Returns:
+        The conditions, and what the reader must know of the runs.
+
+    Raises:
+        InputError: A run cannot be read, or two runs of a condition have one seed.
+    """
+    runs = {
+        name: [read_run(path, name if len(paths) == 1 else f'{name}/{path.name}') for path in paths]
+        for name, paths in groups.items()
+    }
+    everyone = [run for of_group in runs.values() for run in of_group]
+    protocols = [_protocol(run) for run in everyone]
+    usual = {what: _most_common([protocol[what] for protocol in protocols]) for what in protocols[0]}
+    warnings = [f'{run.name}: {note}' for run in everyone for note in run.notes]
+    conditions = []
+    for name, of_group in runs.items():
+        kept: list[Run] = []
+        aside: list[Run] = []
+        for run in sorted(of_group, key=lambda run: (run.seed is None, run.seed or 0)):
+            odd = [
+                f'{what} is {value}, not {usual[what]}'
+                for what, value in _protocol(run).items()
+                if value is not None and usual[what] is not None and value != usual[what]
+            ]
+            (aside if odd else kept).append(run)
+            if odd:
+                warnings.append(f'{run.name} does not match the other runs and is set aside: {"; ".join(odd)}')
+            if run.diverged():
+                warnings.append(f'{run.name} diverged: {run.diverged()}')
+            if not run.val:
+                warnings.append(f'{run.name} was never validated: it has no AP and no validation loss')
+            elif not any('/' in key for row in run.val for key in row):
+                warnings.append(
+                    f'{run.name} was validated, but no metric was reported, as by CocoMetric where nothing is '
+                    'detected: it has no AP'
+                )
+        twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
+        if twice:
+            raise InputError(f'condition {name} has {len(twice)} seeds with more than one run, e.g. {twice[0]}')
+        conditions.append(Condition(name, kept, aside))
+    reference = conditions[0]
+    for condition in conditions[1:]:
+        alone = set(reference.by_seed()) ^ set(condition.by_seed())
+        if alone and len(reference.runs) + len(condition.runs) > 2:
+            warnings.append(
+                f'seeds {", ".join(map(str, sorted(alone)))} are in only one of {reference.name} and '
+                f'{condition.name}, and count in no difference'
+            )
+    warnings += _within(conditions)
+    return _with_one_test(conditions, warnings), warnings
+
+
+def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list[Condition]:
+    """Leave out evaluations of robustness that were made on other images or with another seed than the first."""
+    tested = [run.robustness for condition in conditions for run in condition.runs if run.robustness]
+    if not tested:
+        return list(conditions)
+    most = max(len(found.results) for found in tested)
+
+    def check(run: Run) -> Run:
+        found, first = run.robustness, tested[0]
+        if found is None:
+            warnings.append(f'{run.name} has no evaluation of its robustness: make it with tools/robustness.py')
+        elif (found.ann_file, found.image_ids, found.seed) != (first.ann_file, first.image_ids, first.seed):
+            warnings.append(f'the robustness of {run.name} was evaluated on other images or with another seed')
+            return run._replace(robustness=None)
+        elif len(found.results) < most:
+            warnings.append(
+                f'the robustness of {run.name} was evaluated in {len(found.results)} ways, of another run in {most}: '
+                'those that all have count'
+            )
+        return run
+
+    return [condition._replace(runs=list(map(check, condition.runs))) for condition in conditions]
+
+
+def _protocol(run: Run) -> dict[str, Any]:
+    """Give what must be the same for two runs to be compared; None where it is not recorded."""
+    settings = flatten(run.record.get('config', {}))
+
+    def part(*names: str) -> str | None:
+        found = {key: value for key, value in settings.items() if key.startswith(names)}
+        return ', '.join(f'{key}={value}' for key, value in found.items()) or None
+
+    data = run.record.get('data', {})
+    return {
+        'last iteration': run.train[-1]['step'],
+        'last epoch': run.train[-1].get('epoch'),
+        'losses': ', '.join(sorted(run.losses())),
+        'validated epochs': ', '.join(str(row['step']) for row in run.val) or None,
+        'training data': (data.get('train') or {}).get('ann_file'),
+        'validation data': (data.get('val') or {}).get('ann_file'),
+        'batch size': (data.get('train') or {}).get('batch_size'),
+        'processes': run.record.get('processes'),
+        'schedule': part('param_scheduler', 'train_cfg'),
+        'optimizer': part('optim_wrapper'),
+    }
+
+
+def _most_common(values: Sequence[Any]) -> Any:
+    """Give the value that occurs most, the first of several; None counts only where nothing else is."""
+    known = [value for value in values if value is not None]
+    return Counter(known).most_common(1)[0][0] if known else None
+
+
+def _within(conditions: Sequence[Condition]) -> list[str]:
+    """Name what differs inside a condition besides the seed."""
+    warnings = []
+    for condition in conditions:
+        configs = [settings_of(run) for run in condition.runs if 'config' in run.record]
+        differing = sorted({key for one in configs for key in changed_settings(configs[0], one)})
+        if differing:
+            warnings.append(f'the runs of {condition.name} differ in more than their seed: {", ".join(differing)}')
+    return warnings
+
+
+def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
+    """Give the leaves of a nested config by their dotted keys."""
+    if not isinstance(node, dict | list | tuple) or not node:
+        return {prefix: node}
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    return {
+        key: value
+        for name, child in items
+        for key, value in flatten(child, f'{prefix}.{name}' if prefix else str(name)).items()
+    }
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Give the settings of a run by their dotted keys, without those that every run has of its own.
+
+    Those of a neck stand where they would without the noise around it: what differs is the noise alone.
+    """
+    settings = flatten(_unwrapped(run.record.get('config', {})))
+    return {key: value for key, value in settings.items() if key not in OWN_SETTINGS}
+
+
+def _is_fnoise(node: dict[str, Any]) -> bool:
+    return str(node.get('type')).rpartition('.')[2] == 'FNoiseNeck'  # mmengine may have written its module, too
+
+
+def _unwrapped(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_unwrapped(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if _is_fnoise(node) and isinstance(node.get('neck'), dict):
+        own = {name: child for name, child in node.items() if name not in ('type', 'neck')}
+        node = {**own, **node['neck']}
+    return {name: _unwrapped(child) for name, child in node.items()}
+
+
+def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Give the settings of a run as it would be without noise, and those of its noises with their places."""
+    noises: list[dict[str, Any]] = []
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list | tuple):
+            return [plain(child) for child in node]
+        if not isinstance(node, dict):
+            return node
+        if _is_fnoise(node):
+            noises.append({name: child for name, child in node.items() if name != 'neck'})
+            return plain(node.get('neck'))
+        return {name: plain(child) for name, child in node.items()}
+
+    settings = flatten(plain(run.record.get('config', {})))
+    # A detector without a neck has none, and with noise an empty one.
+    return {key: value for key, value in settings.items() if key not in OWN_SETTINGS and value is not None}, noises
+
+
+def changed_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Give the settings that differ, as (a's, b's), None where one has no such setting."""
+    return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}

@@ -1,0 +1,49 @@
+"""Charts as still pictures."""
+
+from matplotlib.figure import Figure
+
+from ..visualization.colours import OKABE_ITO
+from ..visualization.markup import legend_label, without_mathtext
+from .charts import ChartGroup
+
+# Those that stand out from white first, and not yellow, which does not.
+COLOURS = (
+    *(OKABE_ITO[name] for name in ('blue', 'vermilion', 'green', 'purple', 'orange', 'sky blue')),
+    'black',
+)
+COLUMNS = 4
+
+
+def colour(place: int) -> str:
+    """Give the colour of the condition at a place."""
+    return COLOURS[place % len(COLOURS)]
+
+
+@without_mathtext
+def plot_charts(group: ChartGroup) -> Figure:
+    """Draw charts in rows of a page's width; those of one quantity share their y axis."""
+    rows = [row[start : start + COLUMNS] for row in group.rows for start in range(0, len(row), COLUMNS)]
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(4.4 * columns, 2.7 * len(rows) + 0.6), layout='constrained')
+    figure.suptitle(group.title)
+    grid = figure.add_gridspec(len(rows), columns)
+    for row, charts in enumerate(rows):
+        first = None
+        # Charts of one quantity are to be compared; those of different ones have scales of their own.
+        same = len({chart.y_label for chart in charts}) == 1
+        for column, chart in enumerate(charts):
+            axes = figure.add_subplot(grid[row, column], sharey=first if same else None)
+            first = first or axes
+            for line in chart.lines:
+                shade = colour(line.colour)
+                if line.low != line.high:
+                    axes.fill_between(line.x, line.low, line.high, color=shade, alpha=0.18, linewidth=0)
+                marker = 'o' if len(line.x) < 15 else None
+                label = legend_label(line.label)
+                axes.plot(line.x, line.mean, color=shade, linewidth=1.4, marker=marker, markersize=3, label=label)
+            axes.set_title(chart.title, fontsize=9)
+            axes.set_xlabel(chart.x_label, fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=7)
+    return figure

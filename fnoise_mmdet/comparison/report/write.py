@@ -1,0 +1,364 @@
+"""Writing a comparison: report.html, figures, numbers."""
+
+import csv
+import io
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from ...studies.study import study_command
+from ...version import __version__
+from ...visualization.markup import escape_markdown
+from .. import (
+    Chart,
+    ChartGroup,
+    Comparison,
+    Difference,
+    Interval,
+    Measure,
+    Run,
+    changed_settings,
+    plot_charts,
+    scale_series,
+    settings_of,
+    verdict,
+)
+from ..measures import common_cells
+from ..resampling import RESAMPLES
+from ..robustness import Cell
+from .picture import Picture, data_address
+
+TEMPLATES = Path(__file__).parent / 'templates'
+
+
+def write_report(
+    out: Path,
+    comparison: Comparison,
+    groups: Sequence[ChartGroup],
+    title: str,
+    panels: Sequence[Picture] = (),
+    detections: Sequence[Picture] = (),
+    detections_note: str = '',
+    command: str = '',
+) -> None:
+    """Write a comparison to a folder.
+
+    ``report.html`` holds everything and needs no other file. The figures are
+    in ``figures/`` as PNG and SVG, the numbers in ``comparison.json``,
+    ``comparison.csv`` (a line a run and measure), ``curves.csv`` and, as a
+    table to read, ``comparison.md``.
+
+    Args:
+        out: Folder that exists.
+        comparison: The figures and their differences.
+        groups: The curves.
+        title: Heading of the report.
+        panels: Pictures of feature maps.
+        detections: Pictures of detections.
+        detections_note: What these show.
+        command: The command that has made this report.
+    """
+    figures = out / 'figures'
+    figures.mkdir()
+    stills = {}
+    for group in groups:
+        figure = plot_charts(group)
+        figure.savefig(figures / f'{group.key}.png', dpi=100)
+        figure.set_layout_engine('none')  # as laid out already, which takes longer than drawing
+        figure.savefig(figures / f'{group.key}.svg')
+        stills[group.key] = data_address((figures / f'{group.key}.svg').read_bytes(), 'image/svg+xml')
+    sentences = verdict(comparison)
+    html = _render(
+        comparison,
+        groups,
+        stills,
+        title=title,
+        verdict=sentences,
+        panels=panels,
+        detections=detections,
+        detections_note=detections_note,
+        command=command,
+    )
+    content = {
+        'report.html': html,
+        'comparison.json': json.dumps(to_json(comparison, sentences), indent=2) + '\n',
+        'comparison.csv': _measures_csv(comparison),
+        'curves.csv': _curves_csv(groups),
+        'comparison.md': to_markdown(comparison, sentences),
+    }
+    for name, text in content.items():  # a path in a command may have bytes that are not UTF-8
+        (out / name).write_text(text, encoding='utf-8', errors='backslashreplace')
+
+
+def _render(
+    comparison: Comparison, groups: Sequence[ChartGroup], stills: Mapping[str, str], command: str, **content: Any
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    names = [condition.name for condition in comparison.conditions]
+    charts: list[dict[str, Any]] = []
+    shown_groups = []
+    for group in groups:
+        places = []
+        for row in group.rows:
+            y_range = _common_range(row)
+            places.append(range(len(charts), len(charts) + len(row)))
+            charts += [_chart(chart, y_range) for chart in row]
+        foldable = len(group.rows) > 1 and len({chart.y_label for row in group.rows for chart in row}) == len(
+            group.rows
+        )
+        shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'foldable': foldable})
+    rows = [_row(comparison, measure) for measure in comparison.measures]
+    is_component = [measure.is_component for measure in comparison.measures]
+    runs = [run for condition in comparison.conditions for run in condition.runs]
+    aside = [run for condition in comparison.conditions for run in condition.set_aside]
+    return environment.get_template('report.html.j2').render(
+        css=Markup((TEMPLATES / 'report.css').read_text(encoding='utf-8')),
+        script=Markup((TEMPLATES / 'report.js').read_text(encoding='utf-8')),
+        plotly=Markup(get_plotlyjs()),
+        subtitle=f'{", ".join(f"{len(one.runs)} × {one.name}" for one in comparison.conditions)}',
+        warnings=comparison.warnings,
+        names=names,
+        main_rows=[row for row, part in zip(rows, is_component) if not part],
+        more_rows=[row for row, part in zip(rows, is_component) if part],
+        resamples=RESAMPLES,
+        robust=_describe_cells(common_cells(runs)),
+        groups=shown_groups,
+        charts=charts,
+        settings=setting_differences(comparison),
+        recorded=any('config' in run.record for run in runs),
+        runs=[_run(run, 'set aside' if run in aside else run.diverged() or 'finished') for run in runs + aside],
+        environments=_environments(runs + aside),
+        commands=[*_study_commands(runs + aside), *([command] if command else [])],
+        run_commands=[
+            shlex.join(['python', *run.record['command']]) for run in runs + aside if 'command' in run.record
+        ],
+        version=__version__,
+        **content,
+    )
+
+
+def _describe_cells(cells: Sequence[Cell]) -> str:
+    """Say what a mean is over, empty for nothing."""
+    names, severities = {name for name, _ in cells}, sorted({severity for _, severity in cells})
+    return f'{len(names)} corruptions at severity {", ".join(map(str, severities))}' if cells else ''
+
+
+def _row(comparison: Comparison, measure: Measure) -> dict[str, Any]:
+    shown = []
+    for condition in comparison.conditions[1:]:
+        one = comparison.difference(measure.key, condition.name)
+        if one is None:
+            shown.append(dict(mean='–', seeds='–', images='–', conclusion='–', kind=''))
+            continue
+        bootstrap = f' ({_interval(one.bootstrap, measure)})' if one.bootstrap else ''
+        shown.append(
+            dict(
+                mean=number(one.mean, measure, sign=True),
+                seeds=_interval(one.seeds, measure) + bootstrap,
+                images=_interval(one.images, measure),
+                conclusion=one.conclusion,
+                kind=one.direction,
+            )
+        )
+    values = [_spread(measure, condition.name) for condition in comparison.conditions]
+    return dict(label=measure.label, values=values, differences=shown)
+
+
+def _spread(measure: Measure, condition: str) -> str:
+    deviation = measure.deviation(condition)
+    mean = number(measure.mean(condition), measure)
+    return mean if deviation is None else f'{mean} ± {number(deviation, measure)}'
+
+
+def number(value: float | None, measure: Measure, sign: bool = False) -> str:
+    """Give a value as it is shown: a dash for none, NaN as such, memory without decimals."""
+    if value is None:
+        return '–'
+    if not math.isfinite(value):
+        return 'NaN' if math.isnan(value) else 'Inf'
+    text = format(value, f'{"+" if sign else ""}.{0 if measure.key == "memory" else 3}f')
+    return text.replace('-', '−')
+
+
+def _interval(interval: Interval | None, measure: Measure) -> str:
+    if interval is None:
+        return '–'
+    return f'{number(interval.low, measure, sign=True)} to {number(interval.high, measure, sign=True)}'
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    """Give values for JSON, which knows no NaN: null is a gap."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _chart(chart: Chart, y_range: tuple[float, float] | None) -> dict[str, Any]:
+    lines = [
+        dict(
+            label=line.label,
+            colour=line.colour,
+            x=line.x,
+            mean=_finite(line.mean),
+            low=_finite(line.low),
+            high=_finite(line.high),
+            band=line.low != line.high,
+        )
+        for line in chart.lines
+    ]
+    return dict(title=chart.title, x_label=chart.x_label, y_label=chart.y_label, lines=lines, y_range=y_range)
+
+
+def _common_range(row: Sequence[Chart]) -> tuple[float, float] | None:
+    """Give the range of the y axis for charts of one quantity, so that heights can be compared."""
+    if len(row) < 2 or len({chart.y_label for chart in row}) > 1:
+        return None
+    ends = [value for chart in row for line in chart.lines for value in (*line.low, *line.high) if math.isfinite(value)]
+    if not ends:
+        return None
+    margin = 0.05 * (max(ends) - min(ends)) or 0.5
+    return min(ends) - margin, max(ends) + margin
+
+
+def setting_differences(comparison: Comparison) -> list[tuple[str, list[Any]]]:
+    """Give the settings in which conditions differ from the reference, with every condition's value."""
+    settings = [settings_of(condition.runs[0]) if condition.runs else {} for condition in comparison.conditions]
+    known = [one for one in settings if one]
+    if len(known) < 2:
+        return []
+    keys = sorted({key for one in known[1:] for key in changed_settings(known[0], one)})
+    return [(key, [one.get(key, '–') for one in settings]) for key in keys]
+
+
+def _run(run: Run, state: str) -> dict[str, Any]:
+    last = run.train[-1]
+    return dict(
+        name=run.name,
+        seed='–' if run.seed is None else run.seed,
+        iterations=last['step'],
+        epochs=last.get('epoch', '–'),
+        state=state,
+    )
+
+
+def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[str]]]:
+    """Give the different environments, each with the runs that were made in it."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if 'environment' in run.record:
+            found.setdefault(json.dumps(run.record['environment']), []).append(run)
+    return [(json.loads(text), [run.name for run in of_it]) for text, of_it in found.items()]
+
+
+def _study_commands(runs: Sequence[Run]) -> list[str]:
+    """Give the commands of the studies that have made the runs."""
+    found = (study_command(run.work_dir) for run in runs if run.work_dir)
+    return list(dict.fromkeys(command for command in found if command))
+
+
+def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
+    """Give everything that was measured, for other programs; NaN is null."""
+
+    def clean(value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    def difference(one: Difference) -> dict[str, Any]:
+        return dict(
+            condition=one.condition,
+            reference=one.reference,
+            mean=one.mean,
+            by_seed=one.by_seed,
+            interval_seeds_t=one.seeds,
+            interval_seeds_bootstrap=one.bootstrap,
+            interval_images_bootstrap=one.images,
+            conclusion=one.conclusion,
+        )
+
+    return dict(
+        verdict=list(sentences),
+        warnings=comparison.warnings,
+        conditions={
+            one.name: dict(runs=[run.name for run in one.runs], set_aside=[run.name for run in one.set_aside])
+            for one in comparison.conditions
+        },
+        measures=[
+            dict(
+                key=measure.key,
+                label=measure.label,
+                better=measure.better,
+                values={
+                    name: {seed: clean(value) for seed, value in of_seeds.items()}
+                    for name, of_seeds in measure.values.items()
+                },
+                mean={name: clean(measure.mean(name)) for name in measure.values},
+                differences=[difference(one) for one in comparison.differences if one.measure.key == measure.key],
+            )
+            for measure in comparison.measures
+        ],
+        scales=[
+            {**series._asdict(), 'points': [point._asdict() for point in series.points]}
+            for series in scale_series(comparison.conditions, comparison.measures)
+        ],
+        settings=dict(setting_differences(comparison)),
+        environments=[
+            dict(environment=environment, runs=names)
+            for environment, names in _environments(
+                [run for one in comparison.conditions for run in (*one.runs, *one.set_aside)]
+            )
+        ],
+    )
+
+
+def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
+    """Give the verdict and the main figures as Markdown."""
+    names = [escape_markdown(condition.name) for condition in comparison.conditions]
+    heads = ['', *names]
+    for name in names[1:]:
+        heads += [f'{name} − {names[0]}', '95 % over seeds', '95 % over images']
+    lines = [heads, ['---', *['---:'] * (len(heads) - 1)]]
+    for measure in comparison.measures:
+        if not measure.is_component:
+            row = _row(comparison, measure)
+            cells = [cell for one in row['differences'] for cell in (one['mean'], one['seeds'], one['images'])]
+            lines.append([escape_markdown(row['label']), *row['values'], *cells])
+    table = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+    notes = ''.join(f'- {escape_markdown(warning)}\n' for warning in comparison.warnings)
+    return '\n\n'.join(map(escape_markdown, sentences)) + f'\n\n{table}' + (f'\n{notes}' if notes else '')
+
+
+def _csv(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(heads)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _measures_csv(comparison: Comparison) -> str:
+    rows = [
+        (measure.key, name, seed, value)
+        for measure in comparison.measures
+        for name, of_seeds in measure.values.items()
+        for seed, value in of_seeds.items()
+    ]
+    return _csv(['measure', 'condition', 'seed', 'value'], rows)
+
+
+def _curves_csv(groups: Sequence[ChartGroup]) -> str:
+    # A condition's own chart and the overlaid one have the same line.
+    rows = dict.fromkeys(
+        (group.key, chart.y_label, line.label, *point)
+        for group in groups
+        for row in group.rows
+        for chart in row
+        for line in chart.lines
+        for point in zip(line.x, line.mean, line.low, line.high)
+    )
+    return _csv(['figure', 'quantity', 'condition', 'x', 'mean', 'lowest', 'highest'], list(rows))

@@ -1,0 +1,384 @@
+"""Changes to an mmdet config that the command lines offer as options."""
+
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.fileio import list_from_file
+from mmengine.hub import get_config
+from torch import nn
+
+from ..datasets import class_names, find_split, read_coco
+from ..errors import InputError
+from ..noise import NOISES, PRESETS
+from .heads import set_classes
+from .options import unknown_options
+from .types import type_class, type_name, with_named_types
+
+# Every noise by the name that ``--fnoise`` takes.
+NOISE_CONFIGS: dict[str, dict[str, Any]] = {
+    **{preset: dict(type='FeatureNoise', preset=preset) for preset in PRESETS},
+    **{noise.__name__: dict(type=noise.__name__) for noise in NOISES if noise.__name__ != 'FeatureNoise'},
+}
+# Where a noise was published for another place than all levels before the neck.
+PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
+    'mean_normal': dict(levels=[-1]),
+    'uniform_20': dict(position='post'),
+}
+COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
+SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
+
+
+def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | None = None) -> Config:
+    """Read a config, put a noise into it, and merge ``--cfg-options`` into the whole.
+
+    Args:
+        path: A file, or a config that an installed package ships, such as
+            ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``.
+        options: What to override: dotted keys and their values.
+        fnoise: A key of :data:`NOISE_CONFIGS`, or None for the config as it is.
+
+    Raises:
+        InputError: The config is not there or cannot be read, has no place for
+            the noise, or an option does not fit it.
+    """
+    shipped = '::' in path
+    if not shipped and not Path(path).is_file():
+        raise InputError(f'config {path} is not a file')
+    try:
+        cfg = with_named_types(get_config(path) if shipped else Config.fromfile(path))
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    if fnoise is not None:
+        add_fnoise(cfg, NOISE_CONFIGS[fnoise], **PUBLISHED_PLACES.get(fnoise, {}))
+    before = copy.deepcopy(cfg)
+    try:
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise InputError(f'--cfg-options do not fit {path}: {error}') from error
+    unknown = unknown_options(before, cfg, options or {})
+    if unknown:
+        raise InputError(f'--cfg-options do not fit {path}: {"; ".join(unknown)}')
+    return cfg
+
+
+def add_fnoise(
+    cfg: Config,
+    noise: dict[str, Any] | None = None,
+    levels: Sequence[int] | None = None,
+    position: str = 'pre',
+) -> Config:
+    """Put F-Noise into the config of any mmdet detector, in place.
+
+    The neck of the detector, or the list of its necks, goes into an
+    :class:`~fnoise_mmdet.FNoiseNeck`; a detector without a neck gets one that
+    holds nothing but the noise, and around the backbone of a detector that
+    takes no neck goes one that perturbs what the backbone gives. The detector
+    is ``cfg.model``, or what its ``detector`` holds in semi-supervised
+    training and in tracking. The ``teacher_neck`` of a distillation is left as
+    it is.
+
+    Args:
+        cfg: Config of a training.
+        noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
+            which is CCT's F-Noise.
+        levels: Indices of the levels to perturb. Defaults to None, which is every level.
+        position: ``'pre'`` or ``'post'``: before or after the neck.
+
+    Returns:
+        The same config.
+
+    Raises:
+        InputError: The config has no detector with a backbone, or has F-Noise already.
+    """
+    cannot = f'F-Noise cannot be put into {cfg.filename or "the config"}'
+    if not cfg.get('model'):
+        raise InputError(f'{cannot}: it has no model')
+    place, detector = find_detector(cfg)
+    if not type_name(detector.get('backbone')):
+        raise InputError(f'{cannot}: its {place} (type {type_name(detector)}) has no backbone of mmdet')
+    if any(type_name(module) == 'FNoiseNeck' for module in nested_dicts(detector)):
+        raise InputError(f'{cannot}: its {place} has F-Noise already')
+    # Without a neck in the settings of the detector, the noise goes after the backbone, where a neck would stand.
+    part, position = ('neck', position) if _takes_neck(detector) else ('backbone', 'post')
+    wrapper = dict(type='FNoiseNeck', neck=detector.get(part), noise=noise or dict(type='FeatureNoise'))
+    if levels is not None:
+        wrapper['levels'] = levels
+    if position != 'pre':
+        wrapper['position'] = position
+    detector[part] = wrapper
+    _import_package(cfg)
+    return cfg
+
+
+def add_comparison_hooks(cfg: Config) -> Config:
+    """Add the hooks whose records a comparison reads, and those that lose nothing, where the config does not have them.
+
+    Our own configs do; a config that mmdet ships has none of them. The config
+    is changed in place.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    there = set(map(type_name, hooks))
+    cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in there]
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint and type_name(checkpoint) == 'CheckpointHook':
+        checkpoint.type = 'SafeCheckpointHook'
+    use_complete_metric(cfg)
+    _import_package(cfg)
+    return cfg
+
+
+def use_complete_metric(cfg: Config) -> None:
+    """Replace mmdet's CocoMetric, which gives a wrong AP for some ids and none where nothing is detected, in place."""
+    for part in ('val', 'test'):
+        for evaluator in evaluators(cfg, part):
+            if type_name(evaluator) == 'CocoMetric':
+                evaluator['type'] = 'CompleteCocoMetric'
+                _import_package(cfg)
+
+
+def _import_package(cfg: Config) -> None:
+    """Have the config import this package, so that mmdet's own tools can read it."""
+    custom = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
+    imports = [custom['imports']] if isinstance(custom['imports'], str) else list(custom['imports'])
+    if 'fnoise_mmdet' not in imports:
+        cfg.custom_imports = {**custom, 'imports': [*imports, 'fnoise_mmdet']}
+
+
+def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
+    """Give the place of the detector in a config with a model, and its settings: ``model``, or ``model.detector``."""
+    place, detector = 'model', cfg.model
+    while 'backbone' not in detector and 'detector' in detector:
+        place, detector = f'{place}.detector', detector['detector']
+    return place, detector
+
+
+def _takes_neck(detector: dict[str, Any]) -> bool:
+    """Tell whether the type of a detector has a neck in its settings."""
+    cls = type_class(detector, MODELS)
+    # One that is not registered, or stands in for a package that is not installed, is taken to.
+    return cls is None or not issubclass(cls, nn.Module) or 'neck' in _parameters(cls)
+
+
+def _parameters(cls: type) -> set[str]:
+    """Give the names of the constructor's parameters, those that it hands on to its ancestors included."""
+    constructors = (vars(ancestor).get('__init__') for ancestor in cls.__mro__)
+    return {name for constructor in constructors if constructor for name in inspect.signature(constructor).parameters}
+
+
+def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset."""
+    if 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from innermost_datasets(inner)
+    elif 'dataset' in dataset:
+        yield from innermost_datasets(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def is_coco(dataset: dict[str, Any]) -> bool:
+    """Tell whether a data set's annotations are in COCO's instance format."""
+    cls = type_class(dataset, DATASETS)
+    return (
+        cls is not None
+        and issubclass(cls, CocoDataset)
+        and not issubclass(cls, CocoPanopticDataset | LVISV05Dataset)  # kin of the class, not of its format
+    )
+
+
+def evaluators(cfg: Config, part: str) -> list[dict[str, Any]]:
+    """Return the evaluators of a part, val or test."""
+    evaluator = cfg.get(f'{part}_evaluator') or []
+    return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
+
+
+def check_has(cfg: Config, *settings: str) -> None:
+    """Check that a config has settings without which it cannot be used so.
+
+    Raises:
+        InputError: It lacks one.
+    """
+    missing = [name for name in settings if not cfg.get(name)]
+    if missing:
+        raise InputError(f'{cfg.filename or "the config"} has no {", ".join(missing)}')
+
+
+def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -> None:
+    """Redirect every data loader and evaluator to a folder in COCO layout, in place.
+
+    Without ``data_root`` the config's own paths stand where they lead to
+    files; else its ``data_root`` is looked through for the other layouts that
+    :func:`~fnoise_mmdet.datasets.find_split` knows.
+
+    When the data set lacks a class of the config, the config takes over the
+    data set's classes, number of classes of the heads included.
+
+    Args:
+        cfg: Config to change.
+        data_root: Folder of the data set, or None.
+        required: The parts that must be there; another one that is not keeps its loader.
+
+    Raises:
+        InputError: The folder, or a required part of it, is not there, the
+            config joins several data sets in one loader or has one in another
+            format, or a head cannot take over the classes.
+    """
+    if data_root is None:
+        if 'data_root' not in cfg or all(
+            not is_local(dataset) or annotation_file(dataset).is_file()
+            for part in required
+            if cfg.get(f'{part}_dataloader')
+            for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
+        ):
+            return
+        data_root = cfg.data_root
+    root = Path(data_root)
+    if not root.is_dir():
+        raise InputError(
+            f'data root {root} is not a folder: make it with tools/coco_sample.py (a sample of COCO) or '
+            'tools/make_shapes.py (the embedded data set), or name another one with --data-root'
+        )
+    cfg.data_root = str(root)
+    check_has(cfg, f'{required[0]}_dataloader')
+    wanted = config_classes(next(innermost_datasets(cfg[f'{required[0]}_dataloader'].dataset)))
+    classes: tuple[str, ...] = ()
+    for part in ('train', 'val', 'test'):
+        if not cfg.get(f'{part}_dataloader'):
+            continue
+        try:
+            split = find_split(root, part)
+        except InputError:
+            if part in required:
+                raise
+            continue
+        datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
+        if len(datasets) > 1:
+            raise InputError(
+                f'{part}_dataloader joins {len(datasets)} data sets, which --data-root cannot redirect to one folder: '
+                'set their paths in the config'
+            )
+        if not is_coco(datasets[0]):
+            raise InputError(
+                f"{part}_dataloader has {type_name(datasets[0])}, which does not read COCO's instance format, and only "
+                'data sets in this format can be redirected by --data-root: name CocoDataset in the config'
+            )
+        datasets[0].update(data_root=str(root), ann_file=split.ann_file, data_prefix=dict(img=split.image_folder))
+        for evaluator in evaluators(cfg, part):
+            if 'ann_file' in evaluator:
+                evaluator['ann_file'] = str(root / split.ann_file)
+        if part == required[0]:
+            classes = class_names(read_coco(root / split.ann_file, annotated=False))
+    # mmdet's labels are in the order of the annotation file, of which check_data sees that it is that of all parts.
+    if wanted != tuple(name for name in classes if name in wanted):
+        use_classes(cfg, classes)
+
+
+def annotation_file(dataset: dict[str, Any]) -> Path:
+    """Return the path of a data set's annotations."""
+    return Path(dataset.get('data_root') or '') / (dataset.get('ann_file') or '')
+
+
+def is_local(settings: dict[str, Any], *paths: str) -> bool:
+    """Tell whether files are read from a local disk, and not through another file back end of mmengine.
+
+    Args:
+        settings: Config of a data set, transform or evaluator.
+        *paths: Paths beside those of the config.
+    """
+    backend = (settings.get('backend_args') or settings.get('file_client_args') or {}).get('backend', 'local')
+    paths = (*paths, *(str(settings.get(name) or '') for name in ('data_root', 'ann_file')))
+    return backend in ('local', 'disk') and not any('://' in path for path in paths)
+
+
+def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
+    """Return the class names that a data set's config asks for, read from a file where it names one, as mmengine does.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    names = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(names, str):
+        try:
+            names = list_from_file(names)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f'metainfo.classes={names!r} names a text file with a class per line, which cannot be read '
+                f'({error}); a single class is written as a tuple: classes=({names!r},)'
+            ) from None
+    return tuple(names or getattr(type_class(dataset, DATASETS), 'METAINFO', {}).get('classes') or ())
+
+
+def use_classes(cfg: Config, names: Sequence[str]) -> None:
+    """Make data sets and heads those of the given classes, in place.
+
+    Raises:
+        InputError: A head cannot take them over.
+    """
+    datasets = [
+        dataset
+        for part in ('train', 'val', 'test')
+        if cfg.get(f'{part}_dataloader')
+        for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
+    ]
+    before = [config_classes(dataset) for dataset in datasets]
+    if all(one == tuple(names) for one in before):
+        return
+    set_classes(cfg.model, before[0] if before else (), names)
+    print(f"classes: {len(names)} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) instead of the config's")
+    for dataset in datasets:
+        dataset['metainfo'] = dict(classes=tuple(names))
+
+
+def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
+    """Walk through every dict of a nested config."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, dict | list | tuple):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from nested_dicts(child)
+
+
+def pretrained_checkpoints(cfg: Config) -> list[str]:
+    """Give the checkpoints that building the model will load."""
+    return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
+
+
+def leave_out_checkpoints(cfg: Config) -> None:
+    """Have the model built with random weights where it would load pretrained ones, in place."""
+    for module in nested_dicts(cfg.model):
+        if 'checkpoint' in (module.get('init_cfg') or {}):
+            module['init_cfg'] = None
+
+
+def train_from_scratch(cfg: Config) -> None:
+    """Make the backbone train from random weights, in place.
+
+    No checkpoint is fetched, no stage is frozen, and batch norm is trained:
+    frozen random stages, or statistics that were never estimated, would spoil
+    the training. The backbone is that of the detector, which semi-supervised
+    training and tracking have in ``model.detector``.
+
+    Raises:
+        InputError: The model has no backbone.
+    """
+    check_has(cfg, 'model')
+    place, detector = find_detector(cfg)
+    backbone = detector.get('backbone') or {}
+    if type_name(backbone) == 'FNoiseNeck':  # around that of a detector that takes no neck
+        backbone = backbone['neck']
+    if not type_name(backbone):
+        raise InputError(f'--from-scratch needs a model with a backbone, but {place} ({type_name(detector)}) has none')
+    leave_out_checkpoints(cfg)
+    settings = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)
+    cls = type_class(backbone, MODELS)
+    known = _parameters(cls) if cls else set()
+    backbone.update({name: value for name, value in settings.items() if name in known})
+    if backbone.get('norm_cfg'):
+        backbone['norm_cfg']['requires_grad'] = True
+    cfg.load_from = None

@@ -1,0 +1,1 @@
+"""Training and evaluation around mmengine's runner: hooks, checkpoints, resuming, checks beforehand."""

@@ -1,0 +1,97 @@
+"""Trainings of several processes, also on machines without a GPU."""
+
+import os
+import subprocess
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from ..errors import InputError
+
+# Where each launcher tells a process its rank, the number of processes, and its rank on its machine.
+VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+STARTED_BY = {
+    'pytorch': 'torchrun --nproc-per-node N tools/train.py ..., or tools/dist_train.sh',
+    'slurm': 'srun, or tools/slurm_train.sh',
+    'mpi': 'mpirun of Open MPI',
+}
+PORT = '29500'  # torch's, and mmengine's
+
+
+def rank() -> int:
+    """Give the rank of this process, 0 for one that is alone, before the launcher's group is made."""
+    ranks = (os.environ.get(name) for name, _, _ in VARIABLES.values())
+    return int(next(filter(None, ranks), 0))
+
+
+def world_size(launcher: str) -> int:
+    """Give the number of processes that the launcher has started, before their group is made."""
+    return 1 if launcher == 'none' else int(os.environ.get(VARIABLES[launcher][1]) or 1)
+
+
+def is_main_process() -> bool:
+    """Tell whether this is the only process of a run or its first, before the launcher's group is made."""
+    return rank() == 0
+
+
+def check_launcher(launcher: str) -> None:
+    """Check that the launcher has started this process, and that there is a GPU for it where there are any.
+
+    Raises:
+        InputError: One of these is not so.
+    """
+    if launcher == 'none':
+        return
+    missing = [name for name in VARIABLES[launcher][:2] if name not in os.environ]
+    if missing:
+        raise InputError(
+            f'--launcher {launcher} is for processes that are started by {STARTED_BY[launcher]}: '
+            f'{" and ".join(missing)} must be set in the environment'
+        )
+    gpus, place = torch.cuda.device_count(), int(os.environ.get(VARIABLES[launcher][2]) or 0)
+    if gpus and place >= gpus:
+        raise InputError(f'this machine has {gpus} GPUs, too few for process {place + 1} on it: start one for each GPU')
+
+
+def use_cpus(cfg: Config) -> None:
+    """Make the group of a launcher's processes with gloo where there is no GPU, and fit the config to it, in place.
+
+    mmengine makes the group itself, but not without a GPU; one that is there
+    it takes as it is. On GPUs, and without a launcher, nothing is done.
+    """
+    if cfg.launcher == 'none' or get_device() != 'cpu':
+        return
+    for name, its in zip(VARIABLES['pytorch'], VARIABLES[cfg.launcher]):  # by torch's names for all
+        os.environ[name] = os.environ.get(its, '0')
+    os.environ.setdefault('MASTER_PORT', PORT)
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_node() if cfg.launcher == 'slurm' else '127.0.0.1'
+    settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    timeout = settings.get('timeout')
+    dist.init_process_group('gloo', timeout=timedelta(seconds=timeout) if timeout else None)
+    # DistributedDataParallel refuses devices on CPUs, which mmengine's default names. The rest is as there.
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def _first_node() -> str:
+    """Ask Slurm for the name of the first machine of the job step."""
+    nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ['SLURM_NODELIST']
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise InputError(
+            f'the first machine of {nodes} cannot be told by {" ".join(command)}: {error}; name it with MASTER_ADDR'
+        ) from error

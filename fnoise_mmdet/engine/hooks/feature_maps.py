@@ -1,0 +1,278 @@
+"""Pictures of feature maps, clean and perturbed, in training and at inference."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+
+from ...visualization import Boxes, check_reduction, feature_panel, find_frames, save_arrays, write_gif
+from ...visualization.batch import (
+    as_file_name,
+    file_name,
+    ground_truth,
+    image_id,
+    images_of,
+    predicted,
+    resizes_boxes,
+    to_picture,
+)
+from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, find_sites
+
+
+@HOOKS.register_module()
+class FeatureMapHook(Hook):
+    """Draw feature maps as panels: input, clean, noise, perturbed, relative change.
+
+    In training the panel shows the noise of that very forward pass. In
+    validation and test no noise is applied, and the panel shows what training
+    would do. A detector without F-Noise gets panels of its features alone.
+    The input has its ground-truth boxes on it and, in validation and test, the
+    predicted boxes with a score of at least 0.3.
+
+    Any detector of mmdet is drawn, within a semi-supervised training or a
+    tracker too: in training the student on labelled images, in validation
+    whichever of student and teacher runs. What cannot be drawn, such as batches
+    of several video frames, is told once in the log, and the training goes on.
+
+    The pictures go through the runner's visualizer: ``vis_data/vis_image/`` of
+    the run, TensorBoard, Weights & Biases, MLflow, whatever back end of
+    mmengine is on. When no picture is due, nothing is attached to the model,
+    and nothing is kept or computed.
+
+    Args:
+        interval: Draw the first image of every ``interval``-th training
+            batch. Defaults to 50.
+        images: Images to draw in every validation and test: their number,
+            taken from the start of the data set, or a list of image ids or
+            file names. Defaults to 2.
+        source: Whose features: ``'noise'`` is what the noise perturbs, the
+            backbone's outputs where there is none; ``'backbone'`` and
+            ``'neck'`` are the outputs of these, clean alone where the noise
+            acts behind them. Of noise before the neck, ``'neck'`` shows what
+            it has become after it: the neck runs twice more without gradients,
+            in evaluation mode, on the clean and on the perturbed features of
+            the pass. Defaults to ``'noise'``.
+        levels: Indices of the levels to draw, negative ones counted from the
+            last. Defaults to None, which is every level.
+        reduction: How a panel goes from channels to one map: ``'strongest'``,
+            ``'mean'``, ``'max'``, ``'norm'``, ``'pca'`` or ``'top_k'``, see
+            :func:`fnoise_mmdet.visualization.choose_reduction`. Defaults to ``'strongest'``.
+        top_k: How many channels ``'top_k'`` shows. Defaults to 9.
+        sequence: Whether the panels of each validation image become an
+            animation over the training, ``vis_data/feature_maps_val_ID.gif``, a
+            frame a validation, those before a resume included. It is made
+            of the local back end's pictures; the colour scale of each frame is
+            that of its own panel. Defaults to True.
+        max_files: How many panels and files of arrays a work dir may hold;
+            then drawing stops. Defaults to 1000.
+        max_size: Longest side of a panel in pixels. Defaults to 1600.
+        arrays: Whether to save what is drawn as ``vis_data/*.npz`` too:
+            ``image``, and for each level i ``clean_{i}`` and ``perturbed_{i}``.
+            Defaults to False.
+
+    Raises:
+        ValueError: A setting is unknown or out of range.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        *,
+        interval: int = 50,
+        images: int | Sequence[int | str] = 2,
+        source: str = 'noise',
+        levels: Sequence[int] | None = None,
+        reduction: str = 'strongest',
+        top_k: int = 9,
+        sequence: bool = True,
+        max_files: int = 1000,
+        max_size: int = 1600,
+        arrays: bool = False,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be >= 1, but got {interval}')
+        if isinstance(images, int) and images < 0:
+            raise ValueError(f'images must be >= 0, but got {images}')
+        if source not in SOURCES:
+            raise ValueError(f'source must be one of {SOURCES}, but got {source!r}')
+        if levels is not None and (isinstance(levels, str) or not all(isinstance(level, int) for level in levels)):
+            raise ValueError(f'levels must be a list of integers, but got {levels!r}')
+        check_reduction(reduction, top_k)
+        if max_files < 1:
+            raise ValueError(f'max_files must be >= 1, but got {max_files}')
+        if max_size < 200:
+            raise ValueError(f'max_size must be >= 200, but got {max_size}')
+        self.interval = interval
+        self.images = images
+        self.source = source
+        self.levels = levels
+        self.reduction = reduction
+        self.top_k = top_k
+        self.sequence = sequence
+        self.max_files = max_files
+        self.max_size = max_size
+        self.arrays = arrays
+        self._model: nn.Module | None = None
+        self._tap: FeatureTap | None = None
+        self._first: dict[str, list[int | str]] = {}  # ids of the first images of each part
+        self._files = 0
+        self._warned: set[str] = set()
+
+    def before_run(self, runner: Runner) -> None:
+        """Find the detector, and count the files of earlier starts."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        sites = find_sites(model)
+        if not sites:
+            self._warn(runner, f'{type(model).__name__} has no backbone')
+        elif self.source == 'neck' and all(site.plain_neck is None for site in sites):
+            self._warn(runner, f'{type(model).__name__} has no neck')
+        else:
+            self._model = model
+        folders = Path(runner.work_dir).glob('*/vis_data')
+        self._files = sum(
+            1
+            for folder in folders
+            for pattern in ('feature_maps_*.npz', 'vis_image/feature_maps_*.png')
+            for _ in folder.glob(pattern)
+        )
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._attach(runner, (runner.iter + 1) % self.interval == 0)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        self._draw(runner, 'train', data_batch, step=runner.iter + 1)
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._attach(runner, bool(self._chosen(runner, 'val', data_batch)))
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+    ) -> None:
+        self._draw(runner, 'val', data_batch, self._trained(runner), outputs)
+
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._attach(runner, bool(self._chosen(runner, 'test', data_batch)))
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+    ) -> None:
+        self._draw(runner, 'test', data_batch, self._trained(runner), outputs)
+
+    @staticmethod
+    def _trained(runner: Runner) -> int:
+        """Give the number of epochs trained, or of iterations where the training does not count epochs."""
+        # `runner.epoch` would build a training loop that testing has no use for.
+        unit = 'iter' if isinstance(runner._train_loop, IterBasedTrainLoop) else 'epoch'
+        return runner.message_hub.get_info(unit, -1) + 1
+
+    def _chosen(self, runner: Runner, part: str, data_batch: Any) -> list[int]:
+        """Give the places in a batch of the images to draw."""
+        if self._model is None or not is_main_process():
+            return []
+        try:
+            samples = [sample for _, sample in images_of(data_batch)]
+        except Undrawable as error:
+            self._warn(runner, str(error))
+            return []
+        if isinstance(self.images, int):
+            first = self._first.setdefault(part, [])
+            for sample in samples:
+                if len(first) < self.images and image_id(sample) not in first:
+                    first.append(image_id(sample))
+            return [place for place, sample in enumerate(samples) if image_id(sample) in first]
+        return [
+            place
+            for place, sample in enumerate(samples)
+            if image_id(sample) in self.images or file_name(sample) in self.images
+        ]
+
+    def _attach(self, runner: Runner, due: bool) -> None:
+        if self._tap is not None:  # of an iteration that was broken off
+            self._tap.detach()
+            self._tap = None
+        if not due or self._model is None or not is_main_process():
+            return
+        if self._files >= self.max_files:
+            self._warn(runner, f'{self.max_files} files are there, which is its max_files')
+            return
+        self._tap = FeatureTap(self._model, self.source)
+
+    def _draw(self, runner: Runner, part: str, data_batch: Any, step: int, outputs: Sequence | None = None) -> None:
+        """Draw what the tap took: of the first image in training, else of the chosen ones."""
+        if self._tap is None:
+            return
+        tap, self._tap = self._tap, None
+        tap.detach()
+        try:
+            features = tap.take(data_batch)
+            for place in [0] if part == 'train' else self._chosen(runner, part, data_batch):
+                self._draw_image(runner, part, features, data_batch, place, step, outputs)
+        except Undrawable as error:
+            self._warn(runner, str(error))
+        except Exception as error:  # whatever a picture runs into, a full disk for one, must not end a training
+            self._warn(runner, type(error).__name__, f': {error}')
+
+    def _draw_image(
+        self,
+        runner: Runner,
+        part: str,
+        features: Features,
+        data_batch: Any,
+        place: int,
+        step: int,
+        outputs: Sequence | None,
+    ) -> None:
+        image, sample = images_of(data_batch)[place]
+        site = features.site
+        # Student and teacher are told apart, the detector in a tracker stands alone.
+        name = [part] + ([as_file_name(site.name)] if site.name not in ('', 'detector') else [])
+        if part == 'train':
+            boxes = Boxes(ground_truth(sample, resized=True))
+        else:
+            name.append(as_file_name(image_id(sample)))
+            loader = runner.val_dataloader if part == 'val' else runner.test_dataloader
+            boxes = Boxes(
+                ground_truth(sample, resizes_boxes(loader.dataset)),
+                None if outputs is None else predicted(outputs[place]),
+            )
+        maps = features.maps(place, self.levels)
+        note = caption = ''
+        if site.noise is not None and any(one.perturbed is not None for one in maps):
+            note = '' if site.noise.training else ' · not applied: what training would do'
+            caption = repr(site.noise.noise)
+        panel = feature_panel(
+            to_picture(image),
+            maps,
+            f'{" ".join(name)} · {file_name(sample)} · step {step}{note}',
+            self.reduction,
+            caption,
+            top_k=self.top_k,
+            boxes=boxes,
+            max_size=self.max_size,
+        )
+        title = '_'.join(['feature_maps', *name])
+        runner.visualizer.add_image(title, panel, step)
+        self._files += 1
+        data_dir = Path(runner.log_dir) / 'vis_data'
+        if self.arrays:
+            save_arrays(data_dir / f'{title}_{step}.npz', to_picture(image), maps)
+            self._files += 1
+        if self.sequence and part == 'val':
+            frames = find_frames(Path(runner.work_dir), title, step)
+            if len(frames) > 1:
+                write_gif(data_dir / f'{title}.gif', frames)
+
+    def _warn(self, runner: Runner, reason: str, details: str = '') -> None:
+        """Say why nothing is drawn, each reason once."""
+        if reason not in self._warned:
+            self._warned.add(reason)
+            runner.logger.warning(f'FeatureMapHook draws nothing: {reason}{details}')

@@ -1,0 +1,115 @@
+"""A strength of the noise that changes during the training."""
+
+from collections.abc import Sequence
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from ...models.necks import find_fnoise_necks
+from ...noise import Noise
+from ...noise.base import in_range
+from ...noise.schedule import SCHEDULES, schedule_factor
+
+
+@HOOKS.register_module()
+class NoiseScheduleHook(Hook):
+    """Drive the strength of F-Noise over the training, and log it.
+
+    The strength is the configured one times a factor from 0 to 1, see
+    :func:`fnoise_mmdet.noise.schedule_factor`. The factor is a function of
+    the iteration or epoch alone, so that a resumed run goes on exactly. The
+    scalar in the log is ``noise_scale``, or ``noise_`` and the other setting.
+
+    Args:
+        schedule: ``'constant'``, ``'linear'``, ``'cosine'`` or ``'step'``.
+        setting: Setting of the noise to drive, e.g. ``'scale'`` of FeatureNoise,
+            ``'drop_prob'`` of ChannelDropout, or ``'prob'`` of any. Defaults to ``'scale'``.
+        by_epoch: Whether a step is an epoch rather than an iteration. Defaults to False.
+        begin: First step of the schedule; before it the factor is ``start_factor``. Defaults to 0.
+        end: Step from which on the factor is ``end_factor``. Defaults to the end of the training.
+        start_factor: Factor at ``begin`` and before. Defaults to 0.
+        end_factor: Factor at ``end``. Defaults to 1.
+        milestones: Steps at which ``'step'`` multiplies by ``gamma``, increasing.
+        gamma: What ``'step'`` multiplies by. Defaults to 0.1.
+
+    Raises:
+        ValueError: A setting is unknown or out of range.
+    """
+
+    priority = 'HIGH'  # before the hooks that show the noise
+
+    def __init__(
+        self,
+        schedule: str,
+        *,
+        setting: str = 'scale',
+        by_epoch: bool = False,
+        begin: int = 0,
+        end: int | None = None,
+        start_factor: float = 0.0,
+        end_factor: float = 1.0,
+        milestones: Sequence[int] = (),
+        gamma: float = 0.1,
+    ) -> None:
+        if schedule not in SCHEDULES:
+            raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')
+        if begin < 0 or (end is not None and end < begin):
+            raise ValueError(f'begin must be >= 0 and end >= begin, but got begin={begin} and end={end}')
+        if (schedule == 'step') != bool(milestones):
+            raise ValueError(f"milestones must be given for 'step' and for it alone, but got {milestones!r}")
+        if list(milestones) != sorted(set(milestones)):
+            raise ValueError(f'milestones must increase, but got {milestones!r}')
+        self.schedule = schedule
+        self.setting = setting
+        self.by_epoch = by_epoch
+        self.begin = begin
+        self.end = end
+        self.start_factor = in_range('start_factor', start_factor, 0, 1)
+        self.end_factor = in_range('end_factor', end_factor, 0, 1)
+        self.milestones = tuple(milestones)
+        self.gamma = in_range('gamma', gamma, 0, 1)
+        self._strengths: list[tuple[Noise, float]] = []
+
+    def strengths(self, model: nn.Module) -> list[tuple[Noise, float]]:
+        """Give each noise of a model with the configured value of its setting.
+
+        Raises:
+            ValueError: The noise has no such setting, or it is no number.
+        """
+        noises = [neck.noise for neck in find_fnoise_necks(model)]
+        for noise in noises:
+            value = getattr(noise, self.setting, None)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ValueError(f'setting must be a number of the noise, but {noise} has no such {self.setting!r}')
+        return [(noise, getattr(noise, self.setting)) for noise in noises]
+
+    def before_train(self, runner: Runner) -> None:
+        """Note the configured strength, which is the model's as it is built."""
+        self._strengths = self.strengths(runner.model)
+        if not self._strengths:
+            runner.logger.warning('the model has no F-Noise: NoiseScheduleHook does nothing')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if not self._strengths:
+            return
+        end = (runner.max_epochs if self.by_epoch else runner.max_iters) if self.end is None else self.end
+        factor = schedule_factor(
+            self.schedule,
+            runner.epoch if self.by_epoch else runner.iter,
+            begin=self.begin,
+            end=end,
+            start_factor=self.start_factor,
+            end_factor=self.end_factor,
+            milestones=self.milestones,
+            gamma=self.gamma,
+        )
+        for noise, strength in self._strengths:
+            setattr(noise, self.setting, strength * factor)
+        # A scalar of the training line, without a slash, which mmdet's analyze_logs.py would take for a validation.
+        runner.message_hub.update_scalar(f'train/noise_{self.setting}', self._strengths[0][1] * factor)
+
+    def after_train(self, runner: Runner) -> None:
+        for noise, strength in self._strengths:
+            setattr(noise, self.setting, strength)

@@ -1,0 +1,57 @@
+"""The signal-to-noise ratio of the features, in the training log."""
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ...models.necks import FNoiseNeck, find_fnoise_necks
+from ...visualization import snr_db
+from ...visualization.tap import Tap
+
+
+@HOOKS.register_module()
+class SNRHook(Hook):
+    """Log how strong the features of each perturbed level are against their noise.
+
+    The scalars ``snr_db_0``, ``snr_db_1`` and so on are the signal-to-noise
+    ratios in dB of one batch of the first neck with F-Noise. On the other
+    iterations nothing is attached to the model. Without F-Noise, or while it
+    is off, nothing is logged.
+
+    Args:
+        interval: Measure in every ``interval``-th iteration; the logger's
+            interval fits. Defaults to 10.
+
+    Raises:
+        ValueError: The interval is below 1.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 10) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be >= 1, but got {interval}')
+        self.interval = interval
+        self._neck: FNoiseNeck | None = None
+        self._tap: Tap | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        self._neck = next(iter(find_fnoise_necks(runner.model)), None)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if self._tap is not None:  # of an iteration that was broken off
+            self._tap.detach()
+            self._tap = None
+        if self._neck is not None and not self._neck.noise.is_off and self.every_n_train_iters(runner, self.interval):
+            self._tap = Tap(self._neck)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        if self._tap is None:
+            return
+        tap, self._tap = self._tap, None
+        tap.detach()
+        for level, (clean, perturbed) in enumerate(zip(tap.clean or (), tap.perturbed or ())):
+            if perturbed is not clean:
+                runner.message_hub.update_scalar(f'train/snr_db_{level}', snr_db(clean, perturbed))

@@ -1,0 +1,161 @@
+"""The loss on the validation set, without noise and without augmentation."""
+
+import contextlib
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models import BaseDetector, SemiBaseDetector
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.registry import HOOKS
+from mmengine.config import Config
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ...config import innermost_datasets, nested_dicts
+from ...config.types import type_name
+from ...errors import InputError
+
+
+@HOOKS.register_module()
+class ValidationLossHook(Hook):
+    """Log the losses on the validation set at the end of every validation.
+
+    The scalars ``val_loss``, ``val_loss_cls`` and so on stand beside the AP: in
+    the log, in TensorBoard, and for ``save_best='val_loss'`` or mmengine's
+    ``EarlyStoppingHook``. They alone tell "noise raises the training loss"
+    from "the model is worse": the layers are in evaluation mode, so neither
+    noise nor dropout acts, batch norm uses its running statistics, and the
+    images are those of the validation, not augmented.
+
+    Each is the mean over batches, weighted by their images. What a loss draws
+    (mmdet samples the RoIs to learn from) comes from a stream of its own with
+    a fixed seed: two validations of the same weights give the same loss, and
+    the training goes on as if there had been none.
+
+    The detector needs the ground truth at the size of the model's input, so
+    the training pipeline's ``LoadAnnotations`` goes first in the validation's
+    pipeline. Of a semi-supervised training it is the loss of the student, as
+    of any detector on labelled images. A detector whose loss cannot be
+    computed so gets a warning, and no validation loss.
+    """
+
+    # Before the metrics are handed to the message hub, from which the logger takes them.
+    priority = 'HIGHEST'
+
+    def __init__(self) -> None:
+        self._dataloader: DataLoader | None = None
+        self._is_off = False
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Add the losses to the metrics of this validation."""
+        if metrics is None or self._is_off:
+            return
+        try:
+            with _own_randomness(seed=0):
+                if self._dataloader is None:
+                    self._dataloader = runner.build_dataloader(loss_dataloader(runner.cfg), seed=0)
+                losses = validation_losses(runner.model, self._dataloader)
+        except Exception as error:  # a diagnostic must not end the training of a detector that it does not fit
+            self._is_off = True
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            runner.logger.warning(
+                f'no validation loss: the losses of {type(model).__name__} cannot be computed on the images of the '
+                f'validation ({type(error).__name__}: {error}). The training goes on without it: choose checkpoints '
+                'by the metrics of the evaluator, and remove ValidationLossHook from custom_hooks'
+            )
+        else:
+            metrics.update({f'val_{name}': value for name, value in losses.items()})
+
+
+def loss_dataloader(cfg: Config) -> dict[str, Any]:
+    """Give the config of the validation's data loader, made to feed losses.
+
+    Raises:
+        InputError: A pipeline has no ``LoadAnnotations`` to take over.
+    """
+    load = next(
+        (node for node in nested_dicts(cfg.train_dataloader.dataset) if type_name(node) == 'LoadAnnotations'), None
+    )
+    if load is None:
+        raise InputError('the training pipeline has no LoadAnnotations')
+    # A copy by way of plain dicts: the config itself must not change. No worker waits between two validations.
+    loader = Config(dict(loader=cfg.val_dataloader)).to_dict()['loader']
+    loader['persistent_workers'] = False
+    for dataset in innermost_datasets(loader['dataset']):
+        image, *rest = (step for step in dataset['pipeline'] if type_name(step) != 'LoadAnnotations')
+        dataset['pipeline'] = [image, Config(dict(load=load)).to_dict()['load'], *rest]
+    return loader
+
+
+@torch.no_grad()
+def validation_losses(model: nn.Module, dataloader: DataLoader) -> dict[str, float]:
+    """Give the mean of every loss of a detector over a data loader, without noise.
+
+    Args:
+        model: An mmdet detector, or its wrapper for several processes.
+        dataloader: One that feeds losses, see :func:`loss_dataloader`.
+    """
+    detector: Any = model.module if is_model_wrapper(model) else model
+    if isinstance(detector, SemiBaseDetector):  # whose own losses are of labelled and unlabelled images together
+        detector = detector.student
+    sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+    images = torch.zeros((), dtype=torch.float64)
+    with _layers_in_evaluation(detector):
+        for batch in dataloader:
+            data = detector.data_preprocessor(batch, True)
+            _, values = detector.parse_losses(detector(**data, mode='loss'))
+            size = len(data['data_samples'])
+            images += size
+            for name, value in values.items():
+                if 'loss' in name:
+                    sums[name] += float(value) * size
+    all_reduce(images)
+    for total in sums.values():
+        all_reduce(total)
+    return {name: float(total / images) for name, total in sums.items()}
+
+
+@contextlib.contextmanager
+def _layers_in_evaluation(detector: Any) -> Iterator[None]:
+    """Put layers in evaluation mode, but what computes losses in training mode.
+
+    Some detectors and heads look at their own mode to decide whether they
+    prepare what a loss needs, as DINO does with its denoising queries.
+    """
+    modes = {module: module.training for module in detector.modules()}
+    preprocessor = detector.data_preprocessor
+    augments = getattr(preprocessor, 'batch_augments', None)
+    try:
+        for module in modes:
+            module.training = isinstance(module, BaseDetector | BaseDenseHead)
+        if augments is not None:
+            preprocessor.batch_augments = None
+        yield
+    finally:
+        if augments is not None:
+            preprocessor.batch_augments = augments
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _own_randomness(seed: int) -> Iterator[None]:
+    """Seed every global random stream inside the block, and put all of them back as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

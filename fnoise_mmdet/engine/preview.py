@@ -1,0 +1,171 @@
+"""The features of a detector on images of one's own, without a training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmcv.transforms import Compose
+from mmdet.models.mot import BaseMOTModel
+from mmdet.structures import DetDataSample
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import BaseModule
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from ..config import leave_out_checkpoints
+from ..config.types import type_name
+from ..errors import ImageError, InputError
+from ..noise import Noise
+from ..noise.base import in_range
+from ..visualization import Boxes, FeatureMap, Sweep
+from ..visualization.batch import Undrawable, predicted, to_picture
+from ..visualization.tap import Features, FeatureTap
+from .checkpoint import load_checkpoint, load_weights
+from .preflight import check_model
+
+
+def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -> nn.Module:
+    """Build a detector in evaluation mode, and name the random stream of its noise.
+
+    Args:
+        cfg: Config with a model.
+        checkpoint: File or URL of its weights; None for random ones.
+        seed: Of the noise, and of random weights.
+        device: Where it runs, e.g. ``'cpu'`` or ``'cuda:0'``.
+
+    Raises:
+        InputError: The model cannot be built, takes no images, or the
+            checkpoint does not hold its weights.
+    """
+    leave_out_checkpoints(cfg)  # weights come from the one that is given, or are random
+    MMLogger.get_current_instance().setLevel('WARNING')  # else a line for every weight
+    torch.manual_seed(seed)
+    MessageHub.get_current_instance().update_info('seed', seed)
+    model = check_model(cfg)
+    if isinstance(model, BaseMOTModel):
+        raise InputError(f'{type(model).__name__} takes videos: name the config of the detector that it tracks with')
+    if checkpoint is None:
+        initialise(model)
+    else:
+        load_weights(model, load_checkpoint(checkpoint), checkpoint)
+    try:
+        model.to(device)
+    except RuntimeError as error:  # no such device, or no driver
+        raise InputError(f'--device {device} cannot be used: {error}') from error
+    model.eval()  # not in one line: mmdet's distilling detectors return nothing from it
+    return model
+
+
+class ImageFeatures:
+    """The features of one image, and what the noise would do to them.
+
+    Args:
+        model: A detector in evaluation mode.
+        cfg: Its config, whose test pipeline reads the image.
+        path: The image.
+        source: Whose features, see :class:`~fnoise_mmdet.visualization.tap.FeatureTap`.
+        predict: Whether to predict boxes too. Defaults to True.
+
+    Raises:
+        InputError: The pipeline cannot read the image (an ImageError), the detector cannot
+            take it, or has no such features.
+    """
+
+    def __init__(self, model: nn.Module, cfg: Config, path: Path, source: str = 'noise', predict: bool = True) -> None:
+        detector: Any = model  # whose methods are not those of every module
+        self._batch = _read(cfg, path)
+        self._tap = FeatureTap(model, source)
+        output: DetDataSample | None = None
+        try:
+            with torch.no_grad():
+                if predict:
+                    output = detector.test_step(self._batch)[0]
+                else:
+                    detector.extract_feat(detector.data_preprocessor(self._batch, False)['inputs'])
+        except Exception as error:  # every detector fails in its own way
+            raise InputError(f'{type(model).__name__} cannot take {path}: {type(error).__name__}: {error}') from error
+        finally:
+            self._tap.detach()
+        self.image = to_picture(self._batch['inputs'][0])
+        self.boxes = Boxes(predicted=None if output is None else predicted(output))
+        self.noise = self._features().site.noise
+
+    def _features(self) -> Features:
+        try:
+            return self._tap.take(self._batch)
+        except Undrawable as error:
+            raise InputError(str(error)) from error
+
+    def maps(self, levels: Sequence[int] | None = None) -> list[FeatureMap]:
+        """Give the levels of the image, and those that training would give.
+
+        Raises:
+            InputError: There is no such level, or the features are not of images.
+        """
+        try:
+            return self._features().maps(0, levels)
+        except Undrawable as error:
+            raise InputError(str(error)) from error
+
+    def sweep(self, values: Sequence[float], levels: Sequence[int] | None = None) -> list[Sweep]:
+        """Give the levels under several strengths of the noise, all from the same random numbers.
+
+        Raises:
+            InputError: There is no noise, its strength cannot have one of the
+                values, or there is no such level.
+        """
+        if self.noise is None:
+            raise InputError('the config has no noise to sweep: put one into it with --fnoise')
+        noise = self.noise.noise
+        setting = strength_of(noise)
+        configured = getattr(noise, setting)
+        clean: dict[int, Tensor] = {}
+        perturbed: dict[int, list[Tensor]] = {}
+        try:
+            for value in values:
+                setattr(noise, setting, in_range(setting, value, 0, 1 if 'prob' in setting else float('inf')))
+                for one in self.maps(levels):
+                    clean[one.level] = one.clean
+                    noisy = one.clean if one.perturbed is None else one.perturbed
+                    perturbed.setdefault(one.level, []).append(noisy)
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f'--sweep: {error}') from error
+        finally:
+            setattr(noise, setting, configured)
+        return [Sweep(level, x, perturbed[level]) for level, x in clean.items()]
+
+
+def strength_of(noise: Noise) -> str:
+    """Give the name of the setting that is a noise's strength, ``scale`` of F-Noise."""
+    return noise.strengths[-1]
+
+
+def _read(cfg: Config, path: Path) -> dict[str, Any]:
+    """Read an image by the test pipeline of a config, as a batch of one."""
+    init_default_scope('mmdet')
+    try:
+        steps = [step for step in get_test_pipeline_cfg(cfg) if not type_name(step).startswith('LoadAnn')]
+        data = Compose(steps)(dict(img_path=str(path), img_id=0))
+        return dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
+    except Exception as error:  # every pipeline fails in its own way
+        raise ImageError(
+            f'the test pipeline of the config cannot read {path}: {type(error).__name__}: {error}'
+        ) from error
+
+
+@torch.no_grad()
+def initialise(model: BaseModule) -> None:
+    """Give every weight a value.
+
+    Without their checkpoint some layers, TridentNet's for one, keep what the
+    memory held before: anything up to NaN.
+    """
+    model.init_weights()
+    for parameter in model.parameters():
+        if not (parameter.abs() < 100).all():
+            nn.init.normal_(parameter, std=0.01)

@@ -1,0 +1,1 @@
+"""Modules of detectors, registered in mmdet's ``MODELS``."""

@@ -1,0 +1,43 @@
+"""Counter of a neck's forward passes, which recognizes those that gradient checkpointing repeats."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...noise.base import measure_peaks
+
+
+class CallCounter:
+    """Count the calls of a neck in each iteration, from 0.
+
+    A call within backward repeats an earlier one under gradient checkpointing, and gets its number. It is recognized by
+    the largest magnitudes of the levels (their peaks): the nearest ones are taken, because convolutions on a GPU may
+    differ in the last bit.
+    """
+
+    def __init__(self) -> None:
+        self._iteration = -1
+        self._peaks: list[Tensor] = []  # one tensor per call
+
+    def count(self, iteration: int, xs: Sequence[Tensor], peaks: Tensor) -> int:
+        """Return the number of a call.
+
+        Args:
+            iteration: The runner's iteration.
+            xs: Levels to perturb.
+            peaks: Tensor that will hold :func:`.measure_peaks` of ``xs`` before the backward pass.
+        """
+        if iteration != self._iteration:
+            self._iteration, self._peaks = iteration, []
+        if torch._C._current_graph_task_id() == -1:  # as torch.utils.checkpoint asks
+            self._peaks.append(peaks)
+            return len(self._peaks) - 1
+        repeated = torch.empty_like(peaks)
+        measure_peaks(xs, repeated)
+        return int((torch.stack(self._peaks) - repeated).abs().sum(dim=1).argmin())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle as a new counter: the calls are those of one neck in one process."""
+        return CallCounter, ()

@@ -1,0 +1,270 @@
+"""The neck wrapper that puts feature noise between a detector's backbone and its neck."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.dist import get_rank
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...noise import NOISES, Noise
+from ...noise.base import check_features
+from .call_counter import CallCounter
+from .finite_check import FiniteCheck
+
+for noise in NOISES:
+    MODELS.register_module(module=noise)
+
+POSITIONS = ('pre', 'post')
+
+
+@MODELS.register_module()
+class FNoiseNeck(BaseModule):
+    """Perturb what goes into a neck, or what comes out of it, in training only.
+
+    In evaluation mode, or with a noise that is off, the very same tensors go
+    through. The wrapper is invisible in checkpoints: the keys of its state
+    dict are the inner neck's, so that weights go either way between a plain
+    detector and one with noise.
+
+    The noise of a level is a function of (seed, rank, iteration, call, level):
+    seed and iteration are the runner's, a call is one forward pass of the neck
+    within an iteration. A pass that gradient checkpointing repeats gets the
+    noise of the pass that it repeats. Outside a runner the seed and iteration
+    are 0, and the calls go on counting.
+
+    A teacher, that is a neck whose parameters are all frozen and which runs
+    without gradients, gets no noise: its targets come from clean features.
+
+    Args:
+        neck: Config of the inner neck, a list of configs for several in a row,
+            or None for a detector without one.
+        noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
+            which is CCT's F-Noise.
+        levels: Indices of the levels to perturb, negative ones counted from
+            the last. Defaults to None, which is every level.
+        position: ``'pre'`` perturbs the inner neck's inputs, ``'post'`` its
+            outputs. Defaults to ``'pre'``.
+        check_finite: Whether to stop where the features to perturb hold NaN or
+            Inf, rather than to spread them. Defaults to True.
+
+    Shape:
+        As the inner neck's: a sequence of (B, C_i, H_i, W_i) in, a tuple of
+        (B, C, H_j, W_j) out. A single tensor is taken for a single level.
+
+    Raises:
+        TypeError: The noise is none, or the levels are no list of integers.
+        ValueError: The position is unknown, a level does not exist or is given
+            twice, or the inner neck has noise already.
+    """
+
+    def __init__(
+        self,
+        neck: dict[str, Any] | Sequence[dict[str, Any]] | None,
+        noise: dict[str, Any] | None = None,
+        levels: Sequence[int] | None = None,
+        position: str = 'pre',
+        check_finite: bool = True,
+    ) -> None:
+        super().__init__()
+        if position not in POSITIONS:
+            raise ValueError(f'position must be one of {POSITIONS}, but got {position!r}')
+        self.neck = nn.Identity() if neck is None else MODELS.build(neck)
+        if any(isinstance(module, FNoiseNeck) for module in self.neck.modules()):
+            raise ValueError(f'neck must be one without noise, but got {neck!r}')
+        self.noise = MODELS.build(noise or dict(type='FeatureNoise'))
+        if not isinstance(self.noise, Noise):
+            names = [cls.__name__ for cls in NOISES]
+            raise TypeError(f'noise must be one of {names} or a Noise of your own, but got {noise!r}')
+        self.levels = _check_levels(levels)
+        self.position = position
+        self.check_finite = check_finite
+        # A wrong level should be told before the first batch, where the neck says how many there are.
+        self._num_levels = self._known_num_levels()
+        if self._num_levels is not None:
+            _resolve_levels(self.levels, self._num_levels)
+
+        self._counter = CallCounter()
+        self._check = FiniteCheck()
+        self._register_state_dict_hook(_leave_out_wrapper)
+        self._register_load_state_dict_pre_hook(_put_in_wrapper)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Run the inner neck, with noise before or after it in training mode.
+
+        Raises:
+            FloatingPointError: A level holds NaN or Inf. On a GPU it is the
+                backward pass that raises it, see :meth:`finish_check`.
+            TypeError: A level is no tensor of a floating dtype.
+            ValueError: The number of levels is not the one that the inner
+                neck takes, or a level is empty or not (B, C, H, W).
+        """
+        if not (self.training and self.noise.training) or self.noise.is_off or self._is_teacher():
+            return self.neck(inputs)
+        if self.position == 'post':
+            return self._perturb(self.neck(inputs))
+        perturbed = self._perturb(inputs)
+        if self._num_levels in (None, len(inputs)):
+            return self.neck(perturbed)
+        try:
+            return self.neck(perturbed)
+        except AssertionError as error:
+            raise ValueError(self._mismatch(inputs)) from error
+
+    def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Give the features that the first call of this iteration would give in training mode.
+
+        Args:
+            features: What is perturbed: the inner neck's inputs or its
+                outputs, as ``position`` says.
+        """
+        return self._apply_noise(features, self._levels_of(features), _run_info(), 0)
+
+    @torch.compiler.disable  # the noise itself compiles; what names its stream is the runner's
+    def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
+        if isinstance(features, Tensor):
+            return self._perturb([features])[0]
+        levels = self._levels_of(features)
+        if not levels:
+            return features
+        for level, x in levels.items():
+            check_features(x, f'level {level}')
+        self.finish_check()
+        run = _run_info()
+        peaks = self._check.new_peaks(len(levels), next(iter(levels.values())).device)
+        call = self._counter.count(run.iteration, list(levels.values()), peaks)
+        perturbed = self._apply_noise(features, levels, run, call, peaks)
+        if self.check_finite:
+            which = 'inputs' if self.position == 'pre' else 'outputs'
+            what = f'{which} of the neck are not finite in iteration {run.iteration}'
+            self._check.defer(what, {level: x.shape for level, x in levels.items()}, peaks)
+            trained = [y for y in perturbed if y.requires_grad]
+            if peaks.is_cuda and trained:
+                trained[-1].register_hook(lambda gradient: self.finish_check())
+            else:
+                self.finish_check()
+        return perturbed
+
+    def finish_check(self) -> None:
+        """Check the features of the last pass for NaN and Inf, if that was not done so far.
+
+        A pass on a GPU does not wait until its features are worked out. They
+        are checked when gradients come back, before these reach the
+        optimizer, or else by the next pass.
+
+        Raises:
+            FloatingPointError: A level held NaN or Inf.
+        """
+        self._check.finish()
+
+    def _apply_noise(
+        self,
+        features: Sequence[Tensor],
+        levels: dict[int, Tensor],
+        run: '_RunInfo',
+        call: int,
+        peaks: Tensor | None = None,
+    ) -> Sequence[Tensor]:
+        rank = get_rank()
+        keys = [(run.seed, rank, run.iteration, call, level) for level in levels]
+        perturbed = list(features)
+        for level, y in zip(levels, self.noise._perturb_levels(list(levels.values()), keys, peaks)):
+            perturbed[level - self._num_levels if self._num_levels else level] = y
+        return perturbed if isinstance(features, list) else tuple(perturbed)
+
+    def _levels_of(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Give the features to perturb by their level.
+
+        Where there are more of them than the inner neck has levels, the last
+        ones count: mmdet's RFP takes the image before the levels, and CLRFPN
+        leaves fine levels out.
+        """
+        known = self._num_levels or len(features)
+        if len(features) < known:
+            raise ValueError(self._mismatch(features))
+        levels = features[len(features) - known :]
+        return {level: levels[level] for level in _resolve_levels(self.levels, known)}
+
+    def _mismatch(self, features: Sequence[Tensor]) -> str:
+        return f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
+
+    def _known_num_levels(self) -> int | None:
+        """Give the number of levels at the position of the noise, where the inner neck says it."""
+        necks = list(self.neck) if isinstance(self.neck, nn.Sequential) else [self.neck]
+        if self.position == 'post':
+            return getattr(necks[-1], 'num_outs', None)
+        in_channels = getattr(necks[0], 'in_channels', None)
+        return len(in_channels) if isinstance(in_channels, list | tuple) else None
+
+    def _is_teacher(self) -> bool:
+        """Whether this neck makes targets for another one, as in semi-supervised training.
+
+        Gradients alone would not tell: a first pass under reentrant gradient checkpointing has none either.
+        """
+        if torch.is_grad_enabled():
+            return False
+        parameters = list(self.neck.parameters())
+        return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+    def extra_repr(self) -> str:
+        return f'levels={self.levels}, position={self.position!r}, check_finite={self.check_finite}'
+
+
+def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
+    """Give the necks with noise in a model, in the order of its modules: a student's comes before its teacher's."""
+    return [module for module in model.modules() if isinstance(module, FNoiseNeck)]
+
+
+class _RunInfo(NamedTuple):
+    seed: int
+    iteration: int
+
+
+def _run_info() -> _RunInfo:
+    """Give the seed and the iteration of the current runner, 0 outside one."""
+    info = MessageHub.get_current_instance().runtime_info
+    return _RunInfo(info.get('seed', 0), info.get('iter', 0))
+
+
+@functools.cache
+def _resolve_levels(levels: tuple[int, ...] | None, num_levels: int) -> tuple[int, ...]:
+    """Resolve ``levels`` to indices from 0, in their order."""
+    if levels is None:
+        return tuple(range(num_levels))
+    for level in levels:
+        if not -num_levels <= level < num_levels:
+            raise ValueError(
+                f'levels must be in [{-num_levels}, {num_levels - 1}] for {num_levels} levels, but got {level}'
+            )
+    resolved = sorted({level % num_levels for level in levels})
+    if len(resolved) < len(levels):
+        raise ValueError(f'levels must name each of {num_levels} levels once, but got {list(levels)}')
+    return tuple(resolved)
+
+
+def _check_levels(levels: Any) -> tuple[int, ...] | None:
+    if levels is None:
+        return None
+    if not isinstance(levels, Sequence) or not all(isinstance(level, int) for level in levels):
+        raise TypeError(f'levels must be a list of integers, but got {levels!r}')
+    if len(set(levels)) < len(levels):
+        raise ValueError(f'levels must name each level once, but got {levels!r}')
+    return tuple(levels)
+
+
+def _leave_out_wrapper(module: FNoiseNeck, state_dict: dict[str, Any], prefix: str, local_metadata: dict) -> None:
+    """Save under the keys of the plain detector: ``{prefix}neck.x`` becomes ``{prefix}x``."""
+    for content in (state_dict, getattr(state_dict, '_metadata', {})):
+        inner = f'{prefix}neck.'
+        for key in [key for key in content if key.startswith(inner)]:
+            content[prefix + key[len(inner) :]] = content.pop(key)
+
+
+def _put_in_wrapper(state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Load from the keys of the plain detector: ``{prefix}x`` becomes ``{prefix}neck.x``."""
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[f'{prefix}neck.{key[len(prefix) :]}'] = state_dict.pop(key)

@@ -1,0 +1,47 @@
+"""mmdet's RoI extractor with a fast RoIAlign."""
+
+from typing import Any
+
+import torch
+from mmdet.models import SingleRoIExtractor
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from ...config.types import type_name
+from .roi_align import FastRoIAlign
+
+
+@MODELS.register_module()
+class FastRoIExtractor(SingleRoIExtractor):
+    """mmdet's ``SingleRoIExtractor``, whose ``RoIAlign`` uses all threads of a CPU.
+
+    On a CPU mmcv's operator is the largest part of a small detector's training
+    step. On a GPU, and with another RoI layer, this is the ``SingleRoIExtractor``
+    itself. It has no parameters: checkpoints go either way.
+
+    Args:
+        channels_last: Whether a CPU gives the features in that memory format,
+            in which it convolves many small maps faster. For heads that begin
+            with convolutions; a fully connected layer would copy them back.
+    """
+
+    def __init__(self, *args: Any, channels_last: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.channels_last = channels_last
+
+    def build_roi_layers(self, layer_cfg: dict[str, Any], featmap_strides: list[int]) -> nn.ModuleList:
+        """Build the RoI layer of each level."""
+        if type_name(layer_cfg) == 'RoIAlign':
+            layer_cfg = {**layer_cfg, 'type': FastRoIAlign}
+        return super().build_roi_layers(layer_cfg, featmap_strides)
+
+    def forward(self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
+        """Pool the features of each region from the level that suits its size.
+
+        Shape:
+            feats: (B, C, H, W) each. rois: (R, 5). Output: (R, C, h, w).
+        """
+        pooled: Tensor = super().forward(feats, rois, roi_scale_factor)
+        if self.channels_last and pooled.device.type == 'cpu':
+            return pooled.contiguous(memory_format=torch.channels_last)
+        return pooled

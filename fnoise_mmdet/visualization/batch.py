@@ -1,0 +1,152 @@
+"""What can be drawn of a batch: images, their names and their boxes."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import LoadAnnotations
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from . import SCORE_THR
+
+
+class Undrawable(ValueError):
+    """Nothing can be drawn, and the message says why."""
+
+
+def images_of(data_batch: Any) -> list[tuple[Tensor, DetDataSample]]:
+    """Give the images (C, H, W) of a batch, each with its sample.
+
+    Of the branches of semi-supervised training it is the labelled one, and
+    videos of one frame are images.
+
+    Raises:
+        Undrawable: The batch holds something else, e.g. several frames of videos.
+    """
+    if not isinstance(data_batch, dict) or not data_batch.get('data_samples'):
+        raise Undrawable('the batch is not one of inputs and data_samples')
+    inputs, samples = data_batch['inputs'], data_batch['data_samples']
+    if isinstance(inputs, dict):
+        branch = 'sup' if 'sup' in inputs else next(iter(inputs))
+        inputs, samples = inputs[branch], samples[branch]
+    images = [_frame(image, sample) for image, sample in zip(inputs, samples) if image is not None]
+    for image, sample in images:
+        if not isinstance(image, Tensor) or image.ndim != 3 or 'img_shape' not in sample:
+            kind = f'a tensor of {image.ndim} axes' if isinstance(image, Tensor) else f'of type {type(image).__name__}'
+            raise Undrawable(f'an input of the batch is not an image (C, H, W), but {kind}')
+    return images
+
+
+def _frame(image: Any, sample: Any) -> tuple[Any, Any]:
+    """Take the frame out of a video that has but one."""
+    frames: Sequence[Any] = getattr(sample, 'video_data_samples', ())
+    return (image[0], frames[0]) if len(frames) == 1 and len(image) == 1 else (image, sample)
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """Return a picture of an input (C, H, W), uint8 (H, W, 3) in RGB.
+
+    Of three channels or more the first three are taken for blue, green and
+    red, of fewer the first for grey. Values from 0 to 255 stay as they are.
+    Others, of 16 bits, in the unit range or normalized, are scaled to the
+    range of the image.
+    """
+    pixels = image.detach().float().cpu()
+    pixels = pixels[:3].flip(0) if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
+    finite = pixels[pixels.isfinite()]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    if low < 0:
+        pixels = (pixels - low) * (255 / max(high - low, 1e-12))
+    elif high > 255 or (image.is_floating_point() and 0 < high <= 1):
+        pixels = pixels * (255 / high)
+    pixels = pixels.nan_to_num(0, 255, 0).clamp(0, 255).round().byte()
+    return pixels.permute(1, 2, 0).numpy()
+
+
+def length(loader: Any) -> int | None:
+    """Return the number of batches of a data loader, or of samples of a data set; None where it does not know it."""
+    try:
+        return len(loader)
+    except TypeError:  # of a stream
+        return None
+
+
+def image_id(sample: DetDataSample) -> int | str:
+    """Give the id of an image, or the name of its file where it has none."""
+    found = getattr(sample, 'img_id', None)
+    return file_name(sample) if found is None else found
+
+
+def file_name(sample: DetDataSample) -> str:
+    """Give the name of an image's file, or nothing."""
+    return Path(getattr(sample, 'img_path', None) or '').name
+
+
+def as_file_name(identity: int | str) -> str:
+    """Make an image's id fit for a file name."""
+    return re.sub(r'[^\w.-]', '_', str(identity))
+
+
+def ground_truth(sample: DetDataSample, resized: bool) -> np.ndarray | None:
+    """Give the ground-truth boxes (N, 4) of a sample in pixels of the input, None where it has none.
+
+    Args:
+        sample: The sample.
+        resized: Whether its boxes went through the pipeline with the image,
+            see :func:`resizes_boxes`.
+    """
+    boxes = _corners(getattr(sample, 'gt_instances', None))
+    return boxes if boxes is None or resized else to_input(boxes, sample)
+
+
+def predicted(sample: DetDataSample) -> np.ndarray | None:
+    """Give the predicted boxes (N, 4) of a sample in pixels of the input, None where there is no prediction."""
+    instances: Any = getattr(sample, 'pred_instances', None)
+    boxes = _corners(instances)
+    if boxes is None or 'scores' not in instances:
+        return None
+    return to_input(boxes[(instances.scores >= SCORE_THR).cpu().numpy()], sample)
+
+
+def to_input(boxes: np.ndarray, sample: DetDataSample) -> np.ndarray:
+    """Bring boxes (N, 4) from the original image to the input, which is scaled and may lie on a larger canvas."""
+    across, down = getattr(sample, 'scale_factor', (1.0, 1.0))
+    top, _, left, _ = getattr(sample, 'border', (0, 0, 0, 0))
+    return boxes * np.array([across, down, across, down]) + np.array([left, top, left, top])
+
+
+def resizes_boxes(dataset: Any) -> bool:
+    """Tell whether a data set loads its boxes before the image is resized, so that they are resized with it.
+
+    mmdet's pipelines of validation and test load them after that, in pixels of
+    the original image, and those of training before.
+    """
+    for transform in _transforms(dataset):
+        if isinstance(transform, LoadAnnotations):
+            return True
+        if 'Resize' in type(transform).__name__:
+            return False
+    return True
+
+
+def _transforms(node: Any) -> Iterator[Any]:
+    """Walk through the pipeline of a data set, of the first one of several joined, and of transforms in transforms."""
+    for name in ('dataset', 'datasets', 'pipeline', 'transforms'):
+        inner = getattr(node, name, None)
+        if name == 'datasets' and inner:
+            inner = inner[0]
+        for part in inner if isinstance(inner, list | tuple) else [inner]:
+            if part is not None and not isinstance(part, dict):
+                yield part
+                yield from _transforms(part)
+
+
+def _corners(instances: Any) -> np.ndarray | None:
+    """Give the boxes (N, 4) of instances, None where there are none or of another kind."""
+    if instances is None or 'bboxes' not in instances:
+        return None
+    boxes = getattr(instances.bboxes, 'tensor', instances.bboxes)
+    return boxes.detach().float().cpu().numpy() if boxes.ndim == 2 and boxes.shape[1] == 4 else None

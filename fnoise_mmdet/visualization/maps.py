@@ -1,0 +1,62 @@
+"""Feature maps of one image: what is drawn, measured and saved."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets.files import write_atomically
+
+
+class FeatureMap(NamedTuple):
+    """The features of one image at one level, which is counted from 0: clean and perturbed, each (C, H, W).
+
+    ``perturbed`` is None where there is no noise to show.
+    """
+
+    level: int
+    clean: Tensor
+    perturbed: Tensor | None
+
+
+@torch.no_grad()
+def snr_db(clean: Tensor, perturbed: Tensor) -> float:
+    r"""Give the signal-to-noise ratio :math:`10 \log_{10} (\sum x^2 / \sum (y - x)^2)` in dB.
+
+    It is infinite where the two are the same.
+    """
+    signal = clean.double().square().sum()
+    noise = (perturbed.double() - clean.double()).square().sum()
+    return float(10 * torch.log10(signal / noise))
+
+
+def relative_change(clean: Tensor, perturbed: Tensor) -> Tensor:
+    """Give |y - x| / |x| of each place, the norms over channels, shape (H, W); 0 where x is 0."""
+    size = clean.norm(dim=0)
+    return torch.where(size > 0, (perturbed - clean).norm(dim=0) / size, torch.zeros_like(size))
+
+
+def without_padding(features: Tensor, shape: Sequence[int], padded_shape: Sequence[int]) -> Tensor:
+    """Cut the part of (C, H, W) that shows an image of ``shape`` from that of its padded batch."""
+    rows, columns = (
+        -(-extent * size // padded)  # rounded up
+        for extent, size, padded in zip(features.shape[1:], shape, padded_shape)
+    )
+    return features[:, :rows, :columns]
+
+
+def save_arrays(path: Path, image: np.ndarray, maps: Sequence[FeatureMap]) -> None:
+    """Save an image and its maps as ``.npz``: ``image``, and for each level i ``clean_{i}`` and ``perturbed_{i}``."""
+    arrays = {'image': image}
+    for level, clean, perturbed in maps:
+        arrays[f'clean_{level}'] = clean.detach().float().cpu().numpy()
+        if perturbed is not None:
+            arrays[f'perturbed_{level}'] = perturbed.detach().float().cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, content.getvalue())

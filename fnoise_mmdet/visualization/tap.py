@@ -1,0 +1,254 @@
+"""Take features from a forward pass of any detector, and leave no trace in the model."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..models.necks import FNoiseNeck, find_fnoise_necks
+from . import FeatureMap, without_padding
+from .batch import Undrawable, images_of
+
+SOURCES = ('noise', 'backbone', 'neck')
+
+
+class Tap:
+    """Take what one forward pass feeds to the noise and what the noise makes of it.
+
+    ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
+    stays None where there is no noise. ``padded_shape`` is the height and width
+    of the batch that goes into the backbone, where one is given.
+
+    Args:
+        module: A neck with noise, or any other module, whose outputs are clean.
+        backbone: Where images go in.
+    """
+
+    def __init__(self, module: nn.Module, backbone: nn.Module | None = None) -> None:
+        self.padded_shape: Sequence[int] | None = None
+        self.clean: Sequence[Tensor] | None = None
+        self.perturbed: Sequence[Tensor] | None = None
+        self._handles = [] if backbone is None else [backbone.register_forward_pre_hook(self._take_shape)]
+        if not isinstance(module, FNoiseNeck):
+            self._handles += [module.register_forward_hook(self._take_clean)]
+        elif module.position == 'pre':
+            self._handles += [
+                module.register_forward_pre_hook(self._take_clean),
+                module.neck.register_forward_pre_hook(self._take_perturbed),
+            ]
+        else:
+            self._handles += [
+                module.neck.register_forward_hook(self._take_clean),
+                module.register_forward_hook(self._take_perturbed),
+            ]
+
+    # Of several passes the first one counts.
+    def _take_shape(self, backbone: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self.padded_shape is None:
+            self.padded_shape = inputs[0].shape[2:]
+
+    # The last argument is the input of a forward pre-hook and the output of a forward hook.
+    def _take_clean(self, *call: Any) -> None:
+        if self.clean is None:
+            self.clean = _levels(call[-1])
+
+    def _take_perturbed(self, *call: Any) -> None:
+        if self.perturbed is None:
+            self.perturbed = _levels(call[-1])
+
+    def detach(self) -> None:
+        """Take the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+
+
+class Site(NamedTuple):
+    """A detector within a model: the model itself, or a part such as a student, or the ``detector`` of a tracker.
+
+    ``name`` is the part's, empty for the model itself; ``neck`` and ``noise`` are None where there is none.
+    """
+
+    name: str
+    backbone: nn.Module
+    neck: nn.Module | None
+    noise: FNoiseNeck | None
+
+    @property
+    def plain_neck(self) -> nn.Module | None:
+        """The neck that computes something, without the noise around it."""
+        neck = self.neck.neck if isinstance(self.neck, FNoiseNeck) else self.neck
+        return None if isinstance(neck, nn.Identity) else neck
+
+    @property
+    def perturbed_part(self) -> str | None:
+        """Whose outputs the noise perturbs: ``'backbone'``, ``'neck'``, or None where it is neither's."""
+        if self.noise is None:
+            return None
+        position = self.noise.position
+        if self.noise is self.backbone:
+            return 'backbone' if position == 'post' else None
+        if self.noise is self.neck:
+            return 'neck' if position == 'post' and self.plain_neck is not None else 'backbone'
+        return None
+
+    def tap(self, source: str) -> Tap | None:
+        """Attach to what shows the features of a source, None where the detector has no such part."""
+        if source == 'neck' and (self.neck is None or self.plain_neck is None):
+            return None
+        if self.noise is not None and (
+            source in ('noise', self.perturbed_part) or (source == 'neck' and self.perturbed_part == 'backbone')
+        ):
+            return Tap(self.noise, self.backbone)
+        # A detector without noise shows what noise before its neck would perturb.
+        module = self.neck if source == 'neck' and self.neck is not None else self.backbone
+        return Tap(module, self.backbone)
+
+    def features(self, source: str, tap: Tap) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
+        """Give the levels of a source from what its tap took, clean and perturbed, each (B, C, H, W).
+
+        In evaluation the perturbed ones are what training would do; they are None where there is no noise.
+        """
+        clean, perturbed = tap.clean or (), tap.perturbed
+        if perturbed is None or self.noise is None:
+            return clean, None
+        if not self.noise.training:
+            perturbed = self.noise.preview(clean)
+        if source == 'neck' and self.perturbed_part == 'backbone' and self.plain_neck is not None:
+            return _evaluate(self.plain_neck, clean), _evaluate(self.plain_neck, perturbed)
+        # Some necks take the image before the levels.
+        known = self.noise._num_levels or len(clean)
+        return clean[len(clean) - known :], perturbed[len(perturbed) - known :]
+
+
+def find_sites(model: nn.Module) -> list[Site]:
+    """Find every detector in a model, in the order of its modules, those with noise first.
+
+    A detector is what has a backbone. In semi-supervised training these are
+    the student and the teacher, in tracking the detector and what tells the
+    objects apart.
+    """
+    sites = []
+    for name, module in model.named_modules():
+        backbone, neck = module._modules.get('backbone'), module._modules.get('neck')
+        if backbone is not None:
+            sites.append(Site(name, backbone, neck, next(iter(find_fnoise_necks(module)), None)))
+    return sorted(sites, key=lambda site: site.noise is None)
+
+
+class Features(NamedTuple):
+    """What one forward pass of a detector has computed.
+
+    ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
+    is None where there is no noise. ``shapes`` are the height and width of each
+    image of the batch without its padding, ``padded_shape`` those with it.
+    """
+
+    site: Site
+    clean: Sequence[Tensor]
+    perturbed: Sequence[Tensor] | None
+    shapes: Sequence[Sequence[int]]
+    padded_shape: Sequence[int]
+
+    def maps(self, place: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
+        """Give the features of the image at a place of the batch, without its padding.
+
+        Args:
+            place: Index in the batch.
+            levels: Indices of the levels, negative ones counted from the last.
+                Defaults to None, which is every level.
+
+        Raises:
+            Undrawable: They are not features of images, or there is no such level.
+        """
+        count, batch = len(self.clean), len(self.shapes)
+        if not all(isinstance(x, Tensor) and x.ndim == 4 and len(x) % batch == 0 for x in self.clean):
+            raise Undrawable(f'the features of {batch} images are not of the shape ({batch}, C, H, W)')
+        chosen = range(count) if levels is None else levels
+        for level in chosen:
+            if not -count <= level < count:
+                raise Undrawable(f'levels must be in [{-count}, {count - 1}] for {count} levels, but got {level}')
+        maps = []
+        for level in (level % count for level in chosen):
+            clean, perturbed = self.clean[level], None if self.perturbed is None else self.perturbed[level]
+            # A level that the noise leaves alone goes through as the same tensor.
+            noisy = None if perturbed is None or perturbed is clean else self._cut(perturbed, place)
+            maps.append(FeatureMap(level, self._cut(clean, place), noisy))
+        return maps
+
+    def _cut(self, features: Tensor, place: int) -> Tensor:
+        return without_padding(features[place], self.shapes[place], self.padded_shape)
+
+
+class FeatureTap:
+    """Attach to every detector in a model, for one batch.
+
+    Args:
+        model: The model, not wrapped.
+        source: ``'noise'`` is what the noise perturbs, or would perturb before
+            the neck where there is none; ``'backbone'`` and ``'neck'`` are the
+            outputs of these. Where the noise acts before the neck, its outputs
+            are those of two passes without gradients, one of clean and one of
+            perturbed features, with the neck in evaluation mode: what the noise
+            has become after the neck, and nothing of the training changed.
+    """
+
+    def __init__(self, model: nn.Module, source: str = 'noise') -> None:
+        self.source = source
+        self._samples: list[Any] | None = None
+        self._taps = [(site, site.tap(source)) for site in find_sites(model)]
+        preprocessor = model._modules.get('data_preprocessor')
+        self._handle = None if preprocessor is None else preprocessor.register_forward_hook(self._take_samples)
+
+    # What augments a whole batch, as YOLOX does, changes the shapes of its images.
+    def _take_samples(self, preprocessor: nn.Module, inputs: Any, outputs: Any) -> None:
+        with contextlib.suppress(Undrawable):
+            self._samples = [sample for _, sample in images_of(outputs)]
+
+    def detach(self) -> None:
+        """Take the hooks off the model."""
+        for _, tap in self._taps:
+            if tap is not None:
+                tap.detach()
+        if self._handle is not None:
+            self._handle.remove()
+
+    def take(self, data_batch: Any) -> Features:
+        """Give what the first detector has computed of those that ran.
+
+        Args:
+            data_batch: What the data loader gave.
+
+        Raises:
+            Undrawable: The batch is not one of images, or none has run.
+        """
+        images = images_of(data_batch)
+        samples = self._samples if self._samples is not None else [sample for _, sample in images]
+        for site, tap in self._taps:
+            if tap is not None and tap.clean is not None and tap.padded_shape is not None:
+                clean, perturbed = site.features(self.source, tap)
+                shapes = [sample.img_shape[:2] for sample in samples]
+                return Features(site, clean, perturbed, shapes, tap.padded_shape)
+        raise Undrawable(f'the forward pass went through no {"neck" if self.source == "neck" else "backbone"}')
+
+
+@torch.no_grad()
+def _evaluate(neck: nn.Module, levels: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Run a neck in evaluation mode: no statistics are updated, and no random numbers drawn."""
+    modes = [(module, module.training) for module in neck.modules()]
+    weights = next(neck.parameters(), None)
+    if weights is not None:  # features of a pass in mixed precision
+        levels = [level.to(weights.dtype) for level in levels]
+    try:
+        return _levels(neck.eval()(tuple(levels)))
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _levels(features: Any) -> Sequence[Tensor]:
+    """Unpack the argument tuple around the levels that a forward pre-hook is given; a single level may stand alone."""
+    if isinstance(features, Tensor):
+        return [features]
+    return features if isinstance(features[0], Tensor) else features[0]

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from fnoise_mmdet.comparison import Condition, chart_groups
+from fnoise_mmdet.comparison.charts import smooth
+
+
+def naive(values, window):
+    start = (window - 1) // 2
+    averaged = []
+    for place, value in enumerate(values):
+        near = [values[at] for at in range(place - window // 2, place + start + 1) if 0 <= at < len(values)]
+        averaged.append(np.nan if np.isnan(value) else np.nanmean(near))
+    return averaged
+
+
+@pytest.mark.parametrize('window', [1, 2, 3, 6])
+def test_smoothing(window):
+    values = np.random.default_rng(0).normal(size=20)
+    values[4] = np.nan
+    np.testing.assert_allclose(smooth(values, window), naive(values, window))
+
+
+def test_mean_and_band_over_seeds(make_run):
+    condition = Condition('a', [make_run('a/0', 0.0), make_run('a/1', 1.0)], [])
+    groups = {group.key: group for group in chart_groups([condition])}
+    assert set(groups) == {'losses', 'validation_losses', 'ap'}
+    (chart,) = groups['losses'].rows[0]
+    (line,) = chart.lines
+    assert line.x == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(line.mean, [9.5, 8.5, 7.5, 6.5, 5.5, 4.5])
+    np.testing.assert_allclose(np.subtract(line.high, line.low), 1.0)
+
+
+def test_conditions_stand_alone_and_overlaid(make_run):
+    pair = [Condition(name, [make_run(name)], []) for name in ('a', 'b')]
+    groups = {group.key: group for group in chart_groups(pair)}
+    assert [[chart.title for chart in row] for row in groups['losses'].rows] == [
+        ['loss: a', 'loss: b', 'loss: overlaid'],
+        ['loss_cls: a', 'loss_cls: b', 'loss_cls: overlaid'],
+    ]
+    assert [line.colour for line in groups['losses'].rows[0][2].lines] == [0, 1]
+    assert [chart.title for chart in groups['ap'].rows[0]] == ['bbox_mAP']
+
+
+def test_nan_is_a_gap(make_run):
+    run = make_run('a')
+    run.train[2]['loss'] = float('nan')
+    (group, *_) = chart_groups([Condition('a', [run, make_run('b')], [])])
+    assert np.isnan(group.rows[0][0].lines[0].mean).tolist() == [False, False, True, False, False, False]

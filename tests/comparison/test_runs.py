@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from fnoise_mmdet.comparison import read_run
+from fnoise_mmdet.errors import InputError
+
+
+def train_row(step, loss, epoch=1):
+    return dict(lr=0.1, loss_cls=loss / 2, loss=loss, time=0.5, epoch=epoch, iter=step, step=step)
+
+
+def val_row(epoch, ap):
+    return {'coco/bbox_mAP': ap, 'time': 0.1, 'step': epoch}
+
+
+def write(path, rows, tail=''):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join(map(json.dumps, rows)) + tail)
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """A run that was killed in its second epoch, after iteration 4, and resumed from iteration 2."""
+    first = [
+        *(train_row(step, 10 - step, epoch=1 + (step > 2)) for step in (1, 2)),
+        {'epoch/mean_loss': 8.5, 'step': 1},
+        val_row(1, 0.1),
+        *(train_row(step, 99.0, epoch=2) for step in (3, 4)),
+    ]
+    second = [
+        *(train_row(step, 10 - step, epoch=2) for step in (3, 4)),
+        {'epoch/mean_loss': 6.5, 'step': 2},
+        val_row(2, 0.2),
+    ]
+    write(tmp_path / 'run/20260101_000000/vis_data/scalars.json', first)
+    write(tmp_path / 'run/20260102_000000/vis_data/scalars.json', second)
+    return tmp_path / 'run'
+
+
+def test_resumed_run_is_joined(work_dir):
+    run = read_run(work_dir)
+    assert run.name == 'run'
+    assert [(row['step'], row['loss']) for row in run.train] == [(1, 9), (2, 8), (3, 7), (4, 6)]
+    assert [(row['step'], row['coco/bbox_mAP']) for row in run.val] == [(1, 0.1), (2, 0.2)]
+    assert [(row['step'], row['epoch/mean_loss']) for row in run.epochs] == [(1, 8.5), (2, 6.5)]
+
+
+def test_run_started_anew_replaces_the_older_one(work_dir):
+    write(work_dir / '20260103_000000/vis_data/scalars.json', [train_row(1, 5.0)])
+    run = read_run(work_dir)
+    assert [row['loss'] for row in run.train] == [5.0] and run.val == [] and run.epochs == []
+
+
+def test_losses_start_with_the_total(work_dir):
+    assert read_run(work_dir).losses() == ['loss', 'loss_cls']
+
+
+def test_file_instead_of_work_dir(work_dir):
+    run = read_run(work_dir / '20260102_000000/vis_data/scalars.json', name='second')
+    assert run.name == 'second' and [row['step'] for row in run.train] == [3, 4]
+
+
+def test_half_line_of_a_killed_run_is_left_out(tmp_path):
+    write(tmp_path / 'scalars.json', [train_row(1, 5.0)], tail='\n{"loss": 4.')
+    run = read_run(tmp_path / 'scalars.json')
+    assert len(run.train) == 1
+    assert run.notes == (f'the last line of {tmp_path / "scalars.json"} is cut off and is left out',)
+
+
+def test_wrong_input_is_named(tmp_path):
+    with pytest.raises(InputError, match='nowhere is neither a work dir nor a scalars.json'):
+        read_run(tmp_path / 'nowhere')
+    with pytest.raises(InputError, match='was anything trained there'):
+        read_run(tmp_path)
+    write(tmp_path / 'a.json', [val_row(1, 0.1)])
+    with pytest.raises(InputError, match='has logged no training iteration'):
+        read_run(tmp_path / 'a.json')
+    (tmp_path / 'b.json').write_text('<html>\n</html>')
+    with pytest.raises(InputError, match='line 1 is not JSON'):
+        read_run(tmp_path / 'b.json')
+    (tmp_path / 'c.json').write_text('[1, 2]')
+    with pytest.raises(InputError, match='line 1 is not a JSON object'):
+        read_run(tmp_path / 'c.json')
+
+
+def test_record_seed_and_predictions(work_dir):
+    run = read_run(work_dir)
+    assert run.seed is None and run.predictions('bbox') is None and run.memory_mib() is None
+    (work_dir / 'predictions').mkdir()
+    (work_dir / 'predictions/epoch_2.bbox.json').write_text('[]')
+    (work_dir / 'run.json').write_text(json.dumps(dict(seed=3, memory_mib=700)))
+    run = read_run(work_dir)
+    assert run.seed == 3 and run.memory_mib() == 700
+    assert run.predictions('bbox').name == 'epoch_2.bbox.json' and run.predictions('segm') is None
+    named = work_dir.rename(work_dir.parent / 'seed_7')
+    (named / 'run.json').unlink()
+    assert read_run(named).seed == 7
+
+
+def test_a_record_that_is_torn(work_dir):
+    (work_dir / 'run.json').write_text('{"seed": ')
+    with pytest.raises(InputError, match='run.json is not the record of a run'):
+        read_run(work_dir)
+
+
+def test_where_a_loss_stops_being_finite(work_dir):
+    assert read_run(work_dir).diverged() is None
+    log = work_dir / '20260102_000000/vis_data/scalars.json'
+    log.write_text(log.read_text().replace('"loss": 6', '"loss": NaN'))
+    assert read_run(work_dir).diverged() == 'loss not finite from iteration 4 on'

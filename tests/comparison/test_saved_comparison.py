@@ -1,0 +1,131 @@
+import json
+
+import pytest
+
+from fnoise_mmdet.comparison.intervals import t_interval
+from fnoise_mmdet.comparison.saved_comparison import read_comparisons
+from fnoise_mmdet.errors import InputError
+
+SEEDS = {0: 0.3, 1: 0.4, 2: 0.35, 3: 0.5}
+
+
+def write(path, seeds, **changes):
+    """Write a comparison: seed by seed, weak has more than plain by 0.01 times the seed and one, strong 0.2 less."""
+    values = dict(
+        plain={str(seed): SEEDS[seed] for seed in seeds},
+        weak={str(seed): SEEDS[seed] + 0.01 * (seed + 1) for seed in seeds},
+        strong={str(seed): SEEDS[seed] - 0.2 for seed in seeds},
+    )
+
+    def difference(condition):
+        by_seed = {seed: value - values['plain'][seed] for seed, value in values[condition].items()}
+        return dict(
+            condition=condition,
+            reference='plain',
+            mean=sum(by_seed.values()) / len(seeds),
+            by_seed=by_seed,
+            interval_seeds_t=t_interval(list(by_seed.values())),
+            interval_seeds_bootstrap=None,
+            interval_images_bootstrap=[-0.1, 0.2],
+        )
+
+    ap = dict(key='coco/segm_mAP', label='mask AP', better='higher', values=values,
+              differences=[difference('weak'), difference('strong')])  # fmt: skip
+    loss = dict(key='loss', label='training loss', better='', differences=[],
+                values=dict(plain=values['plain'], weak={}, strong={}))  # fmt: skip
+    time = dict(ap, key='time', label='seconds an iteration')
+    content = dict(
+        conditions=dict(plain={}, weak={}, strong={}),
+        settings=dict(scale=['–', 0.1, 1.0]),
+        measures=[loss, time, ap],
+    )
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+def test_one_comparison_is_what_stands_there(tmp_path):
+    study = read_comparisons([write(tmp_path / 'a.json', [0, 1])])
+    assert study.conditions == ['plain', 'weak', 'strong'] and study.seeds() == {0, 1}
+    ap, loss = study.measures  # time is not what a study is about
+    assert (ap.key, loss.key) == ('coco/segm_mAP', 'loss')
+    assert ap.values['plain'] == {0: 0.3, 1: 0.4}
+    difference, strong = study.differences_in(ap).values()
+    assert strong.condition == 'strong' and strong.mean == pytest.approx(-0.2)
+    assert difference.mean == pytest.approx(0.015)
+    assert difference.seeds == pytest.approx(t_interval([0.01, 0.02])) and difference.images == (-0.1, 0.2)
+    assert not study.differences_in(loss)
+
+
+def test_what_was_nan_is_not_there(tmp_path):
+    path = write(tmp_path / 'a.json', [0, 1])
+    content = json.loads(path.read_text())
+    content['measures'][2]['values']['weak']['1'] = None
+    path.write_text(json.dumps(content))
+    assert read_comparisons([path]).measures[0].values['weak'] == {0: pytest.approx(0.31)}
+
+
+def test_shares_of_the_seeds_are_one_study(tmp_path):
+    paths = [write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [3]), write(tmp_path / 'c.json', [2])]
+    together = read_comparisons(paths)
+    whole = read_comparisons([write(tmp_path / 'whole.json', [0, 1, 3, 2])])
+    assert together.seeds() == {0, 1, 2, 3}
+    assert [one.values for one in together.measures] == [one.values for one in whole.measures]
+    assert [one.condition for one in together.differences] == ['weak', 'strong']
+    found, expected = together.differences[0], whole.differences[0]
+    assert found.by_seed == pytest.approx(expected.by_seed)
+    assert found.mean == pytest.approx(0.025) and found.seeds == pytest.approx(expected.seeds)
+    assert found.images is None, 'no file has the detections of all'
+
+
+def test_what_one_share_has_not_measured_is_left_out(tmp_path):
+    paths = [write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], measures=[])]
+    assert read_comparisons(paths[:1]).measures and not read_comparisons(paths).measures
+
+
+@pytest.mark.parametrize(
+    'changes', [dict(settings=dict(scale=['–', 0.2, 1.0])), dict(conditions=dict(plain={}, weak={}, other={}))]
+)
+def test_other_conditions_are_not_joined(tmp_path, changes):
+    a, b = write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], **changes)
+    with pytest.raises(
+        InputError, match=r'b\.json and .*a\.json are not of one study: their conditions, or the settings'
+    ):
+        read_comparisons([a, b])
+
+
+def test_a_seed_in_two_files_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r'b\.json: seed 1 is in another file already'):
+        read_comparisons([write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [1, 2])])
+
+
+def test_conditions_and_measures_can_be_chosen(tmp_path):
+    path = write(tmp_path / 'a.json', [0, 1])
+    study = read_comparisons([path], ['weak'], ['loss'])
+    assert study.conditions == ['plain', 'weak'], 'strong was not asked for'
+    assert [one.key for one in study.measures] == ['loss']
+    assert not study.differences, 'of AP, which was not asked for'
+    (weak,) = read_comparisons([path], ['weak'], ['coco/segm_mAP']).differences
+    assert weak.condition == 'weak'
+    assert len(read_comparisons([path], measures=['coco/segm_mAP']).differences) == 2
+    assert [one.key for one in read_comparisons([path], measures=['loss', 'coco/segm_mAP']).measures] == [
+        'loss',
+        'coco/segm_mAP',
+    ]
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    path = write(tmp_path / 'a.json', [0, 1])
+    with pytest.raises(InputError, match=r'a\.json has no condition other to show, but weak, strong'):
+        read_comparisons([path], ['other'])
+    with pytest.raises(InputError, match='has no measure val_loss to show, but loss, time, coco/segm_mAP'):
+        read_comparisons([path], [], ['val_loss'])
+
+
+@pytest.mark.parametrize('content', ['[]', '{', '{}', '{"measures": {"a": 1}}', '{"measures": [1]}'])
+def test_another_file_is_refused(tmp_path, content):
+    path = tmp_path / 'a.json'
+    with pytest.raises(InputError, match='is not the comparison.json of a report'):
+        read_comparisons([path])
+    path.write_text(content)
+    with pytest.raises(InputError, match='is not the comparison.json of a report'):
+        read_comparisons([path])

@@ -1,0 +1,105 @@
+import re
+
+import pytest
+
+from fnoise_mmdet.comparison import Condition, compare, verdict
+from fnoise_mmdet.comparison.intervals import Interval
+
+
+def settle(make_run, baseline, fnoise, images=None):
+    def runs(name, offsets):
+        return [make_run(f'{name}/{seed}', offset, record=dict(seed=seed)) for seed, offset in enumerate(offsets)]
+
+    found = compare(
+        [Condition('baseline', runs('baseline', baseline), []), Condition('fnoise', runs('fnoise', fnoise), [])]
+    )
+    if images:
+        differences = [one._replace(images=images) if 'mAP' in one.measure.key else one for one in found.differences]
+        found = found._replace(differences=differences)
+    return verdict(found)
+
+
+def test_one_pair_tells_nothing(make_run):
+    first, second = settle(make_run, [0.0], [0.1])
+    assert first.startswith(
+        'One pair of runs cannot tell a difference in box AP from chance: fnoise − baseline = +0.100'
+    )
+    assert 'which one pair does not tell from chance' in second
+
+
+def test_many_conditions_are_settled_together_first(make_run):
+    def overview(**offsets):
+        conditions = [
+            Condition(name, [make_run(f'{name}/{seed}', offset, record=dict(seed=seed))
+                             for seed, offset in enumerate(found)], [])
+            for name, found in dict(baseline=[0.0, 0.01, 0.02], **offsets).items()
+        ]  # fmt: skip
+        return verdict(compare(conditions))
+
+    clear, unclear, lucky = [0.2, 0.211, 0.219], [0.1, 0.0, -0.1], [-0.09, -0.14, -0.1]
+    assert overview(a=unclear, b=unclear)[0] == (
+        'None of 2 conditions can be told from baseline in box AP: each 95 % interval over seeds holds 0.'
+    )
+    assert overview(a=unclear, good=clear, bad=lucky, b=unclear, c=unclear)[0] == (
+        'box AP of 5 conditions against baseline, by 95 % intervals over seeds: 1 is better, good (+0.200); 1 is '
+        "worse, bad (−0.120). After Holm's correction for 5 comparisons this holds for good."
+    )
+    assert overview(bad=lucky, worse=lucky, c=unclear)[0].endswith(
+        "2 are worse, bad (−0.120), worse (−0.120). After Holm's correction for 3 comparisons this holds for none."
+    )
+    assert overview(a=unclear)[0].startswith('No difference in box AP'), 'one condition needs no overview'
+
+
+def test_models_that_have_not_learned_are_named(make_run):
+    sentences = settle(make_run, [-0.2], [-0.195])  # the AP of the made-up runs ends at 0.2
+    assert sentences[0] == 'No model has a box AP of 0.01 or more: they have hardly learned to detect. Train longer.'
+    assert not any('hardly' in sentence for sentence in settle(make_run, [-0.2], [-0.18]))
+
+
+def test_no_difference(make_run):
+    first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.1, 0.0, 0.2])
+    assert re.match(r'No difference in box AP can be told with 3 seeds: .* 95 % interval −\d.\d+ to \+\d.\d+', first)
+    assert re.search(r'3 seeds show a difference of 0\.\d+ or more', first)
+
+
+@pytest.mark.parametrize(('sign', 'word'), [(1, 'better'), (-1, 'worse')])
+def test_a_difference_has_a_direction(make_run, sign, word):
+    first, second = settle(make_run, [0.0, 0.01, 0.0], [0.1 * sign, 0.1 * sign, 0.1 * sign])
+    assert first.startswith(f'fnoise is {word} than baseline in box AP')
+    # All values of the made-up runs move together, but for the validation loss, which moves against them.
+    assert ('is higher by 0.097' if sign > 0 else 'is lower by 0.103') in second
+    assert ('lower: the model fits them better' if sign > 0 else 'higher: the model fits them less well') in second
+
+
+@pytest.mark.parametrize(
+    ('fnoise', 'words'),
+    [
+        ([0.33], 'mask mPC +0.030, which one pair does not tell from chance'),
+        ([0.33, 0.20, 0.30], 'no difference can be told: mask mPC −0.025, −0.'),
+        ([0.40, 0.41, 0.42], 'fnoise is better: mask mPC +0.108, +0.'),
+        ([0.20, 0.21, 0.19], 'fnoise is worse: mask mPC −0.102, −0.'),
+    ],
+)
+def test_robustness(make_run, write_robustness, tmp_path, fnoise, words):
+    def runs(name, values):
+        for seed, value in enumerate(values):
+            result = dict(kind='corruption', name='fog', severity=3, metrics={'segm_mAP': value}, predictions='x')
+            robustness = write_robustness(tmp_path / f'{name}{seed}', [result])
+            yield make_run(f'{name}/{seed}', record=dict(seed=seed), robustness=robustness)
+
+    pair = [('baseline', [0.30, 0.30, 0.305][: len(fnoise)]), ('fnoise', fnoise)]
+    sentences = verdict(compare([Condition(name, list(runs(name, values)), []) for name, values in pair]))
+    assert any(words in sentence and sentence.startswith('Under corruption of the images') for sentence in sentences)
+
+
+def test_images_that_say_otherwise_are_named(make_run):
+    sentences = settle(make_run, [0.0, 0.01, 0.0], [0.1, 0.1, 0.1], images=Interval(-0.1, 0.3))
+    assert 'Over other validation images like these, the difference would range from −0.100 to +0.300' in sentences[-1]
+    assert 'other images might show another sign' in sentences[-1]
+
+
+def test_nothing_to_compare(make_run):
+    alone = Condition('baseline', [make_run('a')], [])
+    assert verdict(compare([alone])) == ['There is only one condition, baseline: nothing to compare it with.']
+    found = compare([alone, Condition('fnoise', [], [make_run('b')])])
+    assert verdict(found)[0].startswith('fnoise and baseline cannot be compared')

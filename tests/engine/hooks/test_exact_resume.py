@@ -1,0 +1,103 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
+
+from fnoise_mmdet.engine.hooks.exact_resume import NumberedBatch, NumberedBatches, SeededSamples, seed_streams
+
+
+def draw():
+    return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
+
+
+class Draws(Dataset):
+    """A data set that gives what a sample draws."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return index, draw()
+
+
+def loaded(workers, epoch=0, skip=0, seed=0, rank=0, processes=1):
+    """Load an epoch as the hook has it loaded."""
+    dataset = Draws()
+    dataset.__getitems__ = SeededSamples(dataset)
+    dataset.__getitems__.rank, dataset.__getitems__.processes = rank, processes
+    sampler = range(len(dataset))[rank::processes]  # as mmengine's DefaultSampler
+    batches = NumberedBatches(BatchSampler(sampler, 4 // processes, drop_last=False), (seed, 0))
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=list)
+    batches.begin(epoch, skip)
+    return list(loader)
+
+
+def test_streams_are_a_function_of_the_key_alone():
+    seed_streams((1, 2, 3))
+    first = draw()
+    assert draw() != first
+    seed_streams((1, 2, 3))
+    assert draw() == first
+    for other in ((1, 2, 4), (0, 2, 3), (1, 2, 3, 1)):  # trailing zeros would not count
+        seed_streams(other)
+        assert draw() != first
+
+
+def test_samples_are_the_same_for_any_number_of_workers():
+    alone = loaded(0)
+    assert [index for batch in alone for index, _ in batch] == list(range(10))
+    assert loaded(1) == alone and loaded(2) == alone
+
+
+def test_samples_are_the_same_however_they_are_dealt_to_processes():
+    dealt = zip(*(loaded(0, epoch=1, rank=rank, processes=2) for rank in range(2)))
+    together = [[sample for pair in zip(*parts) for sample in pair] for parts in dealt]
+    assert together == loaded(0, epoch=1)
+
+
+def test_samples_differ_by_place_epoch_and_seed():
+    draws = [str(drawn) for batch in loaded(0) + loaded(0, epoch=1) + loaded(0, seed=1) for _, drawn in batch]
+    assert len(set(draws)) == 30
+
+
+@pytest.mark.parametrize('skip', [1, 2, 3])
+def test_an_epoch_goes_on_where_it_was(skip):
+    assert loaded(0, epoch=2, skip=skip) == loaded(0, epoch=2)[skip:]
+
+
+def test_a_second_pass_over_the_data_draws_anew_and_skips_nothing():
+    batches = NumberedBatches(BatchSampler(SequentialSampler(range(4)), 2, drop_last=False), (0, 0))
+    batches.begin(epoch=0)
+    keys = [batch.key for batch in batches] + [batch.key for batch in batches]
+    assert len(set(keys)) == 4
+
+
+def test_numbered_batches_are_the_sampler_in_everything_else():
+    inner = BatchSampler(SequentialSampler(range(4)), 2, drop_last=False)
+    batches = NumberedBatches(inner, (0, 0))
+    assert len(batches) == 2 and batches.sampler is inner.sampler and batches.batch_size == 2
+    assert [list(batch) for batch in batches] == [[0, 1], [2, 3]]
+    assert isinstance(next(iter(batches)), NumberedBatch)
+    assert not hasattr(batches, 'nothing')
+
+
+def test_what_was_stopped_after_its_last_iteration_ends_as_if_it_had_not_been(train, monkeypatch):
+    whole = train('demo_fnoise.py', 'whole')
+    options = {'default_hooks.checkpoint.iter_interval': 4}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('fnoise_mmdet.engine.hooks.SafeCheckpointHook.after_train_epoch', interrupt)
+        train('demo_fnoise.py', 'stopped', **options)
+    point = Path(whole.work_dir).with_name('stopped') / 'resume.pth'
+    resumed = train('demo_fnoise.py', 'resumed', resume=True, load_from=str(point), **options)
+    ends = [torch.load(f'{runner.work_dir}/epoch_1.pth', weights_only=False) for runner in (whole, resumed)]
+    assert ends[0]['message_hub']['runtime_info']['iter'] == ends[1]['message_hub']['runtime_info']['iter'] == 3
+    assert ends[0]['meta']['iter'] == ends[1]['meta']['iter'] == 4
+    for name, weight in ends[0]['state_dict'].items():
+        assert torch.equal(weight, ends[1]['state_dict'][name])
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import benchmark_table
+from fnoise_mmdet.errors import InputError
+
+MACHINE = {'processor': 'Z80', 'cores': '2', 'GPU': 'none', 'torch threads': '1', 'torch': '2.9'}
+
+
+def timing(median: float, ratio: float, **more) -> dict:
+    return dict(
+        median=median,
+        low=median,
+        high=median,
+        ratio=ratio,
+        ratio_low=ratio - 0.1,
+        ratio_high=ratio + 0.1,
+        rounds=3,
+        **more,
+    )
+
+
+def write(folder: Path, command: str, settings: dict, results: dict) -> None:
+    content = dict(command=command, settings=settings, environment=MACHINE, results=results)
+    (folder / f'{command}.json').write_text(json.dumps(content))
+
+
+def test_every_command_has_its_rows(tmp_path):
+    shape = dict(batch_size=2, size=[64, 32])
+    write(
+        tmp_path, 'noise', shape,
+        dict(copy=timing(0.01, 1, kept_bytes=0), cct=timing(0.02, 2, kept_bytes=2**20)),
+    )  # fmt: skip
+    write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
+    write(
+        tmp_path, 'step', dict(config='a.py', batch_size=4, amp=True),
+        {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5)},
+    )  # fmt: skip
+    write(
+        tmp_path, 'eval', dict(config='a.py'),
+        {'without F-Noise': timing(1, 1, operations=7), 'with F-Noise': timing(1, 1, operations=9)},
+    )  # fmt: skip
+    write(tmp_path, 'peer', shape, {'torchvision': timing(7.5, 1), 'with F-Noise': timing(6, 0.8)})
+    write(tmp_path, 'demo', {}, {'make demo': dict(seconds=300.4, mask_ap50=dict(baseline=0.55, fnoise=0.5))})
+    lines = benchmark_table(tmp_path).splitlines()
+    assert lines[:2] == ['Measured on Z80, 2 cores, 1 threads, torch 2.9:', '']
+    assert lines[4:] == [
+        '| **`make demo`**; mask AP50 0.55 and 0.50 | 300 s | | |',
+        '| **evaluation of `a.py`**, against one without F-Noise, which runs 7 operations | | | |',
+        '| with F-Noise; 9 operations | 1 s | 1.000 ± 0.210 | 0.900 to 1.100 |',
+        '| **forward and backward pass of C2 to C5, 2 images of 64 x 32**, against a copy | | | |',
+        '| cct; 1.0 MiB kept between them | 20 ms | 2.000 ± 0.210 | 1.900 to 2.100 |',
+        "| **training step of Mask R-CNN R50-FPN, 2 images of 64 x 32**, against torchvision's | | | |",
+        '| with F-Noise | 6 s | 0.800 ± 0.210 | 0.700 to 0.900 |',
+        '| **F-Noise, an element of one level, both passes**, against a copy | | | |',
+        '| of 2.0 million; a copy 1 ns | 2 ns | 2.000 ± 0.210 | 1.900 to 2.100 |',
+        '| **training step of `a.py`, 4 images, mixed precision**, against one without noise | | | |',
+        '| cct | 1.5 s | 1.500 ± 0.210 | 1.400 to 1.600 |',
+    ]
+
+
+def test_every_machine_has_its_table(tmp_path, monkeypatch):
+    settings = dict(batch_size=2, size=[64, 32], dtype='float16')
+    results = dict(copy=timing(0.01, 1, kept_bytes=0), cct=timing(0.02, 2, kept_bytes=0))
+    write(tmp_path, 'noise', settings, results)
+    (tmp_path / 'noise.json').rename(tmp_path / 'a_gpu.json')
+    monkeypatch.setitem(MACHINE, 'GPU', 'Voodoo')
+    write(tmp_path, 'noise', settings, results)
+    first, second = benchmark_table(tmp_path).split('\n\nMeasured on ')
+    assert first.startswith('Measured on Voodoo, Z80, 2 cores')
+    assert second.startswith('Z80, 2 cores')
+    assert all('2 images of 64 x 32, float16' in table for table in (first, second))
+
+
+def test_the_short_one_has_f_noise_alone(tmp_path):
+    subjects = {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5), 'DSU': timing(2, 2)}
+    write(tmp_path, 'step', dict(config='a.py'), subjects)
+    write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
+    lines = benchmark_table(tmp_path, short=True).splitlines()
+    assert len(lines) == 6 and 'training step of `a.py`' in lines[4] and lines[5].startswith('| cct |')
+
+
+def test_what_is_no_result_is_named(tmp_path):
+    with pytest.raises(InputError, match='has no results'):
+        benchmark_table(tmp_path)
+    (tmp_path / 'other.json').write_text('{"command": "noise"}')
+    with pytest.raises(InputError, match='other.json was not written by tools/dev/benchmark.py'):
+        benchmark_table(tmp_path)
+
+
+def test_the_page_on_performance_has_the_table_of_the_kept_results(root):
+    page = (root / 'docs/performance.md').read_text(encoding='utf-8')
+    assert benchmark_table(root / 'benchmarks') in page
+    assert benchmark_table(root / 'benchmarks', short=True) in (root / 'README.md').read_text(encoding='utf-8')

@@ -1,0 +1,33 @@
+import json
+
+PATTERN = 'retinanet/retinanet_r18_fpn_1x*'
+
+
+def test_checks_writes_a_table_and_goes_on_where_it_was_interrupted(tool, tmp_path):
+    result = tool('dev/check_configs', '--only', PATTERN, '--out', tmp_path)
+    assert 'whole detector: 2,' in result.stdout and 'FAILED: 0' in result.stdout
+    table = (tmp_path / 'table.md').read_text()
+    assert '2 configs with a model in 1 families' in table and '| retinanet | 2 | 2 |' in table
+    findings = tmp_path / 'findings.jsonl'
+    lines = findings.read_text().splitlines()
+    assert [json.loads(line)['finding']['outcome'] for line in lines] == ['whole detector'] * 2
+
+    # Interrupted in the middle of its second line.
+    findings.write_text(f'{lines[0]}\n{lines[1][:40]}')
+    tool('dev/check_configs', '--only', PATTERN, '--out', tmp_path)
+    assert findings.read_text().splitlines()[-1] == lines[1]
+    assert (tmp_path / 'table.md').read_text() == table
+
+    before = findings.read_text()
+    tool('dev/check_configs', '--only', PATTERN, '--out', tmp_path)
+    assert findings.read_text() == before
+
+
+def test_no_match_is_said(tool, tmp_path):
+    result = tool('dev/check_configs', '--only', 'nothing/*', '--out', tmp_path / 'out', status=2)
+    assert 'no config that mmdet ships matches nothing/*' in result.stderr and not (tmp_path / 'out').exists()
+
+
+def test_help_teaches(tool):
+    text = tool('dev/check_configs', '--help').stdout
+    assert '--workers' in text and '--only "retinanet/*"' in text

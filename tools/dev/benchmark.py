@@ -1,0 +1,495 @@
+"""Time what noise costs: the operation, a training step, and evaluation."""
+
+import _path  # noqa: F401
+import _start
+
+import argparse
+import contextlib
+import copy
+import importlib.util
+import itertools
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from rich.table import Table
+from timing import (
+    Timing,
+    gpu_clock,
+    interleave,
+    kept_bytes,
+    median_error,
+    summarize,
+    wall_clock,
+    write_results,
+)
+from torch import Tensor, nn
+
+from benchmarks import benchmark_table
+from fnoise_mmdet import cli
+from fnoise_mmdet.comparison import read_run
+from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
+from fnoise_mmdet.datasets.files import check_writable
+from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16, use_amp
+from fnoise_mmdet.engine.preflight import check_data, check_device, check_model
+from fnoise_mmdet.engine.preview import initialise
+from fnoise_mmdet.errors import InputError, RunError
+from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
+
+CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
+STRIDES = (4, 8, 16, 32)
+DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+QUICK_ROUNDS = 3
+QUICK = dict(peer='2 rounds, images of half the size', demo='an epoch of few images')
+MARK = '<!-- benchmarks -->'
+TOOLS = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Time what noise costs, against what does without it: all subjects in one process, in turns, a '
+        'round after the other. The table gives the median, the median of the ratios to the reference within a round '
+        'with what it may be off (half of an interval of 95 percent), and their quartiles; --out writes them as JSON, '
+        'with machine and versions.',
+        epilog='examples: python tools/dev/benchmark.py noise --quick ; python tools/dev/benchmark.py step '
+        'configs/demo_baseline.py --out benchmarks/step.json',
+    )
+    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer,demo,table}')
+    helps = dict(
+        noise="forward and backward pass of ours, of the formulas of others and of dropout, against a copy of C2 to C5",
+        sizes='time of an element of F-Noise and of a copy, as the number of elements grows',
+        step='a training step of a config with each noise, against the plain one',
+        eval='evaluation of a config with F-Noise, against the plain one: time, and the operations that run',
+        peer="a training step of configs/baseline.py and configs/fnoise.py from random weights, against torchvision's "
+        'Mask R-CNN with the same settings on the same images',
+        demo='`make demo` in an empty folder: two trainings, evaluation, pictures, report and detections',
+    )  # fmt: skip
+    for name, text in helps.items():
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name in ('step', 'eval'):
+            command.add_argument('config', nargs='?', default='configs/demo_baseline.py', help='config without noise')
+            command.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+        if name in ('step', 'eval', 'peer'):
+            command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
+        if name == 'step':
+            known = list(NOISE_CONFIGS)
+            command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
+            command.add_argument('--batch-size', type=cli.at_least(1), help="images (default: the config's)")
+            cli.add_amp_argument(command)
+        if name == 'peer':
+            command.add_argument(
+                '--peer-python', help='Python of an environment that has torchvision, where this one has not'
+            )
+        if name in ('noise', 'peer'):
+            command.add_argument('--size', nargs=2, type=cli.at_least(32), default=[512, 320], help='of images, pixels')
+            command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
+        if name == 'noise':
+            command.add_argument('--channels-last', action='store_true', help='features in channels_last')
+        if name in ('noise', 'sizes'):
+            command.add_argument('--dtype', choices=DTYPES, default='float32', help='of the features')
+        rounds = 10 if name == 'peer' else 30
+        command.add_argument('--quick', action='store_true', help=QUICK.get(name, f'{QUICK_ROUNDS} rounds'))
+        command.add_argument('--out', type=Path, help='JSON file to write')
+        if name != 'demo':
+            command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='how often each is timed')
+            command.add_argument('--threads', type=cli.at_least(1), help="of torch (default: torch's own)")
+            command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
+    command = commands.add_parser('table', help='print what the other commands have written to a folder, as Markdown')
+    command.add_argument('folder', nargs='?', type=Path, default=Path('benchmarks'), help='of JSON files (benchmarks)')
+    command.add_argument('--short', action='store_true', help='only what F-Noise costs')
+    command.add_argument(
+        '--into', type=Path, metavar='FILE', help=f'put the table between the two lines {MARK!r} of a file instead'
+    )
+    args = parser.parse_args()
+    if args.command not in ('demo', 'table') and args.quick:
+        args.rounds = QUICK_ROUNDS
+        if args.command == 'peer':
+            args.rounds = 2
+            args.size = [length // 2 for length in args.size]
+    return args
+
+
+def cct(x: Tensor) -> Tensor:
+    """Perturb as the code published with the paper does (arXiv 2003.09005): x n + x, n drawn on the CPU."""
+    n = torch.distributions.Uniform(-0.3, 0.3).sample(x.shape[1:]).to(x).unsqueeze(0)
+    return x.mul(n) + x
+
+
+Pyramid = Sequence[Tensor]
+
+
+def noises_to_time() -> dict[str, Callable[[Pyramid], Pyramid]]:
+    """Give what perturbs the levels of a pyramid, by name; the copy is what all are compared to."""
+    keys = [(0, 0, 0, 0, level) for level in range(len(CHANNELS))]
+    presets = {name: FeatureNoise(name) for name in ('cct', 'uniform_20', 'l2', 'mean_normal')}
+    others = {noise.__name__: noise() for noise in NOISES if noise is not FeatureNoise}
+    subjects: dict[str, Callable[[Pyramid], Pyramid]] = {'copy, x * 1.0': lambda xs: [x * 1.0 for x in xs]}
+    for name, noise in (presets | others).items():
+        subjects[name] = lambda xs, noise=noise: noise.perturb_levels(xs, keys)
+    simple = partial(Noise.perturb, presets['cct'])
+    subjects['cct, the simple way'] = lambda xs: [simple(x, key) for x, key in zip(xs, keys)]
+    subjects["cct, as in the paper's code"] = lambda xs: [cct(x) for x in xs]
+    subjects['torch.nn.functional.dropout'] = lambda xs: [nn.functional.dropout(x, 0.3) for x in xs]
+    return subjects
+
+
+def time_noise(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the forward and the backward pass of a whole pyramid of features."""
+    width, height = args.size
+    memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
+    features, gradients = [], []
+    for channels, stride in zip(CHANNELS, STRIDES):
+        x = torch.randn(args.batch_size, channels, height // stride, width // stride, device=args.device).relu()
+        x = x.to(DTYPES[args.dtype]).contiguous(memory_format=memory_format)
+        features.append(x.requires_grad_())
+        gradients.append(torch.randn_like(x))
+
+    def both_passes(perturb: Callable[[Pyramid], Pyramid]) -> None:
+        for x in features:
+            x.grad = None
+        torch.autograd.backward(perturb(features), gradients)
+
+    subjects = noises_to_time()
+    found = measure({name: lambda one=one: both_passes(one) for name, one in subjects.items()}, args)
+    kept = {name: kept_bytes(partial(perturb, features), features) for name, perturb in subjects.items()}
+    print_timings(
+        f'C2 to C5 of {args.batch_size} images of {width} x {height}, {args.dtype}, {args.device}', found, kept
+    )
+    return {name: vars(timing) | dict(kept_bytes=kept[name]) for name, timing in found.items()}
+
+
+def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
+    """Time an element as the number of elements grows, up to 300 million or what --quick has time for."""
+    table = Table('elements', 'F-Noise, ns an element', 'copy', 'ratio', title='forward and backward pass of one level')
+    noise, results = FeatureNoise(), {}
+    for millions in (0.1, 1, 10) if args.quick else (0.1, 0.3, 1, 3, 10, 30, 100, 300):
+        side = round((millions * 1e6 / 2 / 256) ** 0.5)
+        x = torch.randn(2, 256, side, side, device=args.device, dtype=DTYPES[args.dtype]).requires_grad_()
+        gradient = torch.randn_like(x)
+
+        def run(perturb: Callable[[Tensor], Tensor], x: Tensor = x, gradient: Tensor = gradient) -> None:
+            x.grad = None
+            perturb(x).backward(gradient)
+
+        subjects = {'copy': partial(run, lambda x: x * 1.0), 'F-Noise': partial(run, partial(noise, key=(0, 0)))}
+        found = measure(subjects, args, 'copy')
+        nanoseconds = {name: timing.median / x.numel() * 1e9 for name, timing in found.items()}
+        table.add_row(
+            f'{x.numel():,}',
+            f'{nanoseconds["F-Noise"]:.2f}',
+            f'{nanoseconds["copy"]:.2f}',
+            f'{found["F-Noise"].ratio:.2f}',
+        )
+        results[str(x.numel())] = {name: vars(timing) for name, timing in found.items()}
+    cli.console().print(table)
+    return results
+
+
+def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Config:
+    """Read a config that starts from random weights."""
+    cfg = load_config(config, getattr(args, 'cfg_options', None), fnoise)
+    use_data_root(cfg, args.data_root, required=('train', 'val'))
+    leave_out_checkpoints(cfg)
+    if getattr(args, 'amp', False):
+        use_amp(cfg)
+        check_device(cfg)
+    return cfg
+
+
+def build(cfg: Config, device: str) -> nn.Module:
+    """Build a model with random weights, the same whatever the noise."""
+    torch.manual_seed(0)
+    model = check_model(cfg)
+    initialise(model)
+    return model.to(device)
+
+
+def batches(cfg: Config, part: str) -> Iterator[Any]:
+    """Give the batches of a data loader, again and again."""
+    check_data(cfg, [part])
+    loader = copy.deepcopy(cfg[f'{part}_dataloader'])
+    loader.update(num_workers=0, persistent_workers=False)
+    return itertools.chain.from_iterable(itertools.repeat(Runner.build_dataloader(loader, seed=0)))
+
+
+def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Callable[[], float]:
+    """Give what trains a model on the next batch, loading excepted and optimizer included, and returns the loss."""
+    optim_wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
+    numbers = itertools.count()
+
+    def step() -> float:
+        number = next(numbers)
+        torch.manual_seed(number)  # of the RoIs that are sampled
+        batch = copy.deepcopy(batches[number % len(batches)])
+        return float(model.train_step(batch, optim_wrapper)['loss'])
+
+    return step
+
+
+AGAIN = 'without noise, another time'  # what its ratio differs from 1 is the machine's doing
+# All that F-Noise computes, at a scale that float32 rounds away: noise that changes the training changes what the
+# heads have to do as well.
+FAINT, FAINT_SCALE = 'cct, too faint to change the training', 1e-12
+
+
+def time_step(args: argparse.Namespace) -> dict[str, Any]:
+    """Time a training step: loading excepted, optimizer included."""
+    cfg = read(args.config, args)
+    args.batch_size = cfg.train_dataloader.batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    first = [next(batches(cfg, 'train'))]
+    subjects = {}
+    for name, noise in {'without noise': None, AGAIN: None, **{name: name for name in args.noises}}.items():
+        cfg = read(args.config, args, noise)
+        subjects[name] = training_step(build(cfg, args.device), cfg, first)
+    if 'cct' in args.noises:
+        cfg = read(args.config, args, 'cct')
+        model = build(cfg, args.device)
+        for neck in find_fnoise_necks(model):
+            neck.noise.scale = FAINT_SCALE
+        subjects[FAINT] = training_step(model, cfg, first)
+    found = measure(subjects, args)
+    print_timings(f'a training step of {args.config}, {args.batch_size} images, {args.device}', found)
+    return {name: vars(timing) for name, timing in found.items()}
+
+
+def time_eval(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the detection on a batch of validation images, and count the operations."""
+    subjects: dict[str, Callable[[], Any]] = {}
+    for name, fnoise in {'without F-Noise': None, 'with F-Noise': 'cct'}.items():
+        cfg = read(args.config, args, fnoise)
+        model, batch = build(cfg, args.device).eval(), next(batches(cfg, 'val'))
+        subjects[name] = lambda model=model, batch=batch: model.test_step(copy.deepcopy(batch))
+    with torch.no_grad():
+        found = measure(subjects, args)
+        operations = {name: count_operations(subject) for name, subject in subjects.items()}
+    print_timings(f'evaluation of {args.config}, {args.device}', found)
+    plain, noisy = operations.values()
+    difference = {name: noisy[name] - plain[name] for name in plain | noisy if noisy[name] != plain[name]}
+    print(f'operations: {plain.total()} without F-Noise, {noisy.total()} with it; difference: {difference or "none"}')
+    counts = {name: count.total() for name, count in operations.items()}
+    return {name: vars(timing) | dict(operations=counts[name]) for name, timing in found.items()}
+
+
+PEER, PEER_AMP = 'torchvision', 'torchvision, mixed precision'
+MMCV, AMP = "mmdet with mmcv's RoIAlign", 'with F-Noise, --amp'
+SAMPLING_RATIO = 2  # of RoIAlign, torchvision's; its other settings of RoIs are mmdet's, or are set to them
+
+
+def time_peer(args: argparse.Namespace) -> dict[str, Any]:
+    """Time a training step against that of torchvision's Mask R-CNN, and note the losses of both."""
+    if not args.peer_python and not importlib.util.find_spec('torchvision'):
+        raise InputError(
+            'torchvision is not installed here: name an environment that has it with --peer-python, e.g. '
+            'python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
+        )
+    configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise', AMP: 'fnoise'}
+    peers = {PEER: 'plain', PEER_AMP: 'amp'}
+    if not torch.cuda.is_available() and not computes_in_bfloat16():
+        del configs[AMP], peers[PEER_AMP]
+    cfgs = {}
+    for name, config in configs.items():
+        cfg = cfgs[name] = read(str(TOOLS.parent / f'configs/{config}.py'), args)
+        if name == AMP:
+            use_amp(cfg)
+        train_from_scratch(cfg)
+        for extractor in (cfg.model.roi_head.bbox_roi_extractor, cfg.model.roi_head.mask_roi_extractor):
+            extractor.roi_layer.sampling_ratio = SAMPLING_RATIO
+            if name == MMCV:
+                extractor.type = 'SingleRoIExtractor'
+                extractor.pop('channels_last', None)
+        cfg.train_dataloader.batch_size = args.batch_size
+        resize = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Resize')
+        resize.scale = tuple(args.size)
+    images = list(itertools.islice(batches(cfg, 'train'), 2 + args.rounds))
+    losses: dict[str, list[float]] = {name: [] for name in (*peers, *cfgs)}
+    subjects = {name: training_step(build(cfg, args.device), cfg, images) for name, cfg in cfgs.items()}
+    with torchvision_step(cfg, images, args) as (peer, versions):
+        subjects = {name: partial(peer, kind) for name, kind in peers.items()} | subjects
+        recorded = {name: lambda name=name: losses[name].append(subjects[name]()) for name in subjects}
+        found = measure(recorded, args)
+    width, height = args.size
+    print_timings(
+        f'a training step, Mask R-CNN R50-FPN, {args.batch_size} images of {width} x {height}, {args.device}', found
+    )
+    for name, values in losses.items():
+        print(f'losses of {name}: {", ".join(f"{value:.3f}" for value in values)}')
+    results = {name: vars(timing) | dict(losses=losses[name]) for name, timing in found.items()}
+    results[PEER]['versions'] = versions
+    return results
+
+
+@contextlib.contextmanager
+def torchvision_step(
+    cfg: Config, images: Sequence[Any], args: argparse.Namespace
+) -> Iterator[tuple[Callable[[str], float], str]]:
+    """Give what trains torchvision's model on the next of mmdet's batches, and the versions of torch and torchvision.
+
+    There are two such models, named ``'plain'`` and, in mixed precision, ``'amp'``. They are trained here, or in a
+    process with another Python.
+    """
+    optimizer = {name: value for name, value in cfg.optim_wrapper.optimizer.items() if name != 'type'}
+    inputs = dict(
+        batches=[as_torchvision_takes_it(batch, args.device) for batch in images],
+        settings=dict(
+            model=dict(
+                num_classes=cfg.model.roi_head.bbox_head.num_classes + 1,
+                rpn_post_nms_top_n_train=cfg.model.train_cfg.rpn_proposal.max_per_img,
+                _skip_resize=True,
+            ),
+            optimizer=optimizer,
+            max_norm=cfg.optim_wrapper.clip_grad.max_norm,
+        ),
+    )
+    if not args.peer_python:
+        import torchvision_peer
+
+        steps = {name: torchvision_peer.make_step(**inputs, amp=name == 'amp') for name in ('plain', 'amp')}
+        yield lambda name: steps[name](), torchvision_peer.VERSIONS
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(inputs, Path(folder, 'inputs.pt'))
+        command = [args.peer_python, TOOLS / 'dev/torchvision_peer.py', Path(folder, 'inputs.pt')]
+        command += ['--threads', str(torch.get_num_threads())]
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        except OSError as error:
+            raise InputError(f'--peer-python {args.peer_python} cannot be run: {error}') from None
+        with process:
+            assert process.stdin and process.stdout
+            answer = process.stdout.readline()
+            if not answer:
+                raise InputError(f'torchvision does not run with --peer-python {args.peer_python}')
+
+            def step(name: str) -> float:
+                try:
+                    process.stdin.write(f'{name}\n'.encode())
+                    return float(process.stdout.readline())
+                except (BrokenPipeError, ValueError):
+                    raise RunError('the process that trains torchvision has ended; what it said is above') from None
+
+            yield step, answer.decode().strip()
+            process.stdin.close()
+
+
+def as_torchvision_takes_it(batch: Any, device: str) -> dict[str, list[Any]]:
+    """Bring a batch of mmdet to images of RGB in [0, 1], and targets whose classes begin at 1."""
+    targets = []
+    for sample in batch['data_samples']:
+        truth = sample.gt_instances
+        masks = truth.masks.to_tensor(torch.uint8, device)
+        targets.append(dict(boxes=truth.bboxes.tensor.to(device), labels=truth.labels.to(device) + 1, masks=masks))
+    return dict(images=[image.flip(0).to(device) / 255 for image in batch['inputs']], targets=targets)
+
+
+def time_demo(args: argparse.Namespace) -> dict[str, Any]:
+    """Time `make demo`, set-up and data excepted, and note what its detectors learn."""
+    few = 'train_cfg.max_epochs=1 train_dataloader.dataset.indices=32'
+    with tempfile.TemporaryDirectory() as folder:
+        command = ['make', 'demo', f'OUT={folder}', *([f'DEMO=--cfg-options {few}'] if args.quick else [])]
+        subprocess.run(['make', 'data/shapes'], cwd=TOOLS.parent, check=True)
+        start = time.perf_counter()
+        if subprocess.run(command, cwd=TOOLS.parent).returncode:
+            raise RunError('make demo failed')
+        seconds = time.perf_counter() - start
+        runs = {name: read_run(Path(folder, 'demo', name, 'seed_0')) for name in ('baseline', 'fnoise')}
+    mask_ap50 = {name: run.val[-1]['coco/segm_mAP_50'] for name, run in runs.items()}
+    print(
+        f'make demo: {seconds:.0f} s, mask AP50 {mask_ap50["baseline"]:.3f} and {mask_ap50["fnoise"]:.3f} with F-Noise'
+    )
+    return {'make demo': dict(seconds=seconds, mask_ap50=mask_ap50)}
+
+
+def count_operations(subject: Callable[[], Any]) -> Counter[str]:
+    """Count the operations of torch by their name."""
+    with torch.profiler.profile() as profile:
+        subject()
+    return Counter(event.name for event in profile.events() if event.name.startswith('aten::'))
+
+
+def measure(
+    subjects: Mapping[str, Callable[[], Any]], args: argparse.Namespace, reference: str | None = None
+) -> dict[str, Timing]:
+    """Time subjects against the first of them."""
+    in_its_queue = args.command in ('noise', 'sizes') and args.device.startswith('cuda')
+    times = interleave(subjects, args.rounds, progress=show_rounds, clock=gpu_clock if in_its_queue else wall_clock)
+    return summarize(times, reference or next(iter(subjects)))
+
+
+def show_rounds(rounds: range, label: str) -> Iterable[int]:
+    """Show how far the rounds are, where somebody looks on."""
+    return cli.show_progress(rounds, label, len(rounds))
+
+
+def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
+    """Print what was measured as a table."""
+    table = Table('', 'median', 'ratio', 'quartiles of the ratio', title=title)
+    if kept is not None:
+        table.add_column('kept for backward')
+    for name, timing in found.items():
+        row = [
+            name,
+            f'{timing.median * 1e3:.1f} ms',
+            f'{timing.ratio:.3f} ± {median_error(timing.ratio_low, timing.ratio_high, timing.rounds):.3f}',
+            f'{timing.ratio_low:.3f} to {timing.ratio_high:.3f}',
+        ]
+        table.add_row(*row, *([] if kept is None else [f'{kept[name] / 2**20:.1f} MiB']))
+    cli.console().print(table)
+
+
+def put_table(args: argparse.Namespace) -> None:
+    """Print the table, or put it into a file."""
+    table = benchmark_table(args.folder, args.short)
+    if args.into:
+        cli.put_between(args.into, MARK, table)
+    else:
+        print(table)
+
+
+def use_device(args: argparse.Namespace) -> None:
+    """Use as many threads as were asked for, and check the device."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:  # no such device, or no driver
+        raise InputError(f'--device {args.device} cannot be used: {error}') from error
+
+
+def main() -> None:
+    args = parse_args()
+    if args.command == 'table':
+        put_table(args)
+        return
+    MMLogger.get_current_instance().setLevel('ERROR')
+    MessageHub.get_current_instance().update_info('seed', 0)
+    if args.command != 'demo':
+        use_device(args)
+    if args.out:
+        check_writable(args.out.parent)
+    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo)
+    results = commands[args.command](args)
+    if args.out:
+        left_out = ('command', 'out', 'data_root', 'peer_python')  # paths say nothing on another machine
+        settings = {name: value for name, value in vars(args).items() if name not in left_out}
+        write_results(args.out, args.command, settings, results)
+        print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    _start.run(main)

@@ -1,0 +1,149 @@
+"""Check F-Noise on every config that the installed mmdet ships, and write a table."""
+
+import _path  # noqa: F401
+import _start
+
+import argparse
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+import mmdet
+import torch
+from compatibility import Finding, Outcome, check_config, shipped_configs
+
+from fnoise_mmdet import cli
+from fnoise_mmdet.datasets.files import write_atomically
+from fnoise_mmdet.errors import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Check F-Noise on every config that the installed mmdet ships: put it in, compare keys of the '
+        'state dict and features in evaluation with the plain detector, and measure the noise in training.',
+        epilog='example: python tools/dev/check_configs.py --only "retinanet/*" --only "yolo/*"',
+    )
+    parser.add_argument(
+        '--out', default='work_dirs/check_configs', help='folder for findings.jsonl and table.md (default: %(default)s)'
+    )
+    parser.add_argument('--only', action='append', metavar='PATTERN', help='configs to check, e.g. "retinanet/*"')
+    parser.add_argument(
+        '--workers', type=cli.at_least(1), default=1, help='processes, of one thread each (default: %(default)s)'
+    )
+    parser.add_argument('--restart', action='store_true', help='check all again, rather than what is not yet there')
+    return parser.parse_args()
+
+
+def read_findings(path: Path) -> dict[str, Finding | None]:
+    """Read what an earlier, perhaps interrupted, call has found; None for a file without a model."""
+    findings: dict[str, Finding | None] = {}
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # cut off when the call was interrupted
+            continue
+        config, finding = row['config'], row['finding']
+        findings[config] = None if finding is None else Finding(**{**finding, 'outcome': Outcome(finding['outcome'])})
+    return findings
+
+
+def find_out(names: list[str], workers: int) -> Iterator[tuple[str, Finding | None]]:
+    """Check configs in processes of their own, and give each as it is done."""
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        futures = {pool.submit(check_config, name): name for name in names}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+MEANINGS = {
+    Outcome.WHOLE: 'built with and without F-Noise: the same keys in the state dict, strict loading both ways, the '
+    'same features in evaluation to the last bit, and in training the signal-to-noise ratio of F-Noise at every level',
+    Outcome.PARTS: 'the same for backbone and neck; the rest of the plain detector cannot be built here',
+    Outcome.REFUSED: 'a clear error instead of F-Noise',
+    Outcome.UNBUILDABLE: 'the plain config cannot be read, or its backbone and neck cannot run, here',
+    Outcome.FAILED: 'F-Noise breaks one of its promises',
+}
+
+
+def table(findings: Iterable[Finding]) -> str:
+    """Write the findings as Markdown: the counts, one line a family, and why a config was not checked as a whole."""
+    findings = list(findings)
+    counts = Counter(finding.outcome for finding in findings)
+    families = sorted({finding.family for finding in findings})
+    lines = [
+        '# F-Noise in the configs that mmdet ships',
+        '',
+        f'What `tools/dev/check_configs.py` found with mmdet {mmdet.__version__} and torch {torch.__version__}, '
+        f'without a GPU: {len(findings)} configs with a model in {len(families)} families.',
+        '',
+        '| outcome | configs | meaning |',
+        '|---|---:|---|',
+        *(f'| {outcome.value} | {counts[outcome]} | {MEANINGS[outcome]} |' for outcome in Outcome),
+        '',
+        '## Families',
+        '',
+        f'| family | configs | {" | ".join(outcome.value for outcome in Outcome)} | necks | ratio of the levels, dB |',
+        '|---|' + '---:|' * (1 + len(Outcome)) + '---|---|',
+    ]
+    for family in families:
+        members = [finding for finding in findings if finding.family == family]
+        ratios = [ratio for finding in members for ratio in finding.snr_db]
+        cells = [
+            family,
+            str(len(members)),
+            *(str(sum(finding.outcome is outcome for finding in members) or '') for outcome in Outcome),
+            '; '.join(sorted({finding.neck or 'none' for finding in members})),
+            f'{min(ratios):.1f} to {max(ratios):.1f}' if ratios else '',
+        ]
+        lines.append(f'| {" | ".join(cells)} |')
+    lines += ['', '## Why a config was not checked as a whole', '', '| outcome | reason | configs |', '|---|---|---|']
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        if finding.outcome is not Outcome.WHOLE:
+            reasons.setdefault((finding.outcome.value, finding.reason), []).append(finding.config)
+    for (outcome, reason), configs in sorted(reasons.items()):
+        lines.append(f'| {outcome} | {reason.replace("|", "/")} | {", ".join(configs)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    args = parse_args()
+    names = [name for name in shipped_configs() if not args.only or any(Path(name).match(one) for one in args.only)]
+    if not names:
+        raise InputError(f'no config that mmdet ships matches {" or ".join(args.only)}')
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / 'findings.jsonl'
+    if args.restart:
+        path.unlink(missing_ok=True)
+    findings = read_findings(path)
+    missing = [name for name in names if name not in findings]
+    with path.open('a') as file:
+        if file.tell() and not path.read_bytes().endswith(b'\n'):  # interrupted in the middle of a line
+            file.write('\n')
+        for name, finding in cli.show_progress(find_out(missing, args.workers), 'checking', len(missing)):
+            file.write(json.dumps(dict(config=name, finding=finding and asdict(finding))) + '\n')
+            file.flush()
+            findings[name] = finding
+    checked = [finding for name in names if (finding := findings[name]) is not None]
+    write_atomically(out / 'table.md', table(checked).encode())
+    counts = Counter(finding.outcome for finding in checked)
+    print(', '.join(f'{outcome.value}: {counts[outcome]}' for outcome in Outcome))
+    print(f'table: {out / "table.md"}')
+    failed = [finding for finding in checked if finding.outcome is Outcome.FAILED]
+    for finding in failed:
+        print(f'FAILED {finding.config}: {finding.reason}')
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    _start.run(main)

@@ -1,0 +1,230 @@
+"""Whether F-Noise does in a detector what it promises: the check behind ``tools/dev/check_configs.py``."""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mmdet
+import torch
+from mmdet.models.mot import BaseMOTModel
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from fnoise_mmdet.config import add_fnoise, find_detector, nested_dicts
+from fnoise_mmdet.config.types import type_name, with_named_types
+from fnoise_mmdet.engine.preview import initialise
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.visualization import snr_db
+from fnoise_mmdet.visualization.tap import Tap
+
+CONFIGS = Path(mmdet.__path__[0]) / '.mim' / 'configs'
+IMAGE_SIZES = (128, 320, 512)  # the first that a detector can take; SSD's last levels need the largest
+CCT_SNR_DB = 10 * math.log10(3 / 0.3**2)
+
+
+class Outcome(str, Enum):
+    """What can be said of a config."""
+
+    WHOLE = 'whole detector'
+    PARTS = 'backbone and neck'  # the rest of the plain detector cannot be built here
+    REFUSED = 'refused'  # no place for F-Noise
+    UNBUILDABLE = 'not here'  # the plain config cannot be read or run
+    FAILED = 'FAILED'  # F-Noise breaks a promise
+
+
+@dataclass
+class Finding:
+    """What was found out about one config; ``reason`` is why the outcome is not WHOLE."""
+
+    config: str
+    detector: str = ''
+    backbone: str = ''
+    neck: str = ''
+    outcome: Outcome = Outcome.WHOLE
+    reason: str = ''
+    snr_db: tuple[float, ...] = ()  # of each level
+
+    @property
+    def family(self) -> str:
+        """The folder of the config."""
+        return Path(self.config).parts[0]
+
+
+class _BackboneAndNeck(BaseModule):
+    """The part of a detector that F-Noise has to do with."""
+
+    def __init__(self, detector: dict[str, Any]) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(detector['backbone'])
+        self.neck = MODELS.build(detector['neck']) if detector.get('neck') else nn.Identity()
+
+    def extract_feat(self, images: Tensor) -> Any:
+        return self.neck(self.backbone(images))
+
+
+def shipped_configs() -> list[str]:
+    """Give the path of every config that the installed mmdet ships, under its folder of configs; bases left out."""
+    names = (path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
+    return sorted(str(name) for name in names if '_base_' not in name.parts)
+
+
+def read_shipped(name: str) -> Config | None:
+    """Read a config that mmdet ships, so that building and initialising it loads no weights.
+
+    Returns:
+        The config, or None where the file holds no model.
+    """
+    cfg = with_named_types(Config.fromfile(CONFIGS / name))
+    if 'model' not in cfg:
+        return None
+    for module in nested_dicts(cfg.model):
+        if 'checkpoint' in (module.get('init_cfg') or {}):
+            module['init_cfg'] = None
+        module.update({setting: None for setting in ('pretrained', 'teacher_ckpt') if setting in module})
+        if isinstance(module.get('teacher_config'), str):  # relative to the root of mmdet's repository
+            module['teacher_config'] = str(CONFIGS.parent / module['teacher_config'])
+    return cfg
+
+
+def neck_types(detector: dict[str, Any]) -> str:
+    """Name the type of a detector's neck, or of each in its list, or nothing."""
+    neck = detector.get('neck') or []
+    return ', '.join(type_name(one) or '?' for one in (neck if isinstance(neck, list) else [neck]))
+
+
+def check_config(name: str) -> Finding | None:
+    """Build a config that mmdet ships with and without F-Noise, and compare the two.
+
+    Both get the same weights, by strict loading, and the same two images of
+    uniform noise. Their state dicts must have the same keys; in evaluation
+    every feature must be the same to the last bit; in training every level
+    must show the signal-to-noise ratio of F-Noise.
+
+    Returns:
+        What was found, or None where the file holds no model.
+    """
+    MMLogger.get_instance('mmengine').setLevel('ERROR')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    finding = Finding(name)
+    try:
+        cfg = read_shipped(name)
+    except Exception as error:  # a base of a package that is not installed
+        return replace(finding, outcome=Outcome.UNBUILDABLE, reason=_one_line(error))
+    if cfg is None:
+        return None
+    place, detector = find_detector(cfg)
+    outer = type_name(cfg.model)
+    finding.detector = outer if place == 'model' else f'{outer} of {type_name(detector)}'
+    finding.backbone = type_name(detector.get('backbone'))
+    finding.neck = neck_types(detector)
+    noisy_cfg = copy.deepcopy(cfg)
+    try:
+        add_fnoise(noisy_cfg)
+    except InputError as error:
+        return replace(finding, outcome=Outcome.REFUSED, reason=str(error).partition(': ')[2])
+    try:
+        try:
+            plain = MODELS.build(cfg.model)
+            build_noisy = partial(MODELS.build, noisy_cfg.model)
+        except Exception as error:  # e.g. a language model that is not installed
+            finding.outcome, finding.reason = Outcome.PARTS, _one_line(error)
+            plain = _BackboneAndNeck(detector)
+            build_noisy = partial(_BackboneAndNeck, find_detector(noisy_cfg)[1])
+        initialise(plain)
+        plain.eval()  # not in one line: mmdet's distilling detectors return nothing from it
+        images = _images(plain)
+        expected = _features(plain, images)
+    except Exception as error:
+        return replace(finding, outcome=Outcome.UNBUILDABLE, reason=_one_line(error))
+    try:
+        finding.snr_db = _compare(plain, build_noisy(), images, expected)
+    except Exception as error:
+        return replace(finding, outcome=Outcome.FAILED, reason=_one_line(error))
+    return finding
+
+
+def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[Tensor]) -> tuple[float, ...]:
+    """Compare a detector with F-Noise to the plain one.
+
+    Returns:
+        The signal-to-noise ratio of each level in training, in dB.
+
+    Raises:
+        AssertionError: They differ where they must not, or do not where they must.
+    """
+    weights = plain.state_dict()
+    if list(weights) != list(noisy.state_dict()):
+        raise AssertionError('the keys of the state dicts differ')
+    noisy.load_state_dict(weights, strict=True)
+    plain.load_state_dict(noisy.state_dict(), strict=True)
+    noisy.eval()
+    found = _features(noisy, images)
+    if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(expected, found)):
+        raise AssertionError('the features in evaluation differ')
+
+    neck = find_fnoise_necks(noisy)[0]
+    tap = Tap(neck)
+    noisy.train()
+    outputs = _features(noisy, images)
+    tap.detach()
+    changed = [(x, y) for x, y in zip(_tensors(tap.clean), _tensors(tap.perturbed)) if x is not y]
+    if len(changed) != (neck._num_levels or len(_tensors(tap.clean))):
+        raise AssertionError(f'{len(changed)} levels are perturbed')
+    ratios = tuple(round(snr_db(x, y), 2) for x, y in changed)
+    # A level of a few thousand elements has a spread of 0.1 dB.
+    if any(abs(ratio - CCT_SNR_DB) > 1 for ratio in ratios):
+        raise AssertionError(f'the signal-to-noise ratios {ratios} are not those of F-Noise')
+    neck.position = 'post'
+    neck._num_levels = neck._known_num_levels()
+    if len(_features(noisy, images)) != len(outputs):
+        raise AssertionError('the number of levels changes with noise after the neck')
+    return ratios
+
+
+@torch.no_grad()
+def _features(model: nn.Module, images: Tensor) -> list[Tensor]:
+    detector: Any = model
+    for name in ('student', 'detector'):  # of a semi-supervised pair, of a tracker
+        detector = detector._modules.get(name) or detector
+    # A model for videos has no way to the features of images but its backbone.
+    extract = detector.backbone if isinstance(detector, BaseMOTModel) else detector.extract_feat
+    return _tensors(extract(images))
+
+
+def _tensors(features: Any) -> list[Tensor]:
+    """Flatten what a backbone or neck gives: a tensor, a sequence, or a nest of them."""
+    if isinstance(features, Tensor):
+        return [features]
+    return [tensor for part in features or () for tensor in _tensors(part)]
+
+
+def _images(model: nn.Module) -> Tensor:
+    """Make two images of the smallest size that the detector takes."""
+    for size in IMAGE_SIZES[:-1]:
+        images = _uniform(size)
+        try:
+            _features(model, images)
+        except Exception:  # every backbone fails in its own way where a level has no pixel left
+            continue
+        return images
+    return _uniform(IMAGE_SIZES[-1])
+
+
+def _uniform(size: int) -> Tensor:
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def _one_line(error: Exception) -> str:
+    """Bring an error to a line that says the same on every machine."""
+    text = ' '.join(str(error).split()).partition(', the current sys.path is')[0]
+    return f'{type(error).__name__}: {text.replace(f"{CONFIGS}/", "")}'[:160]
