@@ -24,9 +24,9 @@ from fnoise_mmdet.comparison import (
 )
 from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.comparison.report.write import number
+from fnoise_mmdet.comparison.study_file import study_conditions
 from fnoise_mmdet.datasets.files import staged_folder
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies.study import study_conditions
 from fnoise_mmdet.studies.sweep import cut_after
 from fnoise_mmdet.visualization.markup import replace_undecodable
 

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..studies.processes import is_validation
 from .robustness import Robustness, read_robustness
 
 Row = dict[str, Any]
@@ -165,6 +164,14 @@ def _read_record(work_dir: Path | None) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f'{file} is not the record of a run: {error}') from None
     return record
+
+
+def is_validation(row: dict[str, Any]) -> bool:
+    """Whether a row of a log of scalars is a validation's: it has no loss, but metrics (``prefix/metric``) or a time.
+
+    mmdet's ``CocoMetric`` reports no metric where nothing was detected.
+    """
+    return 'loss' not in row and any(key == 'time' or ('/' in key and not key.startswith('epoch/')) for key in row)
 
 
 def is_run(path: Path) -> bool:

@@ -22,6 +22,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.
 FORMATS = ('BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 MAX_BYTES = 2**31
 MAX_STEM = 240  # bytes of a name, of 255 that file systems take
+UNREADABLE = 'unreadable'  # marks a sample whose image could not be read, see CorruptImageHook
 ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
 CHECKED_HEADERS = 5000  # images of a data set whose headers are read: half a second
 DECODED_IMAGES = 20  # and those that are decoded

@@ -13,10 +13,10 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 
 from ..datasets.ground_truth import prepare_ground_truth
+from ..datasets.images import UNREADABLE
 
 MAX_AREA = 1e10  # of the objects that COCO evaluates, in square pixels
 OBJECTS = 'objects'  # the number of annotated objects, reported where the AP is undefined
-UNREADABLE = 'unreadable'  # marks a sample whose image could not be read, see CorruptImageHook
 
 
 @METRICS.register_module()
@@ -43,6 +43,7 @@ class CompleteCocoMetric(CocoMetric):
     Args: See :class:`mmdet.evaluation.CocoMetric`.
     """
 
+    skips_unreadable = True  # see CorruptImageHook
     img_ids: Any  # those that are evaluated, None for all
     _coco_api: Any  # None until the ground truth of the data set has been converted
 

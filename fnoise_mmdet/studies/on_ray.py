@@ -27,6 +27,7 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 
+from ..comparison import runs as logged_runs
 from ..errors import InputError, RunError
 from . import processes
 from .progress import StudyProgress
@@ -183,7 +184,8 @@ def run_plan(
         gpus: GPUs of a trial.
         retries: How often a trial that fails is tried again.
     """
-    cloudpickle.register_pickle_by_value(processes)
+    for module in (processes, logged_runs):  # so that a worker of Ray imports neither torch nor mmdet
+        cloudpickle.register_pickle_by_value(module)
     folder, commands = os.getcwd(), {str(run.work_dir): command(run) for run in plan.runs}
     storage = out / '.ray'
     stop = storage / 'stop'  # a worker of Ray can be told nothing once this process ends its trial

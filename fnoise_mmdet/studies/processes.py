@@ -1,8 +1,7 @@
 """Trainings as processes.
 
-Nothing but Python's standard library is used here: a worker of Ray gets this
-module by value, and so need not import torch and mmdet only to look after the
-process that does.
+A worker of Ray gets these functions by value, so that it need not import torch
+and mmdet: they use Python's standard library only.
 """
 
 import contextlib
@@ -15,7 +14,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from ..comparison.runs import is_validation
 
 PATIENCE = 30  # seconds that trainings are given to end by themselves
 POLL = 0.2  # seconds
@@ -100,14 +100,6 @@ def wait_until_free(work_dir: Path) -> bool:
             return True
         time.sleep(POLL)
     return False
-
-
-def is_validation(row: dict[str, Any]) -> bool:
-    """Whether a row of a log of scalars is a validation's: it has no loss, but metrics (``prefix/metric``) or a time.
-
-    mmdet's ``CocoMetric`` reports no metric where nothing was detected.
-    """
-    return 'loss' not in row and any(key == 'time' or ('/' in key and not key.startswith('epoch/')) for key in row)
 
 
 def last_validation(work_dir: Path) -> int:

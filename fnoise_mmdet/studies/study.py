@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..comparison.conditions import changed_settings, flatten
+from ..comparison.study_file import STUDY_FILE, read_study_file
 from ..datasets.files import check_writable, is_part, remove_parts, write_atomically
 from ..engine.checkpoint import check_resumable, load_checkpoint
 from ..engine.preflight import check_model, check_training
@@ -90,11 +91,11 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
     check_writable(out)
     if not out.is_dir():
         return
-    if not (out / 'study.json').is_file():
+    if not (out / STUDY_FILE).is_file():
         if all(_is_of_new_study(path, configs) for path in out.iterdir()):
             return
         raise InputError(f'{out} has something in it that is no study, and is left as it is: name another folder')
-    conditions = _read_study(out)['conditions']
+    conditions = read_study_file(out)['conditions']
     if conditions != list(configs) and not may_grow:
         raise InputError(f'{out} is a study of {" and ".join(conditions)}: name another folder')
     for name, cfg in configs.items():
@@ -156,11 +157,6 @@ def _config_file(out: Path, condition: str) -> Path:
     return out / f'{condition}.py'
 
 
-def _read_study(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / 'study.json').read_text(encoding='utf-8'))
-    return content
-
-
 def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]) -> None:
     """Write the configs of a study that begins or grows, and last ``study.json``, which says that they are whole.
 
@@ -168,8 +164,8 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
     grows is added to those before.
     """
     there: dict[str, Any] = dict(conditions=[], command='')
-    if (out / 'study.json').is_file():
-        there = _read_study(out)
+    if (out / STUDY_FILE).is_file():
+        there = read_study_file(out)
     new = [name for name in configs if name not in there['conditions']]
     if not new:
         return
@@ -177,7 +173,7 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
         write_atomically(_config_file(out, name), configs[name].pretty_text.encode())
     commands = [*there['command'].splitlines(), shlex.join(command)]
     content = dict(conditions=[*there['conditions'], *new], command='\n'.join(commands))
-    write_atomically(out / 'study.json', json.dumps(content, indent=1).encode())
+    write_atomically(out / STUDY_FILE, json.dumps(content, indent=1).encode())
 
 
 @contextlib.contextmanager
@@ -196,27 +192,6 @@ def held(out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may
         finished = sum(run.marker.is_file() for run in runs)  # a state would read the checkpoints once more
         print(f'{len(runs)} runs, {finished} of them finished, in {out}', flush=True)
         yield
-
-
-def study_command(work_dir: Path) -> str | None:
-    """Give the command that began the study to which a work dir belongs, None where it belongs to none.
-
-    A study that has grown has a line for each command that added to it.
-    """
-    return _study_or_nothing(work_dir.absolute().parent.parent).get('command')
-
-
-def study_conditions(out: Path) -> list[str]:
-    """Give the conditions of a study in the order in which it was begun, none where a folder is no study."""
-    return list(_study_or_nothing(out).get('conditions', []))
-
-
-def _study_or_nothing(out: Path) -> dict[str, Any]:
-    try:
-        content = _read_study(out)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}  # else study.json is of something else
 
 
 def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ import time
 import pytest
 from mmengine.config import Config
 
+from fnoise_mmdet.comparison.study_file import study_command, study_conditions
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies import study
@@ -18,8 +19,6 @@ from fnoise_mmdet.studies.study import (
     TrainingLog,
     check_study,
     held,
-    study_command,
-    study_conditions,
     study_runs,
     training_command,
     trainings,

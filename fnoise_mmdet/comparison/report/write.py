@@ -13,7 +13,6 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ...studies.study import study_command
 from ...version import __version__
 from ...visualization.markup import escape_markdown
 from .. import (
@@ -33,6 +32,7 @@ from .. import (
 from ..measures import common_cells
 from ..resampling import RESAMPLES
 from ..robustness import Cell
+from ..study_file import study_command
 from .picture import Picture, data_address
 
 TEMPLATES = Path(__file__).parent / 'templates'

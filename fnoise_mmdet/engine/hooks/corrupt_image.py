@@ -14,9 +14,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...datasets.images import header_fault, image_fault, printable
+from ...datasets.images import UNREADABLE, header_fault, image_fault, printable
 from ...errors import InputError
-from ...evaluation.coco_metric import UNREADABLE, CompleteCocoMetric
 
 ACTIONS = ('stop', 'skip')
 
@@ -72,7 +71,7 @@ class CorruptImageHook(Hook):
 
     def _action_in_evaluation(self, runner: Runner, evaluator: Evaluator) -> str:
         is_drawn = any(isinstance(hook, DetVisualizationHook) and hook.draw for hook in runner.hooks)
-        can_skip = all(isinstance(metric, CompleteCocoMetric) for metric in evaluator.metrics)
+        can_skip = all(getattr(metric, 'skips_unreadable', False) for metric in evaluator.metrics)
         return self.action if can_skip and not is_drawn else 'stop'
 
     def _guard(self, loader: Any, action: str) -> None:

@@ -7,7 +7,6 @@ from mmdet.models import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ...config.types import type_name
 from .roi_align import FastRoIAlign
 
 
@@ -31,7 +30,8 @@ class FastRoIExtractor(SingleRoIExtractor):
 
     def build_roi_layers(self, layer_cfg: dict[str, Any], featmap_strides: list[int]) -> nn.ModuleList:
         """Build the RoI layer of each level."""
-        if type_name(layer_cfg) == 'RoIAlign':
+        layer = layer_cfg['type']
+        if getattr(layer, '__name__', layer) == 'RoIAlign':
             layer_cfg = {**layer_cfg, 'type': FastRoIAlign}
         return super().build_roi_layers(layer_cfg, featmap_strides)
 
