@@ -157,7 +157,7 @@ def _encode(image: Image.Image, kind: str) -> bytes:
 
 
 def _black_png(width: int, height: int) -> bytes:
-    """Give a small file of a large image: a decompression bomb."""
+    """Return a small file of a large image: a decompression bomb."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))

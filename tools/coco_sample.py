@@ -84,7 +84,7 @@ def parse_args() -> argparse.Namespace:
 
 @contextlib.contextmanager
 def fetched_to(args: argparse.Namespace) -> Iterator[Path]:
-    """Give the folder for what is fetched, held against other downloads; it is removed where nobody needs it."""
+    """Return the folder for what is fetched, held against other downloads; it is removed where nobody needs it."""
     cache = args.cache or Path(os.path.realpath(args.out)).with_name(f'.{args.out.name}.download')
     if not args.download:
         yield cache

@@ -127,7 +127,7 @@ def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], l
 
 
 def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Picture]:
-    """Give the last feature maps that the first run of each condition has drawn in validation."""
+    """Return the last feature maps that the first run of each condition has drawn in validation."""
     pictures: list[Picture | None] = []
     for condition in conditions[1:] or conditions:
         for run in condition.runs[:1]:

@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def step_time(args: argparse.Namespace) -> cost.Estimate | None:
-    """Give the time of a pass where the user has one."""
+    """Return the time of a pass where the user has one."""
     if (args.step_seconds is None) != (args.source is None):
         raise InputError('--step-seconds and --source go together: a figure says where it is from')
     if args.step_seconds is not None and args.benchmark:

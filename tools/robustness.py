@@ -112,7 +112,7 @@ class Evaluated(NamedTuple):
 
 
 def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
-    """Give the trainings in the work dirs named, and in those that the folders named hold."""
+    """Return the trainings in the work dirs named, and in those that the folders named hold."""
     work_dirs: dict[Path, Path] = {}  # each once, by what it is behind any link
     for path in paths:
         if not path.is_dir():

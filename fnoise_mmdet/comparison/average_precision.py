@@ -82,7 +82,7 @@ def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequen
 
 
 def average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
-    """Give AP and AP50 of resampled images.
+    """Return AP and AP50 of resampled images.
 
     Args:
         tables: What :func:`match_detections` has found.

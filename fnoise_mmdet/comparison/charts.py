@@ -47,7 +47,7 @@ class ChartGroup(NamedTuple):
 
 
 def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
-    """Give the curves of a comparison, those of runs that are set aside left out."""
+    """Return the curves of a comparison, those of runs that are set aside left out."""
     runs = [run for condition in conditions for run in condition.runs]
     losses = [loss for loss in runs[0].losses() if all(loss in run.losses() for run in runs)] if runs else []
     longest = max((len(run.train) for run in runs), default=0)
@@ -174,7 +174,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
 
 
 def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> list[list[Chart]]:
-    """Give the charts whose lines are noises and not conditions, with intervals in the place of lowest and highest."""
+    """Return the charts with one line per noise instead of condition, and intervals instead of lowest and highest."""
     found = scale_series(conditions, list(collect_measures(conditions, losses)))
     noises = list(dict.fromkeys(series.noise for series in found))
     charts: dict[str, Chart] = {}
@@ -209,7 +209,7 @@ def _line(
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
-    """Give the centred moving average; at the ends, of what is there. NaN stays where it is, and there alone."""
+    """Return the centred moving average; at the ends, of what is there. NaN stays where it is, and there alone."""
     finite = np.isfinite(values)
     ones = np.ones(window)
     sums = np.convolve(np.where(finite, values, 0.0), ones)

@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
     warnings: list[str]
 
     def difference(self, key: str, condition: str) -> Difference | None:
-        """Give the difference of a condition in the measure of that key."""
+        """Return the difference of a condition in the measure of that key."""
         return next((one for one in self.differences if (one.measure.key, one.condition) == (key, condition)), None)
 
 

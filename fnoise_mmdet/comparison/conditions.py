@@ -25,7 +25,7 @@ class Condition(NamedTuple):
     set_aside: list[Run]
 
     def by_seed(self) -> dict[int, Run]:
-        """Give the runs by their seed, or by their place where no seed is known."""
+        """Return the runs by their seed, or by their place where no seed is known."""
         return {place if run.seed is None else run.seed: run for place, run in enumerate(self.runs)}
 
 
@@ -163,7 +163,7 @@ def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list
 
 
 def _protocol(run: Run) -> dict[str, Any]:
-    """Give what must be the same for two runs to be compared; None where it is not recorded."""
+    """Return what must be the same for two runs to be compared; None where it is not recorded."""
     settings = flatten(run.record.get('config', {}))
 
     def part(*names: str) -> str | None:
@@ -186,7 +186,7 @@ def _protocol(run: Run) -> dict[str, Any]:
 
 
 def _most_common(values: Sequence[Any]) -> Any:
-    """Give the value that occurs most, the first of several; None counts only where nothing else is."""
+    """Return the value that occurs most, the first of several; None counts only where nothing else is."""
     known = [value for value in values if value is not None]
     return Counter(known).most_common(1)[0][0] if known else None
 
@@ -203,7 +203,7 @@ def _within(conditions: Sequence[Condition]) -> list[str]:
 
 
 def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
-    """Give the leaves of a nested config by their dotted keys."""
+    """Return the leaves of a nested config by their dotted keys."""
     if not isinstance(node, dict | list | tuple) or not node:
         return {prefix: node}
     items = node.items() if isinstance(node, dict) else enumerate(node)
@@ -215,7 +215,7 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """Give the settings of a run by their dotted keys, without those that every run has of its own.
+    """Return the settings of a run by their dotted keys, without those that every run has of its own.
 
     Those of a neck stand where they would without the noise around it: what differs is the noise alone.
     """
@@ -239,7 +239,7 @@ def _unwrapped(node: Any) -> Any:
 
 
 def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Give the settings of a run as it would be without noise, and those of its noises with their places."""
+    """Return the settings of a run as it would be without noise, and those of its noises with their places."""
     noises: list[dict[str, Any]] = []
 
     def plain(node: Any) -> Any:
@@ -258,5 +258,5 @@ def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def changed_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Give the settings that differ, as (a's, b's), None where one has no such setting."""
+    """Return the settings that differ, as (a's, b's), None where one has no such setting."""
     return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}

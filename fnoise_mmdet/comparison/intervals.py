@@ -17,21 +17,21 @@ class Interval(NamedTuple):
     high: float
 
     def excludes_zero(self) -> bool:
-        """Tell whether the whole interval lies on one side of 0."""
+        """Return whether the whole interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
 
     def in_words(self) -> str:
-        """Give both ends as they are shown."""
+        """Return both ends as they are shown."""
         return f'{signed(self.low)} to {signed(self.high)}'
 
 
 def signed(value: float) -> str:
-    """Give a difference as it is shown, to three decimals."""
+    """Return a difference as it is shown, to three decimals."""
     return f'{value:+.3f}'.replace('-', '−')
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:
-    """Give Student's interval for the mean of a normal distribution; None for fewer than two values.
+    """Return Student's interval for the mean of a normal distribution; None for fewer than two values.
 
     It is honest for a handful of seeds, where a bootstrap, which can only
     repeat what it has seen, is too narrow.
@@ -44,7 +44,7 @@ def t_interval(values: Sequence[float]) -> Interval | None:
 
 
 def t_test(values: Sequence[float]) -> float:
-    """Give the probability that the mean of two or more values is as far from 0 by chance, by Student's test.
+    """Return the probability that the mean of two or more values is as far from 0 by chance, by Student's test.
 
     It is below 0.05 where :func:`t_interval` leaves 0 out.
     """
@@ -72,7 +72,7 @@ def told_after_holm(samples: Sequence[Sequence[float]]) -> list[bool]:
 
 
 def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interval | None:
-    """Give the percentile bootstrap interval for the mean (Efron, 1979); None for fewer than two values."""
+    """Return the percentile bootstrap interval for the mean (Efron, 1979); None for fewer than two values."""
     if len(values) < 2:
         return None
     if math.isclose(min(values), max(values)):  # SciPy has no interval for a distribution without spread
@@ -89,6 +89,6 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interv
 
 
 def percentile_interval(draws: np.ndarray) -> Interval:
-    """Give the interval between the percentiles of bootstrap draws; draws that are NaN do not count."""
+    """Return the interval between the percentiles of bootstrap draws; draws that are NaN do not count."""
     low, high = np.nanpercentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return Interval(float(low), float(high))

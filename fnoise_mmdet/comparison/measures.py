@@ -44,18 +44,18 @@ class Measure(NamedTuple):
     is_component: bool = False
 
     def mean(self, condition: str) -> float | None:
-        """Give the mean over the seeds of a condition, None where it has none; NaN where a run has NaN."""
+        """Return the mean over the seeds of a condition, None where it has none; NaN where a run has NaN."""
         values = list(self.values.get(condition, {}).values())
         return float(np.mean(values)) if values else None
 
     def deviation(self, condition: str) -> float | None:
-        """Give the standard deviation over the seeds of a condition, None for fewer than two."""
+        """Return the standard deviation over the seeds of a condition, None for fewer than two."""
         values = list(self.values.get(condition, {}).values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> Iterator[Measure]:
-    """Give every figure that a run of the conditions has, the most telling first."""
+    """Return every figure that a run of the conditions has, the most telling first."""
 
     def collect(
         key: str, label: str, better: str, get: Callable[[Run], float | None], is_component: bool = False
@@ -117,13 +117,13 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
 
 
 def common_cells(runs: Sequence[Run]) -> list[Cell]:
-    """Give the corruptions and severities that every run with an evaluation of its robustness has."""
+    """Return the corruptions and severities that every run with an evaluation of its robustness has."""
     found = [run.robustness.cells() for run in runs if run.robustness]
     return [cell for cell in found[0] if all(cell in cells for cells in found)] if found else []
 
 
 def common_scales(runs: Sequence[Run]) -> list[float]:
-    """Give the scales of feature noise, above 0, that every run with an evaluation of its robustness has."""
+    """Return the scales of feature noise, above 0, that every run with an evaluation of its robustness has."""
     found = [
         {
             result['scale']
@@ -137,7 +137,7 @@ def common_scales(runs: Sequence[Run]) -> list[float]:
 
 
 def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) -> float | None:
-    """Give the mean AP over scales of feature noise."""
+    """Return the mean AP over scales of feature noise."""
     values = found.by_scale(metric)
     return float(np.mean([values[scale] for scale in scales])) if scales and set(scales) <= values.keys() else None
 

@@ -15,7 +15,7 @@ COLUMNS = 4
 
 
 def colour(place: int) -> str:
-    """Give the colour of the condition at a place."""
+    """Return the colour of the condition at a place."""
     return COLOURS[place % len(COLOURS)]
 
 

@@ -19,7 +19,7 @@ Draws = dict[tuple[str, int, str], np.ndarray]
 
 
 def resample_images(conditions: Sequence[Condition], progress: Progress) -> Draws:
-    """Give the AP of every run on the same resamples of the images, from the detections that it has left."""
+    """Return the AP of every run on the same resamples of the images, from the detections that it has left."""
     runs = [(one.name, seed, run) for one in conditions for seed, run in one.by_seed().items()]
     draws: Draws = {}
     for name, seed, run in progress(runs, 'resampling the validation images'):
@@ -46,7 +46,7 @@ def resample_images(conditions: Sequence[Condition], progress: Progress) -> Draw
 def _robust_draws(
     robustness: Robustness, cells: Sequence[Cell], scales: Sequence[float]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Give mPC, rPC and the mean AP with perturbed features of every resample."""
+    """Return mPC, rPC and the mean AP with perturbed features of every resample."""
     for metric in robustness.metric_names():
         kind = metric.partition('_')[0]
         clean: list[np.ndarray] = []
@@ -84,6 +84,6 @@ def _resample(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int]
 
 
 def ann_file_of(run: Run) -> Path | None:
-    """Give the annotation file of a run's validation, None where it is not known or not there."""
+    """Return the annotation file of a run's validation, None where it is not known or not there."""
     named = ((run.record.get('data') or {}).get('val') or {}).get('ann_file')
     return Path(named) if named and Path(named).is_file() else None

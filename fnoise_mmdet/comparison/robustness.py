@@ -42,25 +42,25 @@ class Robustness(NamedTuple):
     results: list[dict[str, Any]]
 
     def metric_names(self) -> list[str]:
-        """Give the names of the AP over all thresholds, that of masks first: ``segm_mAP``, ``bbox_mAP``."""
+        """Return the names of the AP over all thresholds, that of masks first: ``segm_mAP``, ``bbox_mAP``."""
         names = {name for result in self.results for name in result['metrics']}
         return [name for name in ('segm_mAP', 'bbox_mAP') if name in names]
 
     def predictions(self, result: dict[str, Any], kind: str) -> Path:
-        """Give the file with the detections of an evaluation in COCO's results format; kind: ``bbox`` or ``segm``."""
+        """Return the file with the detections of an evaluation in COCO's results format; kind: ``bbox`` or ``segm``."""
         return self.folder / 'predictions' / f'{result["predictions"]}.{kind}.json'
 
     def clean(self, metric: str) -> float | None:
-        """Give the AP on the images as they are."""
+        """Return the AP on the images as they are."""
         values = self._by(lambda result: 0, 'clean', metric)
         return values.get(0)
 
     def cells(self) -> list[Cell]:
-        """Give the corruptions and severities that were run, in that order."""
+        """Return the corruptions and severities that were run, in that order."""
         return [(r['name'], r['severity']) for r in self.results if r['kind'] == 'corruption']
 
     def corrupted(self, metric: str, cells: Collection[Cell] | None = None) -> dict[Cell, float]:
-        """Give the AP under each corruption and severity.
+        """Return the AP under each corruption and severity.
 
         Args:
             metric: Such as ``'bbox_mAP'``.
@@ -70,7 +70,7 @@ class Robustness(NamedTuple):
         return {cell: value for cell, value in values.items() if cells is None or cell in cells}
 
     def mpc(self, metric: str, cells: Collection[Cell] | None = None) -> float | None:
-        """Give the mean performance under corruption: the mean of the AP over the corruptions and severities run.
+        """Return the mean performance under corruption: the mean of the AP over the corruptions and severities run.
 
         mPC of Michaelis et al., "Benchmarking Robustness in Object Detection",
         arXiv 1907.07484, equation 1, where all 15 corruptions were run at all
@@ -79,25 +79,25 @@ class Robustness(NamedTuple):
         return _mean(self.corrupted(metric, cells).values())
 
     def rpc(self, metric: str, cells: Collection[Cell] | None = None) -> float | None:
-        """Give the relative performance under corruption, mPC / AP clean (ibid., equation 2); None where that is 0."""
+        """Return the relative performance under corruption, mPC / clean AP (ibid., equation 2); None if that is 0."""
         mpc, clean = self.mpc(metric, cells), self.clean(metric)
         return mpc / clean if mpc is not None and clean else None
 
     def by_corruption(self, metric: str, cells: Collection[Cell] | None = None) -> dict[str, float]:
-        """Give the mean AP of each corruption over its severities."""
+        """Return the mean AP of each corruption over its severities."""
         return _means(self.corrupted(metric, cells), lambda cell: cell[0])
 
     def by_severity(self, metric: str, cells: Collection[Cell] | None = None) -> dict[int, float]:
-        """Give the mean AP of each severity over its corruptions, in the order of severity."""
+        """Return the mean AP of each severity over its corruptions, in the order of severity."""
         means = _means(self.corrupted(metric, cells), lambda cell: cell[1])
         return dict(sorted(means.items()))
 
     def presets(self) -> list[str]:
-        """Give the names of the feature noises that were run."""
+        """Return the names of the feature noises that were run."""
         return list(dict.fromkeys(r['preset'] for r in self.results if r['kind'] == 'feature_noise'))
 
     def by_scale(self, metric: str, preset: str = 'cct') -> dict[float, float]:
-        """Give the AP at each scale of a feature noise, in the order of scale; scale 0 is the AP clean."""
+        """Return the AP at each scale of a feature noise, in the order of scale; scale 0 is the AP clean."""
         results = [r for r in self.results if r['kind'] != 'feature_noise' or r['preset'] == preset]
         values = self._replace(results=results)._by(lambda result: result['scale'], 'feature_noise', metric)
         clean = self.clean(metric)
@@ -106,7 +106,7 @@ class Robustness(NamedTuple):
         return dict(sorted(values.items()))
 
     def _by(self, key: Callable[[dict[str, Any]], Key], kind: str, metric: str) -> dict[Key, float]:
-        """Give a metric of the results of one kind, without those of no ground truth, which COCO marks by -1."""
+        """Return a metric of the results of one kind, without those of no ground truth, which COCO marks by -1."""
         return {
             key(result): result['metrics'][metric]
             for result in self.results
@@ -126,7 +126,7 @@ def _means(values: dict[Cell, float], key: Callable[[Cell], Key]) -> dict[Key, f
 
 
 def read_robustness(work_dir: Path) -> Robustness | None:
-    """Read what ``tools/robustness.py`` wrote into a work dir, or give None where it wrote nothing.
+    """Read what ``tools/robustness.py`` wrote into a work dir; None where it wrote nothing.
 
     Raises:
         InputError: The file is there but is not that tool's.

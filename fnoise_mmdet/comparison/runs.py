@@ -45,24 +45,24 @@ class Run(NamedTuple):
         return int(named.group(1)) if named else None
 
     def losses(self) -> list[str]:
-        """Give the names of the losses, the total first."""
+        """Return the names of the losses, the total first."""
         names = [name for name in self.train[0] if 'loss' in name]
         return sorted(names, key=lambda name: (name != 'loss', names.index(name)))
 
     def last_epoch_loss(self, loss: str) -> float | None:
-        """Give the mean of a loss over the last epoch: as logged for whole epochs, else that of the logged rows."""
+        """Return the mean of a loss over the last epoch: as logged for whole epochs, else that of the logged rows."""
         if self.epochs:
             return self.epochs[-1].get(f'epoch/mean_{loss}')
         values = [row[loss] for row in self.train if row.get('epoch') == self.train[-1].get('epoch') and loss in row]
         return statistics.fmean(values) if values else None
 
     def seconds_per_iteration(self) -> float | None:
-        """Give the median time of a training iteration, the first row with its warm-up left out."""
+        """Return the median time of a training iteration, the first row with its warm-up left out."""
         times = [row['time'] for row in self.train if 'time' in row]
         return statistics.median(times[1:] or times) if times else None
 
     def memory_mib(self) -> float | None:
-        """Give the peak of the memory in MiB: the GPU's as logged, else the process' as recorded."""
+        """Return the peak of the memory in MiB: the GPU's as logged, else the process' as recorded."""
         logged = [row['memory'] for row in self.train if 'memory' in row]
         return max(logged) if logged else self.record.get('memory_mib')
 
@@ -75,7 +75,7 @@ class Run(NamedTuple):
         return None
 
     def predictions(self, kind: str) -> Path | None:
-        """Give the file with the detections of the last validation, ``kind`` being bbox or segm."""
+        """Return the file with the detections of the last validation, ``kind`` being bbox or segm."""
         files = sorted((self.work_dir / 'predictions').glob(f'*.{kind}.json')) if self.work_dir else []
         return files[-1] if files else None
 
@@ -98,7 +98,7 @@ def _read_rows(path: Path, notes: list[str]) -> list[Row]:
 
 
 def _find_logs(path: Path) -> list[Path]:
-    """Give the logs of a run, one for each time that it was started, oldest first."""
+    """Return the logs of a run, one for each time that it was started, oldest first."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -175,7 +175,7 @@ def is_validation(row: dict[str, Any]) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Tell whether a path is a work dir with a log, or a log."""
+    """Return whether a path is a work dir with a log, or a log."""
     if path.is_file():
         return path.suffix == '.json'
     return any(path.glob('*/vis_data/scalars.json')) or (path / 'vis_data' / 'scalars.json').is_file()

@@ -22,11 +22,11 @@ class SavedComparison(NamedTuple):
     settings: dict[str, Any]
 
     def seeds(self) -> set[int]:
-        """Give the seeds that any condition has."""
+        """Return the seeds that any condition has."""
         return {seed for measure in self.measures for of_seeds in measure.values.values() for seed in of_seeds}
 
     def differences_in(self, measure: Measure) -> dict[str, Difference]:
-        """Give the differences in a measure, by condition, of those that have one."""
+        """Return the differences in a measure, by condition, of those that have one."""
         return {one.condition: one for one in self.differences if one.measure.key == measure.key}
 
 

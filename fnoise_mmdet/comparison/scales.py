@@ -31,7 +31,7 @@ class ScaleSeries(NamedTuple):
 
 
 def scale_series(conditions: Sequence[Condition], measures: Sequence[Measure]) -> list[ScaleSeries]:
-    """Give AP and losses against the scale, a series for each measure and noise that was trained at two scales or more.
+    """Return AP and losses over the scale, one series per measure and noise that was trained at two or more scales.
 
     The scale is the one that a run has recorded, whatever its folder is
     called. A condition without noise, whose other settings are the same, is
@@ -53,7 +53,7 @@ def _point(measure: Measure, scale: float, condition: str) -> ScalePoint | None:
 
 
 def _noises(conditions: Sequence[Condition]) -> dict[str, list[tuple[float, str]]]:
-    """Give scales and conditions of every noise that several conditions have, in the order of their scales."""
+    """Return scales and conditions of every noise that several conditions have, in the order of their scales."""
     plain: dict[str, str] = {}
     groups: dict[tuple[str, str], list[tuple[float, str]]] = {}
     names: dict[tuple[str, str], str] = {}

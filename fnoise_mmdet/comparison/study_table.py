@@ -9,7 +9,7 @@ from .saved_comparison import SavedComparison
 
 
 def study_table(study: SavedComparison) -> str:
-    """Give a study as a table in Markdown, with what its figures are of and how sure they are."""
+    """Return a study as a table in Markdown, with what its figures are of and how sure they are."""
     over_images = any(one.images for one in study.differences)
     head = ['', 'mean', 'difference', '95 % over seeds', *(['95 % over images'] if over_images else [])]
     lines = [_line(head), f'|---|{"---:|" * (len(head) - 1)}']

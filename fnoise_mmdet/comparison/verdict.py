@@ -9,7 +9,7 @@ UNTRAINED = f'No model has a {{}} of {LEARNED} or more: they have hardly learned
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Give the sentences that settle the question, the answer first.
+    """Return the sentences that settle the question, the answer first.
 
     The first measure decides, which is an AP where there is one, and it
     decides by its interval over seeds. Whoever looks at many measures will find

@@ -151,7 +151,7 @@ def _import_package(cfg: Config) -> None:
 
 
 def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
-    """Give the place of the detector in a config with a model, and its settings: ``model``, or ``model.detector``."""
+    """Return the place of the detector in a config with a model, and its settings: ``model``, or ``model.detector``."""
     place, detector = 'model', cfg.model
     while 'backbone' not in detector and 'detector' in detector:
         place, detector = f'{place}.detector', detector['detector']
@@ -159,20 +159,20 @@ def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
 
 
 def _takes_neck(detector: dict[str, Any]) -> bool:
-    """Tell whether the type of a detector has a neck in its settings."""
+    """Return whether the type of a detector has a neck in its settings."""
     cls = type_class(detector, MODELS)
     # One that is not registered, or stands in for a package that is not installed, is taken to.
     return cls is None or not issubclass(cls, nn.Module) or 'neck' in _parameters(cls)
 
 
 def _parameters(cls: type) -> set[str]:
-    """Give the names of the constructor's parameters, those that it hands on to its ancestors included."""
+    """Return the names of the constructor's parameters, those that it hands on to its ancestors included."""
     constructors = (vars(ancestor).get('__init__') for ancestor in cls.__mro__)
     return {name for constructor in constructors if constructor for name in inspect.signature(constructor).parameters}
 
 
 def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset."""
+    """Return the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset."""
     if 'datasets' in dataset:
         for inner in dataset['datasets']:
             yield from innermost_datasets(inner)
@@ -183,7 +183,7 @@ def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def is_coco(dataset: dict[str, Any]) -> bool:
-    """Tell whether a data set's annotations are in COCO's instance format."""
+    """Return whether a data set's annotations are in COCO's instance format."""
     cls = type_class(dataset, DATASETS)
     return (
         cls is not None
@@ -285,7 +285,7 @@ def annotation_file(dataset: dict[str, Any]) -> Path:
 
 
 def is_local(settings: dict[str, Any], *paths: str) -> bool:
-    """Tell whether files are read from a local disk, and not through another file back end of mmengine.
+    """Return whether files are read from a local disk, and not through another file back end of mmengine.
 
     Args:
         settings: Config of a data set, transform or evaluator.
@@ -345,7 +345,7 @@ def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def pretrained_checkpoints(cfg: Config) -> list[str]:
-    """Give the checkpoints that building the model will load."""
+    """Return the checkpoints that building the model will load."""
     return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
 
 

@@ -66,7 +66,7 @@ def unknown_options(before: Config, after: Config, options: Iterable[str]) -> li
 
 
 def _first_new(cfg: Any, keys: Sequence[str]) -> int | None:
-    """Give the place of the first key that a config does not have, None where it has them all."""
+    """Return the place of the first key that a config does not have, None where it has them all."""
     for place, key in enumerate(keys):
         inner = _step(cfg, key)
         if inner is _ABSENT:
@@ -93,7 +93,7 @@ def _at(cfg: Any, keys: Sequence[str]) -> Any:
 
 
 def _places_of(node: Any, key: str, prefix: str = '') -> Iterator[str]:
-    """Give the dotted keys below ``node`` that end in ``key``, the one at the top left out."""
+    """Return the dotted keys below ``node`` that end in ``key``, the one at the top left out."""
     for name, value in node.items() if isinstance(node, dict | Config) else ():
         if name == key and prefix:
             yield prefix + name
@@ -101,7 +101,7 @@ def _places_of(node: Any, key: str, prefix: str = '') -> Iterator[str]:
 
 
 def _arguments(parent: Any, keys: Sequence[str]) -> tuple[set[str], bool]:
-    """Give the settings that a place in a config is known to take, and whether these are all."""
+    """Return the settings that a place in a config is known to take, and whether these are all."""
     if not keys:
         return set(inspect.signature(Runner.__init__).parameters) | TOP_LEVEL | ALWAYS, True
     if not isinstance(parent, dict):
@@ -113,7 +113,7 @@ def _arguments(parent: Any, keys: Sequence[str]) -> tuple[set[str], bool]:
 
 
 def constructor_arguments(cls: type) -> tuple[set[str], bool]:
-    """Give the names that a class takes, those for its bases among them, and whether it takes no others."""
+    """Return the names that a class takes, those for its bases among them, and whether it takes no others."""
     names = set(ALWAYS)
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:

@@ -97,7 +97,7 @@ def read_coco(path: Path, annotated: bool = True) -> dict[str, Any]:
 
 
 def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
-    """Give the categories' names in the file's order, which is the order of mmdet's labels."""
+    """Return the categories' names in the file's order, which is the order of mmdet's labels."""
     return tuple(category['name'] for category in coco['categories'])
 
 

@@ -92,7 +92,7 @@ def _existing(path: Path) -> Path:
 
 @contextlib.contextmanager
 def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``out`` when the block succeeds.
+    """Yield a temporary folder that becomes ``out`` when the block succeeds.
 
     The temporary folder lies beside ``out``, on the same file system, so that
     the last step is a rename. When the block raises, or is interrupted,

@@ -37,5 +37,5 @@ def prepare_ground_truth(coco: COCO) -> None:
 
 
 def is_polygon(polygon: list[Any]) -> bool:
-    """Tell whether a list of coordinates has at least three corners of two numbers each."""
+    """Return whether a list of coordinates has at least three corners of two numbers each."""
     return len(polygon) >= 6 and len(polygon) % 2 == 0

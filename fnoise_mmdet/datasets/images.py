@@ -29,7 +29,7 @@ DECODED_IMAGES = 20  # and those that are decoded
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Give the images named, and those in the folders named.
+    """Return the images named, and those in the folders named.
 
     Raises:
         InputError: A path is neither a file nor a folder, a folder has no
@@ -55,7 +55,7 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
 
 
 def readable_images(inputs: Sequence[Path]) -> list[Path]:
-    """Give the images of :func:`find_images` that can be read, and print the name of each that cannot.
+    """Return the images of :func:`find_images` that can be read, and print the name of each that cannot.
 
     Raises:
         InputError: As of :func:`find_images`, or none of the images can be read.
@@ -87,7 +87,7 @@ def output_stem(path: Path) -> str:
 
 
 def image_fault(path: Path) -> str | None:
-    """Tell why an image cannot be used, or return None where it can.
+    """Return why an image cannot be used, or return None where it can.
 
     OpenCV, which mmdet reads with, must decode it. What OpenCV lets pass is
     refused all the same where detections on it would mislead (a JPEG that is

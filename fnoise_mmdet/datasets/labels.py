@@ -7,7 +7,7 @@ from .coco import class_names
 
 
 def label_fault(coco: dict[str, Any], classes: Sequence[str], complete: bool) -> str | None:
-    """Tell why labels would be those of other classes than the config's, or return None where they would not.
+    """Return why labels would be those of other classes than the config's, or return None where they would not.
 
     mmdet numbers the labels of a file in the order of its categories, whatever the order of the classes.
 

@@ -19,7 +19,7 @@ PARTS = ('train', 'val', 'test')
 
 
 def _annotated_ids(coco: dict[str, Any]) -> list[int | str]:
-    """Give the ids of the images with at least one object that is not a crowd, in order."""
+    """Return the ids of the images with at least one object that is not a crowd, in order."""
     ids = {ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd', 0)}
     return _in_order(ids)
 

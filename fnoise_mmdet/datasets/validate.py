@@ -100,7 +100,7 @@ def count_objects(coco: dict[str, Any], classes: Collection[str] | None = None) 
 
 
 def is_inside(name: Any) -> bool:
-    """Tell whether a file name can be one, and stays within the folder that it is relative to, on every system."""
+    """Return whether a file name can be one, and stays within the folder that it is relative to, on every system."""
     if not isinstance(name, str) or not name or '\0' in name:
         return False
     if len(name) < 256 and _PLAIN_NAME.fullmatch(name):  # nearly all, at once
@@ -224,7 +224,7 @@ def _annotation_problems(
 
 
 def _is_loaded(annotation: dict[str, Any], box: Any, area: Any, image: dict[str, Any] | None) -> bool:
-    """Tell whether mmdet's CocoDataset takes an annotation for an object; with a faulty one it may."""
+    """Return whether mmdet's CocoDataset takes an annotation for an object; with a faulty one it may."""
     if image is None or box is None or not _has_size(image) or not _is_number(area):
         return True
     x, y, width, height = box

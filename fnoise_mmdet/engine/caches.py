@@ -29,7 +29,7 @@ def provide_caches() -> None:
 
 
 def _can_be_written(folder: str) -> bool:
-    """Tell whether a folder is there, or can be made, and takes files."""
+    """Return whether a folder is there, or can be made, and takes files."""
     try:
         there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
     except OSError:  # nor be looked at

@@ -485,7 +485,7 @@ def _check_schedules(states: Any, cfg: Config, wrapper: Any) -> None:
 
 
 def _are_alike(value: Any, expected: Any) -> bool:
-    """Tell whether a value has the type of another, and a tensor its shape."""
+    """Return whether a value has the type of another, and a tensor its shape."""
     if isinstance(expected, torch.Tensor):
         return isinstance(value, torch.Tensor) and (value.shape, value.dtype) == (expected.shape, expected.dtype)
     if isinstance(expected, list | tuple):

@@ -26,18 +26,18 @@ PORT = '29500'  # torch's, and mmengine's
 
 
 def rank() -> int:
-    """Give the rank of this process, 0 for one that is alone, before the launcher's group is made."""
+    """Return the rank of this process, 0 for one that is alone, before the launcher's group is made."""
     ranks = (os.environ.get(name) for name, _, _ in VARIABLES.values())
     return int(next(filter(None, ranks), 0))
 
 
 def world_size(launcher: str) -> int:
-    """Give the number of processes that the launcher has started, before their group is made."""
+    """Return the number of processes that the launcher has started, before their group is made."""
     return 1 if launcher == 'none' else int(os.environ.get(VARIABLES[launcher][1]) or 1)
 
 
 def is_main_process() -> bool:
-    """Tell whether this is the only process of a run or its first, before the launcher's group is made."""
+    """Return whether this is the only process of a run or its first, before the launcher's group is made."""
     return rank() == 0
 
 

@@ -15,7 +15,7 @@ DISTRIBUTIONS = (
 
 
 def environment() -> dict[str, str]:
-    """Give processor, threads, GPU, Python and the versions of what is installed, each by its name."""
+    """Return processor, threads, GPU, Python and the versions of what is installed, each by its name."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     found = {
         'processor': _processor(),
@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Give the name of the processor; `platform` alone does not know it on Linux."""
+    """Return the name of the processor; `platform` alone does not know it on Linux."""
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():

@@ -105,7 +105,7 @@ def _check_encoding(cfg: Config) -> None:
 
 
 def _same_file(evaluator: dict[str, Any], dataset: dict[str, Any]) -> bool:
-    """Tell whether an evaluator reads the annotations of a data set; one without a file asks the data set for them."""
+    """Return whether an evaluator reads the annotations of a data set; without a file of its own it does."""
     named = evaluator.get('ann_file')
     return named is None or Path(named).resolve() == annotation_file(dataset).resolve()
 
@@ -139,7 +139,7 @@ def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
 
 
 def _is_unannotated(cfg: Config, part: str, dataset: dict[str, Any]) -> bool:
-    """Tell whether a data set needs no annotations: unlabelled images, and those of which detections are only written.
+    """Return whether a data set needs no annotations: unlabelled images, or images whose detections are only written.
 
     Annotations are loaded by mmdet's transforms whose names say so, all but LoadEmptyAnnotations.
     """
@@ -170,7 +170,7 @@ def _check_parts_agree(cfg: Config, parts: Sequence[str]) -> None:
 
 
 def _numbers_labels(dataset: dict[str, Any]) -> bool:
-    """Tell whether a data set numbers its labels as mmdet's CocoDataset does."""
+    """Return whether a data set numbers its labels as mmdet's CocoDataset does."""
     return is_coco(dataset) and getattr(type_class(dataset), 'load_data_list', None) is CocoDataset.load_data_list
 
 
@@ -183,7 +183,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _reads_image_files(dataset: dict[str, Any]) -> bool:
-    """Tell whether images are local files that mmdet's own LoadImageFromFile reads, so that they can be checked."""
+    """Return whether images are local files that mmdet's own LoadImageFromFile reads, so that they can be checked."""
     step: dict[str, Any] = next(iter(dataset.get('pipeline') or []), {})
     return (
         type_class(step, TRANSFORMS) is LoadImageFromFile
@@ -402,7 +402,7 @@ def check_pretrained(cfg: Config, model: nn.Module) -> None:
 
 
 def _loads_here(path: str) -> bool:
-    """Tell whether this process loads a checkpoint to check it: of several, one downloads."""
+    """Return whether this process loads a checkpoint to check it: of several, one downloads."""
     return '://' not in path or is_main_process()
 
 
@@ -457,19 +457,19 @@ def check_work_dir(cfg: Config) -> None:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """Give a path, or what is there of the way to it."""
+    """Return a path, or what is there of the way to it."""
     return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
 
 
 def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
-    """Give the size of a checkpoint: weights and buffers, and the optimizer's state of what it trains."""
+    """Return the size of a checkpoint: weights and buffers, and the optimizer's state of what it trains."""
     states = 2 if 'Adam' in type_name(cfg.optim_wrapper.optimizer) else 1  # a parameter's
     trained = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
     return sum(one.numel() * one.element_size() for one in model.state_dict().values()) + states * trained
 
 
 def kept_checkpoints(cfg: Config) -> int:
-    """Give the number of checkpoints that a training leaves, 0 where it saves none."""
+    """Return the number of checkpoints that a training leaves, 0 where it saves none."""
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
     if not hook:
         return 0

@@ -100,7 +100,7 @@ class ImageFeatures:
             raise InputError(str(error)) from error
 
     def maps(self, levels: Sequence[int] | None = None) -> list[FeatureMap]:
-        """Give the levels of the image, and those that training would give.
+        """Return the levels of the image, and those that training would give.
 
         Raises:
             InputError: There is no such level, or the features are not of images.
@@ -111,7 +111,7 @@ class ImageFeatures:
             raise InputError(str(error)) from error
 
     def sweep(self, values: Sequence[float], levels: Sequence[int] | None = None) -> list[Sweep]:
-        """Give the levels under several strengths of the noise, all from the same random numbers.
+        """Return the levels under several strengths of the noise, all from the same random numbers.
 
         Raises:
             InputError: There is no noise, its strength cannot have one of the
@@ -141,7 +141,7 @@ class ImageFeatures:
 
 
 def strength_of(noise: Noise) -> str:
-    """Give the name of the setting that is a noise's strength, ``scale`` of F-Noise."""
+    """Return the name of the setting that is a noise's strength, ``scale`` of F-Noise."""
     return noise.strengths[-1]
 
 
@@ -160,7 +160,7 @@ def _read(cfg: Config, path: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def initialise(model: BaseModule) -> None:
-    """Give every weight a value.
+    """Initialize every weight.
 
     Without their checkpoint some layers, TridentNet's for one, keep what the
     memory held before: anything up to NaN.

@@ -21,7 +21,7 @@ PATTERNS = ('epoch_*.pth', 'iter_*.pth', RESUME_POINT)
 
 
 def find_checkpoints(work_dir: Path) -> list[Path]:
-    """Give the checkpoints of a training, the one that was saved last first; those named best are left out."""
+    """Return the checkpoints of a training, the one that was saved last first; those named best are left out."""
     found = {path.resolve() for pattern in PATTERNS for path in work_dir.glob(pattern)}
     if (work_dir / POINTER).is_file():
         found.add(pointed_checkpoint(work_dir).resolve())
@@ -36,7 +36,7 @@ def pointed_checkpoint(work_dir: Path) -> Path:
 
 
 def is_torn(path: Path) -> bool:
-    """Tell whether a checkpoint is cut off or otherwise damaged, by its checksums."""
+    """Return whether a checkpoint is cut off or otherwise damaged, by its checksums."""
     try:
         check_sums(path)
     except CorruptCheckpointError:
@@ -83,7 +83,7 @@ def resume_from(cfg: Config, checkpoint: str | None) -> None:
 
 
 def stopped(error: Exception, work_dir: Path) -> Exception:
-    """Give the error that says how to go on after a training could not, or the same where that is not known."""
+    """Return the error that says how to go on after a training could not, or the same where that is not known."""
     what: object = error
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

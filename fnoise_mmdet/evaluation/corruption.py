@@ -29,7 +29,7 @@ INSTALL = 'pip install imagecorruptions-imaug'
 
 
 def corruption_names(words: Sequence[str]) -> list[str]:
-    """Give the names of corruptions for names, groups of them, or ``none``, in the order of the groups.
+    """Return the names of corruptions for names, groups of them, or ``none``, in the order of the groups.
 
     Raises:
         InputError: A word is none of these; the message names the nearest one.
@@ -111,7 +111,7 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int, image_id: in
 
 
 def as_number(name: Any) -> int:
-    """Give a name, such as the id of an image, as a number that can be part of a random stream's key."""
+    """Return a name, such as the id of an image, as a number that can be part of a random stream's key."""
     return int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8], 'big')
 
 

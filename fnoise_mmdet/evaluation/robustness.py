@@ -52,11 +52,11 @@ class Evaluation(NamedTuple):
     scale: float | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Give what is set, by name."""
+        """Return what is set, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     def label(self) -> str:
-        """Give a name for files."""
+        """Return a name for files."""
         kind = self.kind if self.kind != 'corruption' else None
         parts = [kind, self.name, self.severity, self.preset, None if self.scale is None else f'{self.scale:g}']
         return '_'.join(str(part) for part in parts if part is not None)
@@ -65,7 +65,7 @@ class Evaluation(NamedTuple):
 def make_plan(
     corruptions: Sequence[str], severities: Sequence[int], scales: Sequence[float], preset: str
 ) -> list[Evaluation]:
-    """Give the evaluations of a checkpoint, the clean one first."""
+    """Return the evaluations of a checkpoint, the clean one first."""
     return [
         Evaluation('clean'),
         *(Evaluation('corruption', name, severity) for name in corruptions for severity in sorted(set(severities))),
@@ -142,7 +142,7 @@ class RobustnessSetup:
             check_size(record['file_name'], record['width'], record['height'])
 
     def identity(self) -> dict[str, Any]:
-        """Give what makes results comparable with others of the same: data, seed, and settings of the config."""
+        """Return what makes results comparable with others of the same: data, seed, and settings of the config."""
         return self._identity
 
     def _identify(self) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def quiet() -> contextlib.AbstractContextManager:
 
 
 def without_fnoise(node: Any) -> Any:
-    """Give a part of a config with what each FNoiseNeck wraps in its place."""
+    """Return a part of a config with what each FNoiseNeck wraps in its place."""
     if _is_fnoise(node):
         return without_fnoise(node.get('neck'))
     if isinstance(node, dict):
@@ -352,7 +352,7 @@ def _is_fnoise(node: Any) -> bool:
 
 
 def _coco_metric(cfg: Config, part: str) -> dict[str, Any]:
-    """Give the config of the part's COCO metric, one that knows the AP of no detection, with nothing left out."""
+    """Return the config of the part's COCO metric, one that knows the AP of no detection, with nothing left out."""
     evaluator = cfg[f'{part}_evaluator']
     for metric in evaluator if isinstance(evaluator, list | tuple) else [evaluator]:
         if type_name(metric) in ('CocoMetric', 'CompleteCocoMetric'):
@@ -430,7 +430,7 @@ class ResultFile:
             self.note = 'the checkpoint is another one than that of the results there, which are replaced'
 
     def missing(self, plan: Sequence[Evaluation]) -> list[Evaluation]:
-        """Give the evaluations of a plan that are not there yet."""
+        """Return the evaluations of a plan that are not there yet."""
         return [one for one in plan if not any(one.settings().items() <= result.items() for result in self.results)]
 
     def start(self) -> None:

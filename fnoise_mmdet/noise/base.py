@@ -101,7 +101,7 @@ class Noise(nn.Module):
 
 
 def in_range(name: str, value: Any, low: float, high: float = float('inf')) -> float:
-    """Give back a setting that is a number from ``low`` to ``high``, and finite.
+    """Return a setting that is a number from ``low`` to ``high``, and finite.
 
     Raises:
         ValueError: It is none; the message names the setting, the rule and the value.
@@ -138,5 +138,5 @@ def measure_peaks(xs: Sequence[Tensor], peaks: Tensor) -> None:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Give ``x`` in a precision in which sums over a feature map neither overflow nor lose digits."""
+    """Return ``x`` in a precision in which sums over a feature map neither overflow nor lose digits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -59,7 +59,7 @@ def feature_noise(
     bias: str = 'none',
     detach_statistics: bool = True,
 ) -> Tensor:
-    r"""Give :math:`y = x + scale \cdot magnitude(x) \cdot \epsilon + bias(x)`.
+    r"""Return :math:`y = x + scale \cdot magnitude(x) \cdot \epsilon + bias(x)`.
 
     Args:
         x: Features.

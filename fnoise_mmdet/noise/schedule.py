@@ -17,7 +17,7 @@ def schedule_factor(
     milestones: Sequence[int] = (),
     gamma: float = 0.1,
 ) -> float:
-    r"""Give what a strength is multiplied by at a step, counted from 0.
+    r"""Return what a strength is multiplied by at a step, counted from 0.
 
     Before ``begin`` the factor is ``start_factor``. From then on it is
 

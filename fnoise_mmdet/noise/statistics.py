@@ -27,7 +27,7 @@ def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def perturb_normalization(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    r"""Give :math:`y = a (x - m) + b m`, m the mean of each channel.
+    r"""Return :math:`y = a (x - m) + b m`, m the mean of each channel.
 
     Source: Normalization Perturbation, Fan et al., "Towards Robust Object
     Detection Invariant to Real-World Domain Shifts", ICLR 2023.
@@ -66,7 +66,7 @@ class NormalizationPerturbation(Noise):
 
 
 def perturb_statistics(x: Tensor, e1: Tensor, e2: Tensor) -> Tensor:
-    r"""Give :math:`y = (s + e_1 \sigma_B(s)) (x - m) / s + m + e_2 \sigma_B(m)`.
+    r"""Return :math:`y = (s + e_1 \sigma_B(s)) (x - m) / s + m + e_2 \sigma_B(m)`.
 
     m and s are the mean and the standard deviation of each channel,
     :math:`\sigma_B` the standard deviation over the batch, 0 but for a

@@ -128,11 +128,11 @@ class Study:
         return self.validations.value * self.val_images.value * self.metric_seconds.value / 3600
 
     def hours(self, gpus: int) -> float:
-        """Give the hours of one training on so many GPUs, if the work divides evenly among them."""
+        """Return the hours of one training on so many GPUs, if the work divides evenly among them."""
         return (self.train_hours + self.val_hours) / gpus + self.metric_hours
 
     def exchanged(self, gpus: int) -> float:
-        """Give the bytes that each of so many GPUs sends in a step: gradients all-reduced in a ring."""
+        """Return the bytes that each of so many GPUs sends in a step: gradients all-reduced in a ring."""
         return 2 * (gpus - 1) / gpus * self.gradient_bytes.value
 
 
@@ -190,7 +190,7 @@ def plans(study: Study, gpus: Sequence[int]) -> list[Schedule]:
 
 
 def figures(study: Study, gpus: Sequence[int]) -> dict[str, dict[str, Estimate]]:
-    """Give everything that the plans rest on, and what they need besides GPUs, by subject and name."""
+    """Return everything that the plans rest on, and what they need besides GPUs, by subject and name."""
     baseline = 'with' if 0 in study.scales else 'without'
     scales = ', '.join(f'{scale:g}' for scale in study.scales)
     work = {
@@ -324,7 +324,7 @@ def assumptions(study: Study) -> list[str]:
 
 
 def as_json(study: Study, gpus: Sequence[int]) -> dict[str, Any]:
-    """Give figures, plans and assumptions as what JSON can hold; numbers are in the units named."""
+    """Return figures, plans and assumptions as what JSON can hold; numbers are in the units named."""
     return dict(
         figures={
             subject: {name: asdict(one) for name, one in rows.items()} for subject, rows in figures(study, gpus).items()
@@ -342,7 +342,7 @@ PLAN_NOTE = (
 
 
 def plan_row(plan: Schedule) -> tuple[str, ...]:
-    """Give the cells of a plan under :data:`PLAN_HEADS`."""
+    """Return the cells of a plan under :data:`PLAN_HEADS`."""
     return (
         f'{plan.gpus}',
         f'{plan.each} GPU{"s" * (plan.each > 1)}',
@@ -356,7 +356,7 @@ def plan_row(plan: Schedule) -> tuple[str, ...]:
 
 
 def cost_tables(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -> str:
-    """Give figures, plans, assumptions and the sources that are cited, as Markdown.
+    """Return figures, plans, assumptions and the sources that are cited, as Markdown.
 
     Args:
         study: What is planned.
@@ -378,6 +378,6 @@ def cost_tables(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -
 
 
 def cited_sources(study: Study, gpus: Sequence[int], sources: Mapping[str, str]) -> dict[str, str]:
-    """Give those of the sources that a figure cites by name."""
+    """Return those of the sources that a figure cites by name."""
     texts = [one.source for rows in figures(study, gpus).values() for one in rows.values()]
     return {name: address for name, address in sources.items() if any(name in text for text in texts)}

@@ -126,7 +126,7 @@ def describe_study(
 
 
 def published_step(cfg: Config) -> Estimate | None:
-    """Give the published time of a pass where it fits: Mask R-CNN R50-FPN, 2 images of 1333 x 800, single precision."""
+    """Return the published time of a step where it fits: Mask R-CNN R50-FPN, 2 images of 1333 x 800, float32."""
     _, detector = find_detector(cfg)
     backbone = detector.get('backbone') or {}
     scales = [node.get('scale') for node in nested_dicts(cfg.train_dataloader.dataset) if type_name(node) == 'Resize']
@@ -176,7 +176,7 @@ def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, no
 
 
 def _length(cfg: Config) -> Estimate:
-    """Give the epochs or the iterations of a training."""
+    """Return the epochs or the iterations of a training."""
     for key in ('max_epochs', 'max_iters'):
         if cfg.train_cfg.get(key):
             return Estimate(cfg.train_cfg[key], '', CONFIG, f'train_cfg.{key}')
@@ -193,7 +193,7 @@ def _val_images(loader: dict[str, Any], given: int | None) -> Estimate:
 
 
 def _images(dataset: dict[str, Any], option: str) -> Estimate:
-    """Give the images of a data set, by counting them, or COCO's."""
+    """Return the images of a data set, by counting them, or COCO's."""
     if type_name(dataset) == 'ClassBalancedDataset':
         raise InputError(f'how often ClassBalancedDataset repeats images is not computed: give {option}')
     if 'datasets' in dataset:

@@ -103,7 +103,7 @@ def wait_until_free(work_dir: Path) -> bool:
 
 
 def last_validation(work_dir: Path) -> int:
-    """Give the last epoch that a training has validated, as its last log says it; 0 for none."""
+    """Return the last epoch that a training has validated, as its last log says it; 0 for none."""
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     rows = []
     for line in logs[-1].read_text(encoding='utf-8').splitlines() if logs else []:

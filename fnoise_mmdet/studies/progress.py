@@ -12,7 +12,7 @@ from .study import StudyRun, TrainingLog
 
 
 def duration(seconds: float) -> str:
-    """Give a time as people say it."""
+    """Return a time as people say it."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours} h {minutes:02} min' if hours else f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'

@@ -50,13 +50,13 @@ class StudyRun(NamedTuple):
         return self.work_dir / 'train.log'
 
     def state(self) -> str:
-        """Tell whether the run is ``new``, ``broken`` with a checkpoint to go on from, or ``finished``."""
+        """Return whether the run is ``new``, ``broken`` with a checkpoint to go on from, or ``finished``."""
         if self.marker.is_file():
             return FINISHED
         return BROKEN if self.last_checkpoint() else NEW
 
     def last_checkpoint(self) -> Path | None:
-        """Give the checkpoint to go on from, None where there is none that is whole."""
+        """Return the checkpoint to go on from, None where there is none that is whole."""
         return latest_checkpoint(self.work_dir)[0]
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class StudyRun(NamedTuple):
 
 
 def study_runs(out: Path, conditions: Sequence[str], seeds: Sequence[int]) -> list[StudyRun]:
-    """Give the runs of a study, the conditions taking turns, so that a machine that becomes slower hits all alike.
+    """Return the runs of a study, the conditions taking turns, so that a machine that becomes slower hits all alike.
 
     Raises:
         InputError: A seed occurs twice.
@@ -195,7 +195,7 @@ def held(out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may
 
 
 def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: bool = False) -> list[str]:
-    """Give the command that begins a run, or goes on with it.
+    """Return the command that begins a run, or goes on with it.
 
     Args:
         train: The command of ``tools/train.py``.
@@ -216,7 +216,7 @@ def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: boo
 
 
 def training_environment(workers: int) -> dict[str, str]:
-    """Give the environment of each of several trainings that run side by side: an equal share of the cores.
+    """Return the environment of each of several trainings that run side by side: an equal share of the cores.
 
     A number of threads that the user has set is left as it is, and a training
     that runs alone takes as many as torch does. The share is that of
@@ -281,7 +281,7 @@ class TrainingLog:
         self._position = path.stat().st_size if path.is_file() else 0
 
     def read(self) -> float:
-        """Give the share of the training that is done, from 0 to 1."""
+        """Return the share of the training that is done, from 0 to 1."""
         if not self.path.is_file():
             return self.done
         with self.path.open('rb') as file:
@@ -312,7 +312,7 @@ def print_states(states: Mapping[StudyRun, str]) -> None:
 
 
 def log_tail(run: StudyRun, lines: int = 15) -> str:
-    """Give the end of what the trainings of a run have printed, as it is shown where one has failed."""
+    """Return the end of what the trainings of a run have printed, as it is shown where one has failed."""
     text = run.log.read_text(encoding='utf-8', errors='replace') if run.log.is_file() else ''
     return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])
 

@@ -23,7 +23,7 @@ BASELINE = 'baseline'
 
 
 def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Give the name and config of each noise of a sweep, by its condition.
+    """Return the name and config of each noise of a sweep, by its condition.
 
     A preset is crossed with the scales, ``NAME=SCALE`` has that one alone, and
     a noise without a scale stands under its name. Scale 0 is the baseline,
@@ -64,7 +64,7 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
 
 
 def sweep_configs(baseline: Config, conditions: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, Config]:
-    """Give the config of the baseline, and of each condition the same with its noise where it was published for.
+    """Return the config of the baseline, and of each condition the same with its noise where it was published for.
 
     Raises:
         InputError: Noise cannot be put into the baseline, or is in it already.
@@ -85,12 +85,12 @@ class Rungs(NamedTuple):
 
     @property
     def higher_is_better(self) -> bool:
-        """Tell whether the metric is an AP rather than a loss."""
+        """Return whether the metric is an AP rather than a loss."""
         return 'loss' not in self.metric
 
     @classmethod
     def of(cls, cfg: Config, metric: str, grace: int, factor: int) -> 'Rungs':
-        """Give the rungs of a training: its epochs ``grace``, ``grace`` times ``factor``, and so on.
+        """Return the rungs of a training: its epochs ``grace``, ``grace`` times ``factor``, and so on.
 
         Raises:
             InputError: The training is not counted in epochs, ends before the
@@ -148,17 +148,17 @@ class Rungs(NamedTuple):
         return promoted, cut
 
     def _rank(self, of_seeds: Sequence[Mapping[int, float]], epoch: int) -> float:
-        """Give what is lower the better; NaN comes last."""
+        """Return what is lower the better; NaN comes last."""
         mean = float(np.mean([of_seed[epoch] for of_seed in of_seeds]))
         return math.inf if math.isnan(mean) else -mean if self.higher_is_better else mean
 
     def next_rung(self, promoted: int) -> int | None:
-        """Give the epoch that a condition may train to, None for the end of its training."""
+        """Return the epoch that a condition may train to, None for the end of its training."""
         return next((epoch for epoch in self.epochs if epoch > promoted), None)
 
 
 def read_scores(run: StudyRun, metric: str) -> dict[int, float]:
-    """Give a metric of a run by the epoch of its validation.
+    """Return a metric of a run by the epoch of its validation.
 
     Raises:
         RunError: A validation does not have it.
@@ -212,7 +212,7 @@ class SweepPlan:
         self.decide()
 
     def next(self) -> Job | None:
-        """Give what is to be trained now, None where nothing is before something that is under way has ended."""
+        """Return what is to be trained now, None where nothing is before something that is under way has ended."""
         jobs = [Job(run, self._until(run)) for run in self.runs if self._may_train(run)]
         # As in ASHA what was promoted goes first, from the last rung on.
         jobs.sort(key=lambda job: -(job.until or math.inf) if self.rungs else 0)
@@ -268,14 +268,14 @@ def _decisions_file(out: Path) -> Path:
 
 
 def read_decisions(out: Path) -> dict[str, Any]:
-    """Give what early stopping has decided in a study, nothing where there was none."""
+    """Return what early stopping has decided in a study, nothing where there was none."""
     file = _decisions_file(out)
     found: dict[str, Any] = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
     return found
 
 
 def cut_after(work_dir: Path) -> int | None:
-    """Give the epoch after which early stopping has cut the condition of a run, None where it has not."""
+    """Return the epoch after which early stopping has cut the condition of a run, None where it has not."""
     folder = work_dir.absolute().parent
     try:
         epoch: int | None = read_decisions(folder.parent).get('cut', {}).get(folder.name)

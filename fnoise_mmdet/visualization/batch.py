@@ -18,7 +18,7 @@ class Undrawable(ValueError):
 
 
 def images_of(data_batch: Any) -> list[tuple[Tensor, DetDataSample]]:
-    """Give the images (C, H, W) of a batch, each with its sample.
+    """Return the images (C, H, W) of a batch, each with its sample.
 
     Of the branches of semi-supervised training it is the labelled one, and
     videos of one frame are images.
@@ -75,13 +75,13 @@ def length(loader: Any) -> int | None:
 
 
 def image_id(sample: DetDataSample) -> int | str:
-    """Give the id of an image, or the name of its file where it has none."""
+    """Return the id of an image, or the name of its file where it has none."""
     found = getattr(sample, 'img_id', None)
     return file_name(sample) if found is None else found
 
 
 def file_name(sample: DetDataSample) -> str:
-    """Give the name of an image's file, or nothing."""
+    """Return the name of an image's file, or nothing."""
     return Path(getattr(sample, 'img_path', None) or '').name
 
 
@@ -91,7 +91,7 @@ def as_file_name(identity: int | str) -> str:
 
 
 def ground_truth(sample: DetDataSample, resized: bool) -> np.ndarray | None:
-    """Give the ground-truth boxes (N, 4) of a sample in pixels of the input, None where it has none.
+    """Return the ground-truth boxes (N, 4) of a sample in pixels of the input, None where it has none.
 
     Args:
         sample: The sample.
@@ -103,7 +103,7 @@ def ground_truth(sample: DetDataSample, resized: bool) -> np.ndarray | None:
 
 
 def predicted(sample: DetDataSample) -> np.ndarray | None:
-    """Give the predicted boxes (N, 4) of a sample in pixels of the input, None where there is no prediction."""
+    """Return the predicted boxes (N, 4) of a sample in pixels of the input, None where there is no prediction."""
     instances: Any = getattr(sample, 'pred_instances', None)
     boxes = _corners(instances)
     if boxes is None or 'scores' not in instances:
@@ -119,7 +119,7 @@ def to_input(boxes: np.ndarray, sample: DetDataSample) -> np.ndarray:
 
 
 def resizes_boxes(dataset: Any) -> bool:
-    """Tell whether a data set loads its boxes before the image is resized, so that they are resized with it.
+    """Return whether a data set loads its boxes before the image is resized, so that they are resized with it.
 
     mmdet's pipelines of validation and test load them after that, in pixels of
     the original image, and those of training before.
@@ -145,7 +145,7 @@ def _transforms(node: Any) -> Iterator[Any]:
 
 
 def _corners(instances: Any) -> np.ndarray | None:
-    """Give the boxes (N, 4) of instances, None where there are none or of another kind."""
+    """Return the boxes (N, 4) of instances, None where there are none or of another kind."""
     if instances is None or 'bboxes' not in instances:
         return None
     boxes = getattr(instances.bboxes, 'tensor', instances.bboxes)

@@ -75,7 +75,7 @@ def _resize(array: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _rim(mask: np.ndarray) -> np.ndarray:
-    """Give the two outermost pixels of a mask."""
+    """Return the two outermost pixels of a mask."""
     inner = mask
     for _ in range(2):
         around = np.pad(inner, 1)
@@ -84,7 +84,7 @@ def _rim(mask: np.ndarray) -> np.ndarray:
 
 
 def _text_colour(colour: str) -> str:
-    """Give black or white, whichever is read better on a colour (relative luminance of WCAG 2.1)."""
+    """Return black or white, whichever is read better on a colour (relative luminance of WCAG 2.1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return 'black' if float(np.dot(linear, (0.2126, 0.7152, 0.0722))) > 0.179 else 'white'
 

@@ -25,7 +25,7 @@ class FeatureMap(NamedTuple):
 
 @torch.no_grad()
 def snr_db(clean: Tensor, perturbed: Tensor) -> float:
-    r"""Give the signal-to-noise ratio :math:`10 \log_{10} (\sum x^2 / \sum (y - x)^2)` in dB.
+    r"""Return the signal-to-noise ratio :math:`10 \log_{10} (\sum x^2 / \sum (y - x)^2)` in dB.
 
     It is infinite where the two are the same.
     """
@@ -35,7 +35,7 @@ def snr_db(clean: Tensor, perturbed: Tensor) -> float:
 
 
 def relative_change(clean: Tensor, perturbed: Tensor) -> Tensor:
-    """Give |y - x| / |x| of each place, the norms over channels, shape (H, W); 0 where x is 0."""
+    """Return |y - x| / |x| of each place, the norms over channels, shape (H, W); 0 where x is 0."""
     size = clean.norm(dim=0)
     return torch.where(size > 0, (perturbed - clean).norm(dim=0) / size, torch.zeros_like(size))
 

@@ -162,7 +162,7 @@ def sweep_panel(
 
 
 def _row(level: FeatureMap, reduction: str, top_k: int) -> tuple[str, list[_Cell], bool]:
-    """Give the label of a row, its cells, and whether its reduction is linear."""
+    """Return the label of a row, its cells, and whether its reduction is linear."""
     clean = _on_cpu(level.clean)
     chosen = choose_reduction(reduction, clean, top_k)
     label = _label(level.level, clean, chosen.label)
@@ -193,7 +193,7 @@ def _on_cpu(features: Tensor) -> Tensor:
 
 
 def _ends(values: Tensor) -> tuple[float, float]:
-    """Give the least and the largest value, NaN left out: those are the lines of a grid."""
+    """Return the least and the largest value, NaN left out: those are the lines of a grid."""
     there = values[~values.isnan()]
     return (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
 

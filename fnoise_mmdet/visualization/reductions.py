@@ -21,28 +21,28 @@ class Reduction(NamedTuple):
 
 
 def channel_mean(x: Tensor) -> Tensor:
-    """Give the mean over channels, (C, H, W) to (H, W)."""
+    """Return the mean over channels, (C, H, W) to (H, W)."""
     return x.mean(dim=0)
 
 
 def channel_max(x: Tensor) -> Tensor:
-    """Give the largest channel of each place, (C, H, W) to (H, W)."""
+    """Return the largest channel of each place, (C, H, W) to (H, W)."""
     return x.amax(dim=0)
 
 
 def channel_norm(x: Tensor) -> Tensor:
-    """Give the L2 norm over channels, (C, H, W) to (H, W)."""
+    """Return the L2 norm over channels, (C, H, W) to (H, W)."""
     return x.norm(dim=0)
 
 
 def strongest_channels(x: Tensor, count: int) -> list[int]:
-    """Give the indices of the ``count`` channels with the largest L2 norm, the strongest first."""
+    """Return the indices of the ``count`` channels with the largest L2 norm, the strongest first."""
     norms = x.flatten(1).norm(dim=1)
     return norms.argsort(descending=True, stable=True)[:count].tolist()
 
 
 def principal_direction(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the mean (C,) of the places of (C, H, W), and the unit direction (C,) of their largest variance.
+    """Return the mean (C,) of the places of (C, H, W), and the unit direction (C,) of their largest variance.
 
     A direction is one up to its sign: it is the one whose weights have a sum
     that is not negative, so that bright means strong channels on the whole.
@@ -63,7 +63,7 @@ def principal_direction(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def project(x: Tensor, mean: Tensor, direction: Tensor) -> Tensor:
-    """Give the coordinate of each place of (C, H, W) along a direction (C,) from the mean (C,), shape (H, W)."""
+    """Return the coordinate of each place of (C, H, W) along a direction (C,) from the mean (C,), shape (H, W)."""
     return torch.einsum('chw,c->hw', x - mean[:, None, None], direction)
 
 

@@ -106,7 +106,7 @@ class Site(NamedTuple):
         return Tap(module, self.backbone)
 
     def features(self, source: str, tap: Tap) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
-        """Give the levels of a source from what its tap took, clean and perturbed, each (B, C, H, W).
+        """Return the levels of a source from what its tap took, clean and perturbed, each (B, C, H, W).
 
         In evaluation the perturbed ones are what training would do; they are None where there is no noise.
         """
@@ -152,7 +152,7 @@ class Features(NamedTuple):
     padded_shape: Sequence[int]
 
     def maps(self, place: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
-        """Give the features of the image at a place of the batch, without its padding.
+        """Return the features of the image at a place of the batch, without its padding.
 
         Args:
             place: Index in the batch.
@@ -215,7 +215,7 @@ class FeatureTap:
             self._handle.remove()
 
     def take(self, data_batch: Any) -> Features:
-        """Give what the first detector has computed of those that ran.
+        """Return what the first detector has computed of those that ran.
 
         Args:
             data_batch: What the data loader gave.

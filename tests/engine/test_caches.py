@@ -10,7 +10,7 @@ VARIABLES = ('XDG_CACHE_HOME', 'MPLCONFIGDIR', 'TRITON_CACHE_DIR')
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """Give a user whose HOME is a file, and a folder for temporary files."""
+    """Return a user whose HOME is a file, and a folder for temporary files."""
     (tmp_path / 'home').touch()
     (tmp_path / 'temporary').mkdir()
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))

@@ -38,7 +38,7 @@ def environment(root):
 
 @pytest.fixture
 def probed(root, shapes, small, tmp_path):
-    """Give the arguments of a small training whose processes save what they saw to the folder ``name``."""
+    """Return the arguments of a small training whose processes save what they saw to the folder ``name``."""
 
     def give(name, config, batch_size, *options):
         folder = tmp_path / name

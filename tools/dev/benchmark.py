@@ -135,7 +135,7 @@ Pyramid = Sequence[Tensor]
 
 
 def noises_to_time() -> dict[str, Callable[[Pyramid], Pyramid]]:
-    """Give what perturbs the levels of a pyramid, by name; the copy is what all are compared to."""
+    """Return what perturbs the levels of a pyramid, by name; the copy is what all are compared to."""
     keys = [(0, 0, 0, 0, level) for level in range(len(CHANNELS))]
     presets = {name: FeatureNoise(name) for name in ('cct', 'uniform_20', 'l2', 'mean_normal')}
     others = {noise.__name__: noise() for noise in NOISES if noise is not FeatureNoise}
@@ -221,7 +221,7 @@ def build(cfg: Config, device: str) -> nn.Module:
 
 
 def batches(cfg: Config, part: str) -> Iterator[Any]:
-    """Give the batches of a data loader, again and again."""
+    """Return the batches of a data loader, again and again."""
     check_data(cfg, [part])
     loader = copy.deepcopy(cfg[f'{part}_dataloader'])
     loader.update(num_workers=0, persistent_workers=False)
@@ -229,7 +229,7 @@ def batches(cfg: Config, part: str) -> Iterator[Any]:
 
 
 def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Callable[[], float]:
-    """Give what trains a model on the next batch, loading excepted and optimizer included, and returns the loss."""
+    """Return what trains a model on the next batch, loading excepted and optimizer included, and returns the loss."""
     optim_wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
     numbers = itertools.count()
 
@@ -338,7 +338,7 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
 def torchvision_step(
     cfg: Config, images: Sequence[Any], args: argparse.Namespace
 ) -> Iterator[tuple[Callable[[str], float], str]]:
-    """Give what trains torchvision's model on the next of mmdet's batches, and the versions of torch and torchvision.
+    """Return what trains torchvision's model on the next of mmdet's batches, and the versions of torch and torchvision.
 
     There are two such models, named ``'plain'`` and, in mixed precision, ``'amp'``. They are trained here, or in a
     process with another Python.

@@ -21,7 +21,7 @@ Content = Mapping[str, Any]  # of one of the files
 
 
 def benchmark_table(folder: Path, short: bool = False) -> str:
-    """Give the results in a folder as tables in Markdown, one for each machine that they were measured on.
+    """Return the results in a folder as tables in Markdown, one for each machine that they were measured on.
 
     Args:
         folder: Of JSON files that ``tools/dev/benchmark.py --out`` has written.
@@ -122,7 +122,7 @@ def _caption(what: str, reference: str) -> str:
 
 
 def _but_the_reference(content: Content) -> list[tuple[str, Content]]:
-    """Give the timings of all subjects but the first, which the others are compared to."""
+    """Return the timings of all subjects but the first, which the others are compared to."""
     return list(content['results'].items())[1:]
 
 

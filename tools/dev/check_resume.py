@@ -153,7 +153,7 @@ def wait_for(
 
 
 def _logged(work_dir: Path) -> int:
-    """Give the number of lines that a training has logged."""
+    """Return the number of lines that a training has logged."""
     return sum(log.read_bytes().count(b'\n') for log in work_dir.glob('*/vis_data/scalars.json'))
 
 

@@ -72,7 +72,7 @@ class _BackboneAndNeck(BaseModule):
 
 
 def shipped_configs() -> list[str]:
-    """Give the path of every config that the installed mmdet ships, under its folder of configs; bases left out."""
+    """Return the path of every config that the installed mmdet ships, under its folder of configs; bases left out."""
     names = (path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
     return sorted(str(name) for name in names if '_base_' not in name.parts)
 

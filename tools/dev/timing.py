@@ -43,7 +43,7 @@ class Timing:
 
 
 def wall_clock(subject: Callable[[], Any]) -> float:
-    """Give the seconds from the call of a subject to the end of all it does, on a GPU too."""
+    """Return the seconds from the call of a subject to the end of all it does, on a GPU too."""
     _synchronize()
     start = time.perf_counter()
     subject()
@@ -52,7 +52,7 @@ def wall_clock(subject: Callable[[], Any]) -> float:
 
 
 def gpu_clock(subject: Callable[[], Any]) -> float:
-    """Give the seconds that a GPU works on a subject, apart from the time that it takes to be called.
+    """Return the seconds that a GPU works on a subject, apart from the time that it takes to be called.
 
     The GPU is kept busy until the subject is in its queue, as in a training,
     where the work of the backbone lies before that of the noise. Where the
@@ -116,7 +116,7 @@ def summarize(times: Mapping[str, list[float]], reference: str) -> dict[str, Tim
 
 
 def median_error(low: float, high: float, rounds: int) -> float:
-    """Give how far a median may be off, from the quartiles: half of an interval of about 95 %.
+    """Return how far a median may be off, from the quartiles: half of an interval of about 95 %.
 
     The median of n normal numbers has a standard error of sqrt(pi / 2n) of their standard deviation, and their
     quartiles are 1.349 standard deviations apart.
@@ -125,7 +125,7 @@ def median_error(low: float, high: float, rounds: int) -> float:
 
 
 def kept_bytes(forward: Callable[[], Any], known: Iterable[torch.Tensor]) -> int:
-    """Give the bytes that a forward pass keeps for the backward pass, beyond tensors that are there anyway."""
+    """Return the bytes that a forward pass keeps for the backward pass, beyond tensors that are there anyway."""
     storages = {tensor.untyped_storage().data_ptr(): 0 for tensor in known}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

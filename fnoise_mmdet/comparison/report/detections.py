@@ -56,7 +56,7 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
 
 
 def _read_results(run: Run) -> list[dict[str, Any]] | None:
-    """Give the detections of a run's last validation, with masks where it has them."""
+    """Return the detections of a run's last validation, with masks where it has them."""
     file = run.predictions('segm') or run.predictions('bbox')
     if file is None:
         return None

@@ -33,5 +33,5 @@ class Picture(NamedTuple):
 
 
 def data_address(content: bytes, kind: str) -> str:
-    """Give content as an address that holds it."""
+    """Return content as an address that holds it."""
     return f'data:{kind};base64,{base64.b64encode(content).decode()}'

@@ -180,7 +180,7 @@ def _spread(measure: Measure, condition: str) -> str:
 
 
 def number(value: float | None, measure: Measure, sign: bool = False) -> str:
-    """Give a value as it is shown: a dash for none, NaN as such, memory without decimals."""
+    """Return a value as it is shown: a dash for none, NaN as such, memory without decimals."""
     if value is None:
         return '–'
     if not math.isfinite(value):
@@ -196,7 +196,7 @@ def _interval(interval: Interval | None, measure: Measure) -> str:
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:
-    """Give values for JSON, which knows no NaN: null is a gap."""
+    """Return values for JSON, which knows no NaN: null is a gap."""
     return [value if math.isfinite(value) else None for value in values]
 
 
@@ -217,7 +217,7 @@ def _chart(chart: Chart, y_range: tuple[float, float] | None) -> dict[str, Any]:
 
 
 def _common_range(row: Sequence[Chart]) -> tuple[float, float] | None:
-    """Give the range of the y axis for charts of one quantity, so that heights can be compared."""
+    """Return the range of the y axis for charts of one quantity, so that heights can be compared."""
     if len(row) < 2 or len({chart.y_label for chart in row}) > 1:
         return None
     ends = [value for chart in row for line in chart.lines for value in (*line.low, *line.high) if math.isfinite(value)]
@@ -228,7 +228,7 @@ def _common_range(row: Sequence[Chart]) -> tuple[float, float] | None:
 
 
 def setting_differences(comparison: Comparison) -> list[tuple[str, list[Any]]]:
-    """Give the settings in which conditions differ from the reference, with every condition's value."""
+    """Return the settings in which conditions differ from the reference, with every condition's value."""
     settings = [settings_of(condition.runs[0]) if condition.runs else {} for condition in comparison.conditions]
     known = [one for one in settings if one]
     if len(known) < 2:
@@ -249,7 +249,7 @@ def _run(run: Run, state: str) -> dict[str, Any]:
 
 
 def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[str]]]:
-    """Give the different environments, each with the runs that were made in it."""
+    """Return the different environments, each with the runs that were made in it."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         if 'environment' in run.record:
@@ -258,13 +258,13 @@ def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[str]]]
 
 
 def _study_commands(runs: Sequence[Run]) -> list[str]:
-    """Give the commands of the studies that have made the runs."""
+    """Return the commands of the studies that have made the runs."""
     found = (study_command(run.work_dir) for run in runs if run.work_dir)
     return list(dict.fromkeys(command for command in found if command))
 
 
 def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
-    """Give everything that was measured, for other programs; NaN is null."""
+    """Return everything that was measured, for other programs; NaN is null."""
 
     def clean(value: float | None) -> float | None:
         return value if value is not None and math.isfinite(value) else None
@@ -317,7 +317,7 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
 
 
 def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
-    """Give the verdict and the main figures as Markdown."""
+    """Return the verdict and the main figures as Markdown."""
     names = [escape_markdown(condition.name) for condition in comparison.conditions]
     heads = ['', *names]
     for name in names[1:]:

@@ -138,7 +138,7 @@ class _Guarded:
 
 
 def _reads_files(dataset: Any) -> bool:
-    """Tell whether the pipeline of a data set begins with reading an image from a local file."""
+    """Return whether the pipeline of a data set begins with reading an image from a local file."""
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
     return bool(
         steps
@@ -151,7 +151,7 @@ def _reads_files(dataset: Any) -> bool:
 
 
 def _innermost(dataset: Any) -> Iterator[Any]:
-    """Give the data sets that load images, out of those that repeat or join them."""
+    """Return the data sets that load images, out of those that repeat or join them."""
     dataset = vars(dataset).get('_dataset', dataset)  # of which mmengine takes a number of batches per epoch
     inner = [*getattr(dataset, 'datasets', ()), *filter(None, [getattr(dataset, 'dataset', None)])]
     for one in inner:

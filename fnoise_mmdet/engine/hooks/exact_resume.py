@@ -192,5 +192,5 @@ def seed_streams(key: Sequence[int]) -> None:
 
 
 def _log_file(runner: Runner) -> Path:
-    """Give the file to which mmengine's local back end writes scalars."""
+    """Return the file to which mmengine's local back end writes scalars."""
     return Path(runner.log_dir).absolute() / 'vis_data' / 'scalars.json'

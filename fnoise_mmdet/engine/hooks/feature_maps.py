@@ -169,13 +169,13 @@ class FeatureMapHook(Hook):
 
     @staticmethod
     def _trained(runner: Runner) -> int:
-        """Give the number of epochs trained, or of iterations where the training does not count epochs."""
+        """Return the number of epochs trained, or of iterations where the training does not count epochs."""
         # `runner.epoch` would build a training loop that testing has no use for.
         unit = 'iter' if isinstance(runner._train_loop, IterBasedTrainLoop) else 'epoch'
         return runner.message_hub.get_info(unit, -1) + 1
 
     def _chosen(self, runner: Runner, part: str, data_batch: Any) -> list[int]:
-        """Give the places in a batch of the images to draw."""
+        """Return the places in a batch of the images to draw."""
         if self._model is None or not is_main_process():
             return []
         try:

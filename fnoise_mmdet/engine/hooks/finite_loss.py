@@ -75,7 +75,7 @@ class FiniteLossHook(Hook):
 
 
 def _flatten(losses: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Give each loss, those of several levels with the level."""
+    """Return each loss, those of several levels with the level."""
     for name, value in losses.items():
         if isinstance(value, Tensor):
             yield name, value

@@ -78,7 +78,7 @@ class GracefulStopHook(Hook):
                 loader.worker_init_fn = _SignalTolerantWorker(loader.worker_init_fn, ended)
 
     def after_train(self, runner: Runner) -> None:
-        """Give the signals back."""
+        """Restore the former signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -120,7 +120,7 @@ class GracefulStopHook(Hook):
         raise SystemExit(128 + received)
 
     def _received_by_any(self) -> int:
-        """Give the signal that any of the processes was sent, 0 where none was.
+        """Return the signal that any of the processes was sent, 0 where none was.
 
         A process that stopped by itself would leave the others waiting for it.
         """

@@ -73,7 +73,7 @@ class NoiseScheduleHook(Hook):
         self._strengths: list[tuple[Noise, float]] = []
 
     def strengths(self, model: nn.Module) -> list[tuple[Noise, float]]:
-        """Give each noise of a model with the configured value of its setting.
+        """Return each noise of a model with the configured value of its setting.
 
         Raises:
             ValueError: The noise has no such setting, or it is no number.

@@ -76,7 +76,7 @@ class ValidationLossHook(Hook):
 
 
 def loss_dataloader(cfg: Config) -> dict[str, Any]:
-    """Give the config of the validation's data loader, made to feed losses.
+    """Return the config of the validation's data loader, made to feed losses.
 
     Raises:
         InputError: A pipeline has no ``LoadAnnotations`` to take over.
@@ -97,7 +97,7 @@ def loss_dataloader(cfg: Config) -> dict[str, Any]:
 
 @torch.no_grad()
 def validation_losses(model: nn.Module, dataloader: DataLoader) -> dict[str, float]:
-    """Give the mean of every loss of a detector over a data loader, without noise.
+    """Return the mean of every loss of a detector over a data loader, without noise.
 
     Args:
         model: An mmdet detector, or its wrapper for several processes.

@@ -116,7 +116,7 @@ class FNoiseNeck(BaseModule):
             raise ValueError(self._mismatch(inputs)) from error
 
     def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Give the features that the first call of this iteration would give in training mode.
+        """Return the features that the first call of this iteration would give in training mode.
 
         Args:
             features: What is perturbed: the inner neck's inputs or its
@@ -177,7 +177,7 @@ class FNoiseNeck(BaseModule):
         return perturbed if isinstance(features, list) else tuple(perturbed)
 
     def _levels_of(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Give the features to perturb by their level.
+        """Return the features to perturb by their level.
 
         Where there are more of them than the inner neck has levels, the last
         ones count: mmdet's RFP takes the image before the levels, and CLRFPN
@@ -193,7 +193,7 @@ class FNoiseNeck(BaseModule):
         return f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
 
     def _known_num_levels(self) -> int | None:
-        """Give the number of levels at the position of the noise, where the inner neck says it."""
+        """Return the number of levels at the position of the noise, where the inner neck says it."""
         necks = list(self.neck) if isinstance(self.neck, nn.Sequential) else [self.neck]
         if self.position == 'post':
             return getattr(necks[-1], 'num_outs', None)
@@ -215,7 +215,7 @@ class FNoiseNeck(BaseModule):
 
 
 def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
-    """Give the necks with noise in a model, in the order of its modules: a student's comes before its teacher's."""
+    """Return the necks with noise in a model, in the order of its modules: a student's comes before its teacher's."""
     return [module for module in model.modules() if isinstance(module, FNoiseNeck)]
 
 
@@ -225,7 +225,7 @@ class _RunInfo(NamedTuple):
 
 
 def _run_info() -> _RunInfo:
-    """Give the seed and the iteration of the current runner, 0 outside one."""
+    """Return the seed and the iteration of the current runner, 0 outside one."""
     info = MessageHub.get_current_instance().runtime_info
     return _RunInfo(info.get('seed', 0), info.get('iter', 0))
 

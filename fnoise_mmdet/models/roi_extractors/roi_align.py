@@ -74,7 +74,7 @@ def roi_align(
 
 
 def _interpolation(start: Tensor, size: Tensor, samples: Tensor, num_bins: int, length: int) -> Tensor:
-    """Give what each position of an axis adds to the average of each bin of each region.
+    """Return what each position of an axis adds to the average of each bin of each region.
 
     Args:
         start: Where the regions begin, (R,).
@@ -103,7 +103,7 @@ def _interpolation(start: Tensor, size: Tensor, samples: Tensor, num_bins: int, 
 
 
 def _positions(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the positions that have a weight, and how many of them and which first each bin of each region has."""
+    """Return the positions that have a weight, and how many of them and which first each bin of each region has."""
     counts = weights.count_nonzero(2)
     first = counts.flatten().cumsum(0).view_as(counts) - counts
     return weights.nonzero()[:, 2], counts, first

@@ -20,7 +20,7 @@ COMPILERS = dict(cpu='Numba', cuda='Triton')
 
 
 def load_kernels(device: torch.device) -> ModuleType | None:
-    """Give the kernels of a device, or None where there are none or they do not work, and warn of it once.
+    """Return the kernels of a device, or None where there are none or they do not work, and warn of it once.
 
     Without them everything works as well, only slower, and from other random numbers of the same law.
     """

@@ -25,7 +25,7 @@ PART = 2**17  # numbers that a thread takes at a time
 def rescale(
     xs: Sequence[Tensor], seeds: Sequence[int], scale: float, rows: Sequence[int], peaks: Tensor | None = None
 ) -> list[Tensor]:
-    r"""Give :math:`x + scale \cdot x \epsilon` with :math:`\epsilon` as :func:`draw` gives it, in a single pass.
+    r"""Return :math:`x + scale \cdot x \epsilon`, :math:`\epsilon` from :func:`draw`, in one pass.
 
     Args:
         xs: Contiguous features, each of one of ``DTYPES``.
@@ -73,7 +73,7 @@ def draw(eps: Tensor, seed: int) -> Tensor:
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Give the threads of a process; those of its parent are not there any more where it was forked."""
+    """Return the threads of a process; those of its parent are not there any more where it was forked."""
     return ThreadPoolExecutor(thread_name_prefix='fnoise')
 
 

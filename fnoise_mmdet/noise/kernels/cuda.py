@@ -17,7 +17,7 @@ TILE = 2048  # numbers of a program
 def rescale(
     xs: Sequence[Tensor], seeds: Sequence[int], scale: float, rows: Sequence[int], peaks: Tensor | None = None
 ) -> list[Tensor]:
-    r"""Give :math:`x + scale \cdot x \epsilon` with :math:`\epsilon` as :func:`draw` gives it, all in a single kernel.
+    r"""Return :math:`x + scale \cdot x \epsilon`, :math:`\epsilon` from :func:`draw`, in one kernel for all levels.
 
     Args:
         xs: Contiguous features, each of one of ``DTYPES``, all on one GPU.
@@ -50,7 +50,7 @@ _launchers: dict[Any, Callable[..., Any]] = {}
 def _launcher(
     xs: tuple[Tensor, ...], ys: tuple[Tensor, ...], numels: tuple[int, ...], rows: tuple[int, ...], peaks: Tensor | None
 ) -> Callable[..., Any]:
-    """Give what launches the kernel for features of one kind, of which there are as many as sizes of images.
+    """Return what launches the kernel for features of one kind, of which there are as many as sizes of images.
 
     Triton by itself would look again at each launch which of its kernels the arguments are for. That takes 40 of 100
     microseconds within a training.

@@ -29,7 +29,7 @@ def export(model: torch.nn.Module) -> onnx.GraphProto:
 
 
 def nodes(graph: onnx.GraphProto) -> list[tuple]:
-    """Give each node's operator, attributes and wiring; names say which module a weight or result is of."""
+    """Return each node's operator, attributes and wiring; names say which module a weight or result is of."""
 
     def plain(names) -> list[str]:
         return [name.replace('neck.neck.', 'neck.').replace('/neck/neck/', '/neck/') for name in names]
