@@ -3,10 +3,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.fileio import dump
 from mmengine.fileio.backends import registry_utils
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.checkpoint import WEIGHTS_ONLY
 
 
 @pytest.fixture
@@ -16,6 +18,8 @@ def end(capsys, monkeypatch):
         for name in ('local', ''):
             if name in registry:
                 monkeypatch.setitem(registry, name, registry[name])
+    monkeypatch.setattr(torch, 'load', torch.load)
+    monkeypatch.setenv(WEIGHTS_ONLY, '0')
 
     def run(main):
         with pytest.raises(SystemExit) as caught:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
+from torch.storage import TypedStorage
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before torch 1.6
 MAX_DEPTH = 64  # of nested containers
@@ -56,7 +57,8 @@ def read_checkpoint(source: str | os.PathLike | IO[bytes]) -> Any:
 
     Returns:
         Containers, numbers, texts, tensors, NumPy's arrays and numbers, and
-        mmengine's ``HistoryBuffer``; nested to a depth of 64 at most.
+        mmengine's ``HistoryBuffer``; nested to a depth of 64 at most. Or a
+        single storage, as which the tensors of an ordinary pickle are loaded.
 
     Raises:
         OSError: The file cannot be read.
@@ -83,6 +85,8 @@ def _read(file: IO[bytes], size: int) -> Any:
         raise CorruptCheckpointError('it is empty')
     try:
         content = _read_zip(file, size) if head == b'PK\x03\x04' else _read_legacy(file, size)
+        if type(content) is _Storage:  # alone, as in a tensor that was pickled
+            return TypedStorage(wrap_storage=content.content.untyped_storage(), dtype=content.dtype, _internal=True)
         _check_plain(content, {})
         return content
     except (CorruptCheckpointError, UnsafeCheckpointError):

@@ -1,4 +1,5 @@
 import copy
+import pickle
 import struct
 import zipfile
 
@@ -92,6 +93,15 @@ def test_what_torch_saves_is_read_as_torch_reads_it(tmp_path, as_zip):
     assert found['meta'] == content['meta'] and found['nested'] == content['nested'] and found['log'] == content['log']
     assert (found['array'] == content['array']).all()
     assert found['message_hub']['log_scalars']['loss'].mean() == 1.5
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.bool, torch.complex64, torch.int64], ids=str)
+def test_tensors_in_an_ordinary_pickle_are_loaded(dtype):
+    """Among the results that the processes of an evaluation send one another, for one; torch loads the storages."""
+    x = torch.arange(12).to(dtype).view(3, 4)
+    content = pickle.loads(pickle.dumps({'x': x, 'part': x[1:, ::2], 'empty': x[:0]}))
+    for name, expected in {'x': x, 'part': x[1:, ::2], 'empty': x[:0]}.items():
+        assert content[name].dtype == dtype and torch.equal(content[name], expected)
 
 
 def test_flipped_bit_is_noticed_anywhere(tmp_path):
