@@ -8,7 +8,7 @@ from mmengine.fileio import dump
 from mmengine.fileio.backends import registry_utils
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.checkpoint import WEIGHTS_ONLY
+from fnoise_mmdet.engine.checkpoint import WEIGHTS_ONLY
 
 
 @pytest.fixture
