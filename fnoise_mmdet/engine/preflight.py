@@ -1,5 +1,6 @@
 """Checks of a config before anything is built or written."""
 
+import copy
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -319,7 +320,7 @@ def check_model(cfg: Config) -> nn.Module:
     """
     init_default_scope('mmdet')
     try:
-        return MODELS.build(cfg.model)
+        return MODELS.build(copy.deepcopy(cfg.model))  # mmdet's detectors add to the settings of their heads
     except Exception as error:  # every module checks its settings in its own way
         raise InputError(f'the model cannot be built: {error}') from error
 

@@ -230,6 +230,13 @@ def test_wrong_noise_is_named(cfg, option, value, message):
         check_model(cfg)
 
 
+def test_the_model_that_is_checked_leaves_the_config_as_it_is(cfg):
+    """A study compares it with the one that it was begun with."""
+    before = cfg.pretty_text
+    check_model(cfg)
+    assert cfg.pretty_text == before
+
+
 def test_wrong_hook_is_named(cfg):
     cfg.merge_from_dict({'custom_hooks.1.interval': 0})
     with pytest.raises(InputError, match=r'custom_hooks\[1\] cannot be used: .*interval must be >= 1, but got 0'):
