@@ -101,9 +101,9 @@ study: | $(READY) $(SHAPES)
 	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
 	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
 	$(call keep_study,$(EMBEDDED),embedded)
-	@$(RUN) tools/show_study.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
+	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
 	    --figure docs/study/embedded/differences.png
-	@$(RUN) tools/show_study.py docs/study/embedded/seeds_*.json --conditions cct_0.3 --into README.md
+	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --conditions cct_0.3 --into README.md
 
 # On the real images of DATA, whose size and RoIs suit two cores.
 study-real: | $(READY)
@@ -113,7 +113,7 @@ study-real: | $(READY)
 	    model.train_cfg.rcnn.sampler.num=128 train_cfg.val_interval=5
 	$(call keep_study,$(REAL),real)
 	@cp $(REAL)/report/figures/losses.png docs/study/real/
-	@$(RUN) tools/show_study.py docs/study/real/seeds_*.json --mark real --into docs/study/README.md --measures \
+	@$(RUN) tools/compare.py docs/study/real/seeds_*.json --mark real --into docs/study/README.md --measures \
 	    coco/segm_mAP coco/bbox_mAP val_loss loss loss_rpn_cls loss_rpn_bbox loss_cls loss_bbox loss_mask
 
 # What is kept of the study $(1), in docs/study/$(2)/.

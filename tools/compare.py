@@ -3,6 +3,7 @@
 import _start
 
 import argparse
+import io
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,30 +23,40 @@ from fnoise_mmdet.comparison import (
     read_conditions,
     verdict,
 )
+from fnoise_mmdet.comparison.measures import STUDY_MEASURES
 from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.comparison.report.write import number
+from fnoise_mmdet.comparison.saved_comparison import read_comparisons
+from fnoise_mmdet.comparison.study_figure import plot_study
 from fnoise_mmdet.comparison.study_file import study_conditions
-from fnoise_mmdet.datasets.files import staged_folder
+from fnoise_mmdet.comparison.study_table import study_table
+from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.sweep import cut_after
 from fnoise_mmdet.visualization.markup import replace_undecodable
+
+FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Compare runs, grouped by what they were trained with, to the first group: losses, AP, validation '
-        'loss, gradient norm, signal-to-noise ratio, time and memory, with 95 % intervals over seeds and over images. '
-        'Writes report.html, which opens offline, its figures as PNG and SVG, its numbers as JSON and CSV.',
+        'loss, gradient norm, signal-to-noise ratio, time and memory, with 95 % confidence intervals over seeds and '
+        'over images. Writes report.html, which opens offline, its figures as PNG and SVG, its numbers as JSON and '
+        'CSV. Without --out, prints the table of a comparison.json that was written before, or of several whose '
+        'seeds differ as one study.',
         epilog='examples: python tools/compare.py work_dirs/baseline work_dirs/fnoise --out work_dirs/comparison ; '
         'python tools/compare.py --group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report ; '
-        'python tools/compare.py work_dirs/pair --out work_dirs/pair/report',
+        'python tools/compare.py work_dirs/pair --out work_dirs/pair/report ; '
+        'python tools/compare.py docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
     )
     parser.add_argument(
         'runs',
         nargs='*',
         type=Path,
         help='work dirs or scalars.json of runs, each a group by itself, or folders that hold runs (FOLDER/RUN) or '
-        'groups of runs (FOLDER/GROUP/RUN), as tools/run_pair.py makes them',
+        'groups of runs (FOLDER/GROUP/RUN), as tools/run_pair.py makes them; without --out the comparison.json of '
+        'reports, under any name',
     )
     parser.add_argument(
         '--group',
@@ -54,7 +65,7 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME=RUN,RUN',
         help='a group of runs that differ in their seed alone; the others are compared with the first one',
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder to write to')
+    parser.add_argument('--out', type=Path, help='folder to write the report to')
     parser.add_argument('--force', action='store_true', help='replace what is in the folder')
     parser.add_argument('--title', help='heading of the report')
     parser.add_argument(
@@ -64,10 +75,43 @@ def parse_args() -> argparse.Namespace:
         '--images', type=cli.at_least(0), default=3, help='validation images with detections (default: 3)'
     )
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
+    saved = parser.add_argument_group('the table of a comparison.json, without --out')
+    saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show beside the first one')
+    saved.add_argument(
+        '--measures',
+        nargs='+',
+        default=[],
+        metavar='KEY',
+        help=f'measures to show, in this order (default: those available of {", ".join(STUDY_MEASURES)})',
+    )
+    saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace what is between two lines <!-- MARK -->')
+    saved.add_argument('--mark', default='study', help='the word in these lines (default: study)')
+    saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
     args = parser.parse_args()
     if not args.runs and not args.group:
         parser.error('name runs, a folder that holds them, or groups with --group')
+    if args.out is None and (args.group or any(path.is_dir() for path in args.runs)):
+        parser.error('--out is required to compare runs; without it name the comparison.json of reports')
+    if args.out is not None and (args.conditions or args.measures or args.into or args.figure):
+        parser.error('--conditions, --measures, --into and --figure show a comparison.json, without --out')
+    if args.figure and args.figure.suffix not in FIGURE_SUFFIXES:
+        parser.error(f'--figure {args.figure}: its name must end in {", ".join(FIGURE_SUFFIXES)}')
     return args
+
+
+def show_saved(args: argparse.Namespace) -> None:
+    """Print the table of saved comparisons, or put it into a page, and draw the forest plot."""
+    study = read_comparisons(args.runs, args.conditions, args.measures)
+    table = study_table(study)
+    if args.into:
+        cli.put_between(args.into, f'<!-- {args.mark} -->', table)
+    else:
+        print(table)
+    if args.figure:
+        content = io.BytesIO()
+        plot_study(study).savefig(content, format=args.figure.suffix[1:], dpi=110)
+        args.figure.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(args.figure, content.getvalue())
 
 
 def named_group(text: str) -> tuple[str, list[Path]]:
@@ -159,6 +203,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 def main() -> None:
     args = parse_args()
+    if args.out is None:
+        show_saved(args)
+        return
     groups, cut = without_cut(read_groups(args))
     conditions, warnings = read_conditions(groups)
     with staged_folder(args.out, args.force) as folder:

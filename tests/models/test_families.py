@@ -83,6 +83,8 @@ def image_size(name: str, cfg: Config) -> int:
 
 
 def take_step(cfg: Config, size: int) -> None:
+    for node in nested_dicts(cfg._cfg_dict):
+        node.pop('batch_augments', None)  # which pad to 1024 pixels
     model = MODELS.build(cfg.model)
     initialise(model)
     model.train()
