@@ -152,7 +152,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 
 def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], list[str]]:
-    """Leave out the conditions that early stopping has cut: they are not what the others are.
+    """Exclude the conditions that early stopping has cut, which are not trained to the end.
 
     Raises:
         InputError: There are no others.
@@ -162,7 +162,7 @@ def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], l
     for name, paths in groups.items():
         cut = {epoch for path in paths if (epoch := cut_after(path)) is not None}
         if cut:
-            warnings.append(f'{name} was cut after epoch {min(cut)} by its sweep, and is left out')
+            warnings.append(f'{name} was cut after epoch {min(cut)} by its sweep, and is excluded')
         else:
             kept[name] = paths
     if not kept:
@@ -198,7 +198,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for sentence in verdict(comparison):
         console.print(sentence)
     for warning in comparison.warnings:
-        console.print(f'Mind this: {warning}')
+        console.print(f'warning: {warning}')
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A study as it is kept: the ``comparison.json`` of one report, or of several that have a share of the seeds each."""
+"""Comparison read from the ``comparison.json`` of a report, or of several reports with different seeds."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,19 +33,18 @@ class SavedComparison(NamedTuple):
 def read_comparisons(
     paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()
 ) -> SavedComparison:
-    """Read a ``comparison.json``, or several as one study, or what is to be shown of it.
+    """Read a ``comparison.json``, or several as one study.
 
-    Of several, each has some of the seeds, trained on a machine of its own:
-    a difference is that of two runs of one seed, and so of one machine. What
-    not all of them have measured is left out, and so is the interval over
-    images, for which one must have all the detections. That all were trained
-    alike is for the caller to know: of their settings, the files have those
-    alone in which conditions differ.
+    Each of several files has other seeds, trained on one machine: differences
+    are between runs of one seed, and so of one machine. Measures that are not
+    in all files are omitted, and so is the interval over images, which needs
+    all detections. Whether all were trained alike is not checked: the files
+    record only the settings in which conditions differ.
 
     Args:
         paths: At least one file that ``tools/compare.py`` has written.
-        conditions: To show beside the reference, which is the first; all by default.
-        measures: Keys of measures to show; by default those of :data:`~.measures.STUDY_MEASURES` that there are.
+        conditions: Conditions to show beside the reference, the first one. Defaults to all.
+        measures: Keys of measures to show. Defaults to the available ones of :data:`~.measures.STUDY_MEASURES`.
 
     Raises:
         InputError: One is another file, several are not of one study or have
@@ -85,7 +84,7 @@ def _read(path: Path) -> SavedComparison:
 
 
 def _measure(kept: Mapping[str, Any]) -> Measure:
-    """Undo what JSON did: seeds are numbers, and what was NaN is not there."""
+    """Read a measure: seeds are numbers, and null (NaN) is omitted."""
     values = {
         name: {int(seed): value for seed, value in of_seeds.items() if value is not None}
         for name, of_seeds in kept['values'].items()
@@ -103,7 +102,7 @@ def _difference(measure: Measure, kept: Mapping[str, Any]) -> Difference:
 
 
 def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
-    """Take studies of the same conditions as one, in which each has some of the seeds."""
+    """Join studies of the same conditions with different seeds."""
     (first, study), *others = studies.items()
     if not others:
         return study
@@ -114,7 +113,7 @@ def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
                 'are not the same'
             )
         if twice := study.seeds() & other.seeds():
-            raise InputError(f'{path}: seed {min(twice)} is in another file already; leave one of the two out')
+            raise InputError(f'{path}: seed {min(twice)} is in another file already: name only one of the two')
         measures = [_join_values(one, more) for one in study.measures for more in other.measures if one.key == more.key]
         study = study._replace(measures=measures)
     reference, *names = study.conditions

@@ -1,4 +1,4 @@
-"""What a comparison has found, as a picture: the difference of each condition in each measure, with its interval."""
+"""Forest plot of a comparison: the difference of each condition in each measure, with its confidence interval."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,11 +16,11 @@ COLOURS = {BETTER: OKABE_ITO['blue'], WORSE: OKABE_ITO['vermilion'], '': '0.45'}
 
 @without_mathtext
 def plot_study(study: SavedComparison) -> Figure:
-    """Draw a study as a forest plot: axes a measure, a row a condition.
+    """Draw a study as a forest plot: one panel per measure, one row per condition.
 
-    A row has the difference to the reference, with Student's 95 % interval
-    over the seeds, and each seed by itself. Blue is better, vermilion worse,
-    grey where the interval holds 0 or where neither side is better.
+    A row has the difference to the reference with Student's 95 % confidence
+    interval over the seeds, and each seed by itself. Blue is better, vermilion
+    worse, grey not significant or without a preferred direction.
     """
     reference, *names = study.conditions
     measures = [measure for measure in study.measures if study.differences_in(measure)]
@@ -30,7 +30,7 @@ def plot_study(study: SavedComparison) -> Figure:
     figure.set_layout_engine('constrained')
     seeds = len(study.seeds())
     figure.suptitle(
-        f'Difference to {reference}: mean and 95 % interval over {seeds} seed{"s" * (seeds != 1)}', fontsize=10
+        f'Difference to {reference}: mean and 95 % confidence interval over {seeds} seed{"s" * (seeds != 1)}', fontsize=10
     )
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, measure in zip(grid, measures):

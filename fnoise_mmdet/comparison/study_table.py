@@ -1,4 +1,4 @@
-"""What a comparison has found, for a page: a row for each condition under each measure."""
+"""Table of a comparison in Markdown: one row per condition under each measure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,20 +9,20 @@ from .saved_comparison import SavedComparison
 
 
 def study_table(study: SavedComparison) -> str:
-    """Return a study as a table in Markdown, with what its figures are of and how sure they are."""
+    """Return a study as a Markdown table with a note on its statistics."""
     over_images = any(one.images for one in study.differences)
-    head = ['', 'mean', 'difference', '95 % over seeds', *(['95 % over images'] if over_images else [])]
+    head = ['', 'mean', 'difference', '95 % CI over seeds', *(['95 % CI over images'] if over_images else [])]
     lines = [_line(head), f'|---|{"---:|" * (len(head) - 1)}']
     for measure in study.measures:
         better = f', {measure.better} is better' if measure.better else ''
         lines.append(_line([f'**{measure.label}**{better}', *[''] * (len(head) - 1)]))
         lines += [_line(row[: len(head)]) for row in _rows(study, measure)]
     seeds = len(study.seeds())
-    intervals = "Student's interval over seeds" + " and the bootstrap's over images" * over_images
+    intervals = "Student's t over seeds" + ', bootstrap over images' * over_images
     reference = escape_markdown(study.conditions[0])
     note = (
-        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; differences to {reference}, '
-        f'paired by seed, with {intervals}; in bold, the interval over seeds leaves 0 out.'
+        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; differences to {reference} '
+        f'are paired by seed, with 95 % confidence intervals ({intervals}); bold: the interval over seeds excludes 0.'
     )
     return '\n'.join([*lines, '', f'{note}{_by_chance(study)}'])
 
@@ -48,9 +48,9 @@ def _rows(study: SavedComparison, measure: Measure) -> Iterator[list[str]]:
 
 
 def _by_chance(study: SavedComparison) -> str:
-    """Say how many differences stand out, and how many would if there were none: who looks often finds something.
+    """State how many differences are significant, and how many are expected to be by chance.
 
-    The training loss, of which neither side is better, does not count.
+    The training loss has no preferred direction and does not count.
     """
     of_seeds = [list(one.by_seed.values()) for one in study.differences if one.measure.better and len(one.by_seed) > 1]
     if len(of_seeds) < 2:
@@ -59,7 +59,7 @@ def _by_chance(study: SavedComparison) -> str:
     found = sum(t_test(values) < level for values in of_seeds)
     kept = sum(told_after_holm(of_seeds))
     return (
-        f' Of the {len(of_seeds)} differences in what has a better side, {found or "none"} leave{"s" * (found < 2)} 0 '
-        f'out, where {level * len(of_seeds):.1f} would by chance alone; '
-        f"{kept or 'none'} still do{'es' * (kept < 2)} after Holm's correction for their number."
+        f' Of the {len(of_seeds)} differences in measures with a preferred direction, {found or "none"} '
+        f'{"is" if found < 2 else "are"} significant ({level * len(of_seeds):.1f} expected by chance), '
+        f"{kept or 'none'} after Holm's correction."
     )

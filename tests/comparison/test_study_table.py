@@ -40,7 +40,7 @@ def study():
 
 def test_a_row_for_each_condition_under_each_measure(study):
     head, _, *lines, _, note = study_table(study).splitlines()
-    assert head == '|  | mean | difference | 95 % over seeds | 95 % over images |'
+    assert head == '|  | mean | difference | 95 % CI over seeds | 95 % CI over images |'
     assert lines == [
         '| **mask AP**, higher is better |  |  |  |  |',
         '| plain | 0.350 ± 0.071 |  |  |  |',
@@ -49,14 +49,14 @@ def test_a_row_for_each_condition_under_each_measure(study):
         '| **training loss** |  |  |  |  |',
         '| plain | 1.500 |  |  |  |',
     ]
-    assert note.startswith('Mean ± standard deviation over 2 seeds; differences to plain, paired by seed,')
+    assert note.startswith('Mean ± standard deviation over 2 seeds; differences to plain are paired by seed,')
     assert "and the bootstrap's over images" in note
 
 
 def test_without_intervals_over_images_there_is_no_column_of_them(study):
     text = study_table(study._replace(differences=[one._replace(images=None) for one in study.differences]))
     head, rule, *lines = text.splitlines()
-    assert head == '|  | mean | difference | 95 % over seeds |' and rule == '|---|---:|---:|---:|'
+    assert head == '|  | mean | difference | 95 % CI over seeds |' and rule == '|---|---:|---:|---:|'
     assert '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 |' in lines
     assert 'images' not in text
 
@@ -67,15 +67,15 @@ def test_what_stands_out_is_weighed_against_chance(study):
             difference(name, values, t_interval(values), measure=measure)
             for name, values in zip(('weak', 'strong'), by_seed)
         ]
-        return study_table(study._replace(differences=found)).splitlines()[-1].partition('0 out. ')[2]
+        return study_table(study._replace(differences=found)).splitlines()[-1].partition('excludes 0. ')[2]
 
     chance, sure, lucky = (-0.1, 0.1, 0.2), (0.2, 0.2001, 0.2002), (0.1, 0.15, 0.19)
     assert note(chance, lucky) == (
-        'Of the 2 differences in what has a better side, 1 leaves 0 out, where 0.1 would by chance alone; none still '
-        "does after Holm's correction for their number."
+        'Of the 2 differences in measures with a preferred direction, 1 is significant (0.1 expected by chance), none '
+        "after Holm's correction."
     )
-    assert ' 2 leave 0 out' in note(lucky, sure) and '; 2 still do after' in note(lucky, sure)
-    assert ' none leaves 0 out' in note(chance, chance) and '; none still does after' in note(chance, chance)
+    assert ' 2 are significant' in note(lucky, sure) and ', 2 after' in note(lucky, sure)
+    assert ' none is significant' in note(chance, chance) and ', none after' in note(chance, chance)
     assert not note(sure), 'one difference needs no correction'
     assert not note(chance, sure, measure=LOSS), 'the training loss is told apart by the noise itself'
 

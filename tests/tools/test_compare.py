@@ -78,7 +78,7 @@ def test_conditions_stand_as_in_their_study_without_those_that_a_sweep_has_cut(t
     result = tool('compare', sweep, '--out', tmp_path / 'out', '--images', 0)
     content = json.loads((tmp_path / 'out/comparison.json').read_text())
     assert list(content['conditions']) == ['baseline', 'weak', 'added']
-    assert content['warnings'] == ['strong was cut after epoch 1 by its sweep, and is left out']
+    assert content['warnings'] == ['strong was cut after epoch 1 by its sweep, and is excluded']
     assert content['warnings'][0] in ' '.join(result.stdout.split())
     alone = tool('compare', sweep / 'strong/seed_0', '--out', tmp_path / 'other', status=2)
     assert 'nothing is left to compare: seed_0 was cut after epoch 1 by its sweep' in alone.stderr
