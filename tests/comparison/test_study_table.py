@@ -50,7 +50,7 @@ def test_a_row_for_each_condition_under_each_measure(study):
         '| plain | 1.500 |  |  |  |',
     ]
     assert note.startswith('Mean ± standard deviation over 2 seeds; differences to plain are paired by seed,')
-    assert "and the bootstrap's over images" in note
+    assert 'bootstrap over images' in note
 
 
 def test_without_intervals_over_images_there_is_no_column_of_them(study):
