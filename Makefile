@@ -13,7 +13,7 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo compare pictures study study-real check-configs benchmarks benchmarks-gpu test test-slow test-gpu
-.PHONY: test-upstream fuzz lint format
+.PHONY: test-upstream fuzz lint format docs
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make fuzz           thousands of mutated annotations, hostile checkpoints, images and servers, and kills (an hour or so)'
+	@echo 'make docs           the documentation as a site, in site/'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
@@ -31,7 +32,7 @@ help:
 	@echo '                    that are kept'
 	@echo 'make study-real     its part on real images, those of DATA=DIR in COCO layout (an hour or two)'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
-	@echo 'make benchmarks     measure what noise costs, into benchmarks/, docs/performance.md and README.md (half an hour, nothing beside it;'
+	@echo 'make benchmarks     measure what noise costs, into benchmarks/ and docs/performance.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
 	@echo 'make benchmarks-gpu the same on a GPU (a quarter of an hour; DATA as above)'
 	@echo 'make setup          make .venv only (the first time 3 to 10 minutes; all other targets do it by themselves)'
@@ -103,7 +104,6 @@ study: | $(READY) $(SHAPES)
 	$(call keep_study,$(EMBEDDED),embedded)
 	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
 	    --figure docs/study/embedded/differences.png
-	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --conditions cct_0.3 --into README.md
 
 # On the real images of DATA, whose size and RoIs suit two cores.
 study-real: | $(READY)
@@ -131,7 +131,7 @@ check-configs: $(READY)
 # On the images of DATA; against torchvision where PEER names a Python that has it.
 DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/dev/benchmark.py
-TABLES = $(BENCHMARK) table --into docs/performance.md && $(BENCHMARK) table --short --into README.md
+TABLES = $(BENCHMARK) table --into docs/performance.md
 benchmarks: | $(READY) $(SHAPES)
 	@$(BENCHMARK) noise --device cpu --rounds 60 --out benchmarks/noise.json
 	@$(BENCHMARK) noise --device cpu --batch-size 8 --out benchmarks/noise_batch_8.json
@@ -179,6 +179,16 @@ test-upstream: $(UPSTREAM)/ready
 
 $(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/dev/setup_env.py
 	@$(PYTHON) tools/dev/setup_env.py --upstream
+	@touch $@
+
+# Strictly: no dead link, and no page without a place. In an environment of its own, which needs neither torch nor mmdet.
+docs: .venv-docs/ready
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	@echo 'look at site/index.html'
+
+.venv-docs/ready: requirements-docs.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@
 
 lint: $(READY)

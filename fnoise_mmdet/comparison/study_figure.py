@@ -30,7 +30,8 @@ def plot_study(study: SavedComparison) -> Figure:
     figure.set_layout_engine('constrained')
     seeds = len(study.seeds())
     figure.suptitle(
-        f'Difference to {reference}: mean and 95 % confidence interval over {seeds} seed{"s" * (seeds != 1)}', fontsize=10
+        f'Difference to {reference}: mean and 95 % confidence interval over {seeds} seed{"s" * (seeds != 1)}',
+        fontsize=10,
     )
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, measure in zip(grid, measures):

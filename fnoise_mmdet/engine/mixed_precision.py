@@ -27,8 +27,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
     Numbers of bfloat16 have the range of float32, so the loss needs no
     scaling. Evaluation is not touched.
 
-    Args:
-        optimizer: As ``OptimWrapper``'s, and all other arguments too.
+    Takes the arguments of ``OptimWrapper``.
     """
 
     @contextmanager

@@ -77,7 +77,9 @@ def test_files_and_numbers(report):
 def test_the_page_says_it_all_and_needs_no_other_file(report):
     page = read(report / 'report.html')
     text = ' '.join(page.words)
-    assert content_in_order(text, 'Verdict', 'Numbers', 'Training losses', 'Differences between the configs', 'reproduce')
+    assert content_in_order(
+        text, 'Verdict', 'Numbers', 'Training losses', 'Differences between the configs', 'reproduce'
+    )
     assert 'model.neck.noise.preset' in text and 'seed_1' in text and 'torch' in text
     assert 'tools/train.py configs/demo_fnoise.py' in text and 'python x.py' in text
     assert page.sources and all(source.startswith('data:') for source in page.sources)

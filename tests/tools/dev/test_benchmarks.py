@@ -93,4 +93,3 @@ def test_what_is_no_result_is_named(tmp_path):
 def test_the_page_on_performance_has_the_table_of_the_kept_results(root):
     page = (root / 'docs/performance.md').read_text(encoding='utf-8')
     assert benchmark_table(root / 'benchmarks') in page
-    assert benchmark_table(root / 'benchmarks', short=True) in (root / 'README.md').read_text(encoding='utf-8')
