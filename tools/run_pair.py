@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         'with_noise',
         nargs='?',
         metavar='fnoise_config',
-        help='config file with noise (default: the baseline with --fnoise put into it)',
+        help='config file with noise (default: the baseline with --fnoise)',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder of the study')
     parser.add_argument(

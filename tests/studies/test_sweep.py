@@ -50,7 +50,7 @@ def test_noise_goes_where_it_was_published_for():
     necks = [cfg.model.neck for cfg in configs.values()][1:]
     assert [neck.get('position') for neck in necks] == [None, 'post', None] and necks[2].levels == [-1]
     assert all(neck.noise.scale == 0.5 and neck.neck == dict(type='FPN') for neck in necks)
-    with pytest.raises(InputError, match='has F-Noise already'):
+    with pytest.raises(InputError, match='already has F-Noise'):
         sweep_configs(configs['cct_0.5'], sweep_conditions(['cct'], [0.1]))
 
 

@@ -44,7 +44,7 @@ def test_dry_run_lists_and_writes_nothing(tool, command, tmp_path):
     'arguments, message',
     [
         (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
-        (['configs/demo_fnoise.py'], 'has F-Noise already'),
+        (['configs/demo_fnoise.py'], 'already has F-Noise'),
         ([CONFIG, '--preset', 'cat'], '--preset cat: there is no noise cat'),
         ([CONFIG, '--scale', '0'], 'a sweep needs noise'),
         ([CONFIG, '--cpus', '0'], 'argument --cpus: must be >= 1, but got 0'),

@@ -76,7 +76,7 @@ def test_run_is_not_overwritten_but_resumed(tool, runs, shapes, small, tmp_path)
         ),
         (['--cfg-options', 'model.neck.noise.magnitude=l3'], "magnitude must be one of ['element', 'channel', "),
         (['--cfg-options', 'model.neck.noise.prob=2'], 'prob must be in [0, 1], but got 2'),
-        (['--fnoise', 'cct'], 'demo_fnoise.py: its model has F-Noise already'),
+        (['--fnoise', 'cct'], 'demo_fnoise.py: its model already has F-Noise'),
         (['--cfg-options', 'model.neck.levels=[9]'], 'levels must be in [-4, 3] for 4 levels, but got 9'),
         (['--cfg-options', 'model.neck.noise.scale=-1'], 'scale must be >= 0 and finite, but got -1'),
     ],
