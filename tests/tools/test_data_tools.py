@@ -12,7 +12,7 @@ def test_make_shapes(tool, tmp_path):
     result = tool('make_shapes', '--out', tmp_path / 'shapes', *counts)
     assert 'wrote 2 train, 1 val and 1 test images' in result.stdout
     assert len(list((tmp_path / 'shapes').rglob('*.png'))) == 4
-    assert 'exists already' in tool('make_shapes', '--out', tmp_path / 'shapes', *counts, status=2).stderr
+    assert 'already exists' in tool('make_shapes', '--out', tmp_path / 'shapes', *counts, status=2).stderr
     assert 'must be >= 1, but got 0' in tool('make_shapes', '--num-train', 0, status=2).stderr
 
 

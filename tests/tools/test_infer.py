@@ -113,7 +113,7 @@ def test_two_checkpoints_are_drawn_side_by_side(tool, runs, shapes, tmp_path):
 
     # Each model detects what it does alone. What is there is replaced on demand only.
     alone = ['infer', 'configs/demo_baseline.py', checkpoints[0], folder, *options]
-    assert 'exists already' in tool(*alone, status=2).stderr
+    assert 'already exists' in tool(*alone, status=2).stderr
     assert len(list((tmp_path / 'out/vis').iterdir())) == 2
     tool(*alone, '--force')
     for name, prediction in both.items():

@@ -38,7 +38,7 @@ def test_panels_and_arrays_of_a_checkpoint(tool, runs, shapes, tmp_path):
 
     # Refused, and replaced only on demand; another seed is other noise on the same features.
     again = ['configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', single, '--out', out, '--seed', '1', '--arrays']
-    assert 'exists already' in tool('show_noise', *again, status=2).stderr
+    assert 'already exists' in tool('show_noise', *again, status=2).stderr
     assert sorted(path.name for path in out.iterdir()) == names
     tool('show_noise', *again, '--force')
     other = load(out / 'single.npz')

@@ -22,7 +22,7 @@ def test_draws_the_figure(tool, tmp_path, suffix, begins):
 
 def test_wrong_input_is_one_line(tool, tmp_path):
     assert 'is not the comparison.json' in tool('show_study', tmp_path / 'no.json', status=2).stderr
-    assert 'is no file with two lines' in tool('show_study', STUDY, '--into', tmp_path / 'no.md', status=2).stderr
+    assert 'is not a file with two lines' in tool('show_study', STUDY, '--into', tmp_path / 'no.md', status=2).stderr
     page = tmp_path / 'page.md'
     page.write_text('<!-- study -->\n<!-- study -->\n')
     result = tool('show_study', STUDY, '--into', page, '--figure', tmp_path / 'figure.bmp', status=2)

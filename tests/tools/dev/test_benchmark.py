@@ -124,7 +124,7 @@ def test_table_goes_into_a_file(tool, tmp_path):
     assert table.strip() == tool('dev/benchmark', 'table', tmp_path).stdout.strip()
     page.write_text('no place')
     error = tool('dev/benchmark', 'table', tmp_path, '--into', page, status=2).stderr
-    assert 'page.md is no file with two lines' in error
+    assert 'page.md is not a file with two lines' in error
 
 
 @pytest.mark.slow
