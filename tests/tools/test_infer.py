@@ -127,12 +127,12 @@ def test_two_checkpoints_are_drawn_side_by_side(tool, runs, shapes, tmp_path):
 def test_wrong_second_checkpoint(tool, runs, shapes, tmp_path, kind):
     first, second = runs.baseline / 'epoch_2.pth', tmp_path / 'other.pth'
     rest, message = {
-        'classes': ([second, shapes / 'test'], 'trained on other classes than one another'),
+        'classes': ([second, shapes / 'test'], 'trained on different classes'),
         'names': (
             [first, shapes / 'test', '--names', 'a/b', 'a_b'],
-            "--names must differ, and not be empty, but got 'a/b' and 'a_b'",
+            "--names must be different and non-empty, but got 'a/b' and 'a_b'",
         ),
-        'images': ([first], 'name images, or folders of images, after the checkpoints'),
+        'images': ([first], 'give images or folders of images after the checkpoints'),
         'missing': ([second, shapes / 'test'], f'checkpoint {second} is not a file'),
     }[kind]
     if kind == 'classes':

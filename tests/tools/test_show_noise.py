@@ -74,14 +74,14 @@ def test_sweep_of_the_strength(tool, shapes, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'no image is named beside checkpoint work/epoch_1.pth'),
+        (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'no image is given with checkpoint work/epoch_1.pth'),
         (['configs/demo_fnoise.py', 'work/epoch_1.pth', 'IMAGE'], 'checkpoint work/epoch_1.pth is not a file'),
         (['configs/demo_fnoise.py', 'nowhere.png'], 'is neither an image nor a folder'),
         (['configs/demo_baseline.py', 'IMAGE', '--sweep', '0.1'], 'insert one with --fnoise'),
         (['configs/demo_fnoise.py', 'IMAGE', '--sweep', '-1'], 'scale must be >= 0 and finite, but got -1.0'),
         (['configs/demo_fnoise.py', 'IMAGE', '--levels', '4'], 'levels must be in [-4, 3] for 4 levels, but got 4'),
         (['configs/demo_fnoise.py', 'IMAGE', '--device', 'nonsense'], '--device nonsense cannot be used'),
-        (['configs/demo_fnoise.py', 'IMAGE', '--force', '--out', 'FOLDER'], 'holds images to read'),
+        (['configs/demo_fnoise.py', 'IMAGE', '--force', '--out', 'FOLDER'], 'contains input images'),
         (['mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py', 'IMAGE'], 'videos'),
     ],
 )
