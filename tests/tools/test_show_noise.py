@@ -24,7 +24,7 @@ def test_panels_and_arrays_of_a_checkpoint(tool, runs, shapes, tmp_path):
         '--arrays', '--levels', '-1', '0', '--max-size', '900', '--device', 'cpu',
     )  # fmt: skip
     assert 'broken.png: it cannot be read as an image' in result.stdout
-    assert result.stdout.splitlines()[-1] == f'wrote 3 pictures to {out}'
+    assert result.stdout.splitlines()[-1] == f'wrote 3 images to {out}'
     names = ['000001.npz', '000001.png', '000002.npz', '000002.png', 'single.npz', 'single.png']
     assert sorted(path.name for path in out.iterdir()) == names
     assert max(cv2.imread(str(out / 'single.png')).shape) in (899, 900)
