@@ -89,7 +89,7 @@ def test_notes_of_odd_runs(write_run, tmp_path):
     assert f'torn: the last line of {next(torn.glob("*/vis_data/scalars.json"))} is truncated' in text
     assert 'unvalidated was never validated: it has no AP and no validation loss' in text
     assert 'nothing was never validated' not in text and 'nothing does not match' not in text
-    assert 'nothing was validated, but no metric was reported, as by CocoMetric where nothing is detected' in text
+    assert 'nothing was validated, but no metric was reported (CocoMetric reports none if nothing is detected)' in text
     assert 'nan diverged: loss, loss_cls not finite from iteration 1 on' in text
 
 
