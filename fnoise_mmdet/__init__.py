@@ -4,15 +4,15 @@ import importlib.util
 
 from .engine.caches import provide_caches
 
-provide_caches()  # before packages are imported that need them
+provide_caches()  # before importing packages that need them
 
-# Without this check the failure comes from deep inside mmdet, and says nothing of the way on.
+# Otherwise the error is raised deep inside mmdet, without a hint at the remedy.
 if importlib.util.find_spec('mmcv._ext') is None:
     raise ImportError(
-        'mmcv was installed without its compiled operators (mmcv._ext), which happens where torch was not there when '
-        'it was built: install torch, setuptools, wheel, ninja and psutil, then build it again with '
+        'mmcv was installed without its compiled operators (mmcv._ext), probably because torch was missing when it '
+        'was built: install torch, setuptools, wheel, ninja and psutil, then rebuild it with '
         '`pip install --no-cache-dir --force-reinstall --no-deps --no-build-isolation onedl-mmcv` '
-        '(or mmcv==2.1.0, whichever you have)'
+        '(or mmcv==2.1.0, depending on your installation)'
     )
 
 from .config import add_fnoise

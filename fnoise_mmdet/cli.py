@@ -1,4 +1,4 @@
-"""What the command lines under ``tools/`` have in common."""
+"""Shared arguments, error handling and progress display of the command lines in ``tools/``."""
 
 import argparse
 import os
@@ -29,40 +29,40 @@ from .engine.mixed_precision import use_amp
 from .errors import ImageError, InputError, RunError
 
 T = TypeVar('T')
-# What tells a checkpoint from an image where both may be named.
+# Distinguish checkpoints from images in a mixed list of paths.
 CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config, and what redirects and overrides it."""
+    """Add the config and the options that change it."""
     parser.add_argument(
         'config',
-        help='config file, e.g. configs/fnoise.py, or one that mmdet ships, e.g. '
+        help='config file, e.g. configs/fnoise.py, or one shipped with mmdet, e.g. '
         'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
     )
     add_config_options(parser)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add what puts noise into a config, redirects and overrides it."""
+    """Add ``--fnoise`` and the overrides."""
     parser.add_argument(
         '--fnoise',
         nargs='?',
         const='cct',
         choices=list(NOISE_CONFIGS),
         metavar='NOISE',
-        help='put noise into a config that has none: before the neck, or where the noise was published for; default: '
-        f'cct, which is F-Noise; others: {", ".join(name for name in NOISE_CONFIGS if name != "cct")}',
+        help='insert noise into a config that has none, before the neck or at the published place of the noise; '
+        f'default: cct (F-Noise); others: {", ".join(name for name in NOISE_CONFIGS if name != "cct")}',
     )
     add_overrides(parser)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add other data, and other settings."""
+    """Add ``--data-root`` and ``--cfg-options``."""
     parser.add_argument(
         '--data-root',
-        help="folder in COCO layout that every data loader and evaluator reads instead of the config's: "
-        'annotations/instances_{train,val,test}.json beside train/, val/, test/, or the layout of COCO 2017',
+        help='folder in COCO layout that replaces the data root of every data loader and evaluator: '
+        'annotations/instances_{train,val,test}.json with train/, val/, test/, or the layout of COCO 2017',
     )
     parser.add_argument(
         '--cfg-options',
@@ -70,49 +70,49 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         action=DictAction,
         help='override settings of the config, as key=value pairs, e.g. model.neck.noise.scale=0.1 '
         'train_cfg.max_epochs=2 "train_dataloader.dataset.pipeline.2.scale=(640,400)"; '
-        'quote a value with brackets, and leave out white space',
+        'quote values with brackets and omit white space in them',
     )
 
 
 def add_scales(parser: argparse.ArgumentParser) -> None:
-    """Add the scales of a study's noises."""
+    """Add the noise scales of a study."""
     parser.add_argument(
         '--scale',
         type=float,
         nargs='+',
         default=[0.0, 0.1, 0.2, 0.3, 0.5],
-        help='scales of the noises, a condition each; 0 is the baseline, which a sweep trains in any case '
+        help='noise scales, one condition each; 0 is the baseline, which a sweep always trains '
         '(default: 0 0.1 0.2 0.3 0.5)',
     )
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
-    """Add the leave to load what may run code."""
+    """Add ``--trust-checkpoint``."""
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Add how a config is trained."""
+    """Add ``--from-scratch`` and ``--amp``."""
     parser.add_argument(
         '--from-scratch',
         action='store_true',
-        help='train from random weights: no checkpoint is fetched, no stage is frozen, batch norm is trained',
+        help='train from random weights: no checkpoint is downloaded, no stage is frozen, batch norm is trained',
     )
     add_amp_argument(parser)
 
 
 def add_amp_argument(parser: argparse.ArgumentParser) -> None:
-    """Add what :func:`.use_amp` is called for."""
+    """Add ``--amp``, see :func:`.use_amp`."""
     parser.add_argument(
-        '--amp', action='store_true', help='train with automatic mixed precision, on a GPU or a processor with bfloat16'
+        '--amp', action='store_true', help='train with automatic mixed precision, on a GPU or a CPU with bfloat16'
     )
 
 
 def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Change a config, in place, as the options of a training ask for, ``--data-root`` among them.
+    """Apply the training options and ``--data-root`` to a config, in place.
 
     Raises:
-        InputError: The model has no backbone, or the data are not there.
+        InputError: If the model has no backbone, or the data are not found.
     """
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if args.from_scratch:
@@ -123,24 +123,24 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_dirs/CONFIG_NAME') -> None:
-    """Add what mmengine's runner needs besides a config."""
+    """Add the arguments of mmengine's runner."""
     parser.add_argument('--work-dir', help=f'folder for logs, checkpoints and pictures (default: {work_dir})')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what started the processes of a distributed run (default: none, a single process)',
+        help='launcher of the distributed run (default: none, a single process)',
     )
     add_trust_option(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
 def runner_config(args: argparse.Namespace) -> Config:
-    """Read the config of a run, with its options, launcher and work dir.
+    """Load the config of a run and apply options, launcher and work dir.
 
     Raises:
-        InputError: The config or an option is wrong, or the launcher has not
-            started this process.
+        InputError: If the config or an option is invalid, or this process was
+            not started by the launcher.
     """
     check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -153,13 +153,13 @@ def runner_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's runner, or the one that the config asks for; its processes find each other first.
+    """Initialize the process group if needed, and build the runner of a config.
 
-    It names images that cannot be read, also where the config has no hook for that.
+    A CorruptImageHook is registered if the config has none.
     """
     use_cpus(cfg)
     for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
-        if type_name(backend) == 'LocalVisBackend':  # which ignores that the disk is full
+        if type_name(backend) == 'LocalVisBackend':  # which ignores a full disk
             backend['type'] = 'AtomicLocalVisBackend'
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if not any(isinstance(hook, CorruptImageHook) for hook in runner.hooks):
@@ -168,35 +168,34 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command line, and end it without a stack trace where what went wrong is known.
+    """Run a command line and report known errors without a stack trace.
 
-    An InputError ends it with its message and status 2, so does a file or
-    folder that cannot be used; a RunError with its message and status 1, so
-    does a disk that is full or faulty; Ctrl-C with status 130.
+    InputError and unusable files or folders exit with status 2, RunError and
+    full or faulty disks with status 1, Ctrl-C with status 130.
     """
-    # Large tensors in huge pages: torch asks the system anew for those of every step, and pages of 4 KiB cost a
-    # twentieth of it. torch reads this before the first such tensor is made.
+    # Huge pages save about 5 % of a step, because torch reallocates large tensors in every step. torch reads this
+    # variable before its first large allocation.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     refuse_code()
-    # What mmengine, mmcv and mmdet write is whole or not there: predictions, pictures, checkpoints.
+    # Atomic writes for everything that mmengine, mmcv and mmdet save.
     register_backend('local', AtomicBackend, force=True, prefixes='')
-    matplotlib.rcParams['text.parse_math'] = False  # mmdet draws names of classes and files
+    matplotlib.rcParams['text.parse_math'] = False  # mmdet draws class and file names
     if not is_main_process():
-        sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # until the end: of several processes one speaks
+        sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  # for the whole process: only rank 0 prints
     try:
         main()
         print(end='', flush=True)
         if lost := getattr(sys.stdout, 'lost', None):  # see tools/_streams.py
             raise lost
     except InputError as error:
-        # What a worker of a data loader raises comes with its stack trace, the message at the end.
+        # An error of a data loader worker carries its stack trace, with the message at the end.
         _fail(str(error).rpartition(f'{InputError.__module__}.{InputError.__name__}: ')[2], 2)
     except RunError as error:
         _fail(str(error), 1)
     except OSError as error:
         _fail(file_error(error), 1 if error.errno in FAILURES else 2)
     except MemoryError as error:
-        _fail(f'no memory is left: {error}'.rstrip(' :'), 1)
+        _fail(f'out of memory: {error}'.rstrip(' :'), 1)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
@@ -205,7 +204,7 @@ def run(main: Callable[[], None]) -> None:
 def _fail(message: str, status: int) -> None:
     place = '' if is_main_process() else f' of process {rank()}'
     print(f'error{place}: {message.strip()}', file=sys.stderr)
-    if is_distributed():  # the end of gloo's group would wait for processes that are gone
+    if is_distributed():  # shutting down gloo would wait for dead processes
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -213,7 +212,7 @@ def _fail(message: str, status: int) -> None:
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """Make an argparse type: an integer that is not below ``low``."""
+    """Return an argparse type for integers >= ``low``."""
 
     def parse(text: str) -> int:
         value = int(text)
@@ -226,35 +225,35 @@ def at_least(low: int) -> Callable[[str], int]:
 
 
 def put_between(path: Path, mark: str, text: str) -> None:
-    """Put a text between the two lines of a file that are the mark.
+    """Replace the text between the two marker lines of a file.
 
     Raises:
-        InputError: The file is not there, or has not two of them.
+        InputError: If the file is not found or does not have two markers.
     """
     try:
         before, _, after = path.read_text(encoding='utf-8').split(mark)
     except (OSError, ValueError):
-        raise InputError(f'{path} is no file with two lines {mark!r}, between which the table would go') from None
+        raise InputError(f'{path} is not a file with two lines {mark!r} around the table') from None
     write_atomically(path, f'{before}{mark}\n{text}\n{mark}{after}'.encode())
 
 
 def show_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
-    """Show a progress bar while going through ``items``, which are ``total`` where they cannot be counted."""
+    """Iterate over ``items`` with a progress bar; give ``total`` if they have no length."""
     return track(items, escape(label), total)
 
 
 def console() -> Console:
-    """Return a terminal that shows texts as they are: brackets and colons in names are no markup."""
+    """Return a console without markup, as names may contain brackets and colons."""
     return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
 
 
 def _failure_of(draw: Callable[[Sequence[Path]], None], images: Sequence[Path]) -> Exception | None:
-    """Draw images, and give what they break."""
+    """Draw images and return the exception that they cause, if any."""
     try:
         draw(images)
     except ImageError as error:
         return error
-    except (OSError, InputError):  # a full disk or a wrong setting, no image's fault
+    except (OSError, InputError):  # a full disk or an invalid setting
         raise
     except Exception as error:
         return error
@@ -262,13 +261,13 @@ def _failure_of(draw: Callable[[Sequence[Path]], None], images: Sequence[Path]) 
 
 
 def draw_in_batches(draw: Callable[[Sequence[Path]], None], images: Sequence[Path], batch_size: int = 1) -> int:
-    """Draw images in batches; one that cannot be drawn is named, and the others go on.
+    """Draw images in batches, and report and skip those that cannot be drawn.
 
     Returns:
         The number of images drawn.
 
     Raises:
-        InputError: None of them could be drawn.
+        InputError: If none could be drawn.
     """
     drawn, failure = 0, None
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
@@ -284,6 +283,6 @@ def draw_in_batches(draw: Callable[[Sequence[Path]], None], images: Sequence[Pat
                 drawn += 1
     if not drawn:
         raise InputError(
-            f'none of the images could be drawn, the last one because of {type(failure).__name__}: {failure}'
+            f'none of the images could be drawn, the last one failed with {type(failure).__name__}: {failure}'
         ) from failure
     return drawn

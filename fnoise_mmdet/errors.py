@@ -1,21 +1,21 @@
-"""The errors that the command lines print without a stack trace."""
+"""Exceptions that the command lines report without a stack trace."""
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used: a path, a file's content, a setting.
+    """Invalid user input: a path, the content of a file, or a setting.
 
-    The message says what is wrong, where, and what would be right. The
-    command lines print it without a stack trace and exit with status 2.
+    The message names the problem, its location and the remedy. The command
+    lines print it without a stack trace and exit with status 2.
     """
 
 
 class ImageError(InputError):
-    """An image cannot be used. Where there are others, these are gone on with."""
+    """Unusable image. Callers with further images skip it."""
 
 
 class RunError(RuntimeError):
-    """A run that began well cannot go on: its loss is not finite, the disk is full.
+    """Failure during a run, such as a non-finite loss or a full disk.
 
-    The message says what happened, what is safe, and the way on. The command
-    lines print it without a stack trace and exit with status 1.
+    The message names the failure, the last good state and how to continue. The
+    command lines print it without a stack trace and exit with status 1.
     """

@@ -1,3 +1,3 @@
-"""The version, on its own so that it can be read without importing torch."""
+"""Version of the package, readable without importing torch."""
 
 __version__ = '0.1.0'

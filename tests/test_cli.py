@@ -55,7 +55,7 @@ def test_lack_of_memory_is_one_line(end):
     def main():
         raise MemoryError('Unable to allocate 9 TiB')
 
-    assert end(main) == (1, 'error: no memory is left: Unable to allocate 9 TiB')
+    assert end(main) == (1, 'error: out of memory: Unable to allocate 9 TiB')
 
 
 def test_output_that_was_lost_is_told(end, monkeypatch):

@@ -1,11 +1,11 @@
-"""Imported first by every tool, before imports that take seconds and print."""
+"""Set-up of a command line, imported by every tool before slow imports."""
 
 import _processes
 import _streams  # noqa: F401
 
 from collections.abc import Callable
 
-import fnoise_mmdet  # noqa: F401  # before other packages, for which it provides caches
+import fnoise_mmdet  # noqa: F401  # first, since it sets the cache folders of other packages
 from fnoise_mmdet import cli
 
 

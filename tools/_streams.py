@@ -1,4 +1,4 @@
-"""Standard output and error of a command line: they take any text, and may be closed while the work goes on."""
+"""Standard streams that accept any text and survive a closed reader."""
 
 import contextlib
 import io
@@ -9,10 +9,10 @@ from typing import Any, TextIO
 
 
 class _Stream:
-    """A standard stream whose reader may leave, as in ``| head``: what is printed then is discarded.
+    """A standard stream that discards output once its reader has closed, as in ``| head``.
 
     Attributes:
-        lost: The error after which output is discarded where that was not wanted, as on a full disk, else None.
+        lost: The error that made output be discarded, e.g. a full disk; None for a closed reader.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -43,10 +43,10 @@ class _Stream:
 
 for _number, _name in ((1, 'stdout'), (2, 'stderr')):
     _stream = getattr(sys, _name)
-    if _stream is None:  # closed from the beginning; its number must not become that of another file
+    if _stream is None:  # closed at start; reserve its file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), _number)
         os.set_inheritable(_number, True)
-        _stream = open(_number, 'w', closefd=False)  # noqa: SIM115  # until the end
+        _stream = open(_number, 'w', closefd=False)  # noqa: SIM115  # for the whole process
     if isinstance(_stream, io.TextIOWrapper):
-        _stream.reconfigure(errors='backslashreplace')  # names that are not UTF-8, terminals that know less
+        _stream.reconfigure(errors='backslashreplace')  # for names that are not UTF-8, and limited terminals
     setattr(sys, _name, _Stream(_stream))

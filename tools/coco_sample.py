@@ -19,9 +19,9 @@ from fnoise_mmdet.engine.resume import locked
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Draw a reproducible sample, without replacement, from COCO: training images '
-        'from its train part, validation and test images from its val part. The drawn ids are saved in sample.json.',
+        'from train, validation and test images from val. The drawn ids are saved in sample.json.',
         epilog='examples: python tools/coco_sample.py --from data/coco ; python tools/coco_sample.py --download '
-        '--split val (which spares the larger annotations of the train part)',
+        '--split val (which avoids the larger train annotations)',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group(required=True)
@@ -30,21 +30,21 @@ def parse_args() -> argparse.Namespace:
         dest='source',
         type=Path,
         metavar='DIR',
-        help='COCO folder: annotations/instances_{train,val}2017.json beside train2017/ and val2017/, '
+        help='COCO folder: annotations/instances_{train,val}2017.json, train2017/ and val2017/, '
         'or the same names without 2017',
     )
     source.add_argument(
         '--download',
         action='store_true',
-        help='fetch the annotations and the drawn images, nothing else; the same command goes on after an interruption',
+        help='download only the annotations and the drawn images; the same command resumes after an interruption',
     )
-    parser.add_argument('--out', type=Path, default=Path('data/coco_sample'), help='folder to make')
+    parser.add_argument('--out', type=Path, default=Path('data/coco_sample'), help='folder to create')
     parser.add_argument(
         '--split',
         nargs='+',
         choices=['train', 'val'],
         default=['train', 'val'],
-        help='parts of COCO to draw from; one alone serves for training, validation and test images, without overlap',
+        help='splits of COCO to draw from; with one, all images are drawn from it, without overlap',
     )
     parser.add_argument('--num-train', type=cli.at_least(0), default=88, help='number of training images')
     parser.add_argument('--num-val', type=cli.at_least(0), default=22, help='number of validation images')
@@ -54,37 +54,37 @@ def parse_args() -> argparse.Namespace:
         '--ids',
         type=Path,
         metavar='FILE',
-        help='sample.json of another sample, to take its images instead of drawing: numbers and seed do not count then',
+        help='sample.json of another sample, whose images are taken instead of a draw; numbers and seed are ignored',
     )
     network = parser.add_argument_group('with --download')
     network.add_argument('--year', type=int, choices=[2014, 2017], default=2017, help='year of the data set')
     network.add_argument(
         '--url',
         default=COCO_URL,
-        help='server with annotations/annotations_trainval{year}.zip beside train{year}/ and val{year}/; '
+        help='server with annotations/annotations_trainval{year}.zip, train{year}/ and val{year}/; '
         'proxies are read from the environment (http_proxy, https_proxy, no_proxy)',
     )
     network.add_argument(
         '--cache',
         type=Path,
         metavar='DIR',
-        help='folder that keeps what is fetched, for other draws (without it: beside the sample, until this is whole)',
+        help='cache folder for downloads, for other draws (default: next to the sample, removed when it is complete)',
     )
-    network.add_argument('--workers', type=cli.at_least(1), default=8, help='connections at a time')
+    network.add_argument('--workers', type=cli.at_least(1), default=8, help='number of parallel connections')
     network.add_argument(
         '--timeout',
         type=cli.at_least(1),
         default=30,
-        help='seconds of silence that end a connection; an answer, '
-        f'an image or a MiB of the annotations, may take {PATIENCE} times as long',
+        help='seconds without data after which a connection is closed; an answer (an image or a MiB of the '
+        f'annotations) may take {PATIENCE} times as long',
     )
-    network.add_argument('--retries', type=cli.at_least(0), default=5, help='further attempts for each file')
+    network.add_argument('--retries', type=cli.at_least(0), default=5, help='retries per file')
     return parser.parse_args()
 
 
 @contextlib.contextmanager
 def fetched_to(args: argparse.Namespace) -> Iterator[Path]:
-    """Return the folder for what is fetched, held against other downloads; it is removed where nobody needs it."""
+    """Yield the locked cache folder for downloads, which is removed afterwards unless it was given."""
     cache = args.cache or Path(os.path.realpath(args.out)).with_name(f'.{args.out.name}.download')
     if not args.download:
         yield cache

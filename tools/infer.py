@@ -1,4 +1,4 @@
-"""Draw what a detector finds on images, or what two find side by side."""
+"""Draw the detections of one detector on images, or of two side by side."""
 
 import _start
 
@@ -26,9 +26,9 @@ from fnoise_mmdet.visualization import Detection, detections_panel
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Draw boxes, masks and labels on images. Pictures land in OUT_DIR/vis, detections as JSON in '
-        'OUT_DIR/preds. With two checkpoints, what both detect is drawn side by side, and the JSON of each lands in a '
-        'folder by its name. Loading a checkpoint of F-Noise needs no config with it: it has the weights of the plain '
+        description='Draw boxes, masks and labels on images. Images are written to OUT_DIR/vis, detections as JSON to '
+        'OUT_DIR/preds. The detections of two checkpoints are drawn side by side, and their JSON files written to one '
+        'folder each. A checkpoint of F-Noise can be loaded with a plain config: it has the weights of the plain '
         'detector.',
         epilog='examples: python tools/infer.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ '
         '--out-dir drawn ; python tools/infer.py configs/baseline.py work_dirs/baseline/epoch_10.pth '
@@ -39,36 +39,36 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'inputs',
         nargs='+',
-        help=f'images, or folders of images; before them a second checkpoint ({", ".join(cli.CHECKPOINT_SUFFIXES)})',
+        help=f'images or folders of images, after an optional second checkpoint ({", ".join(cli.CHECKPOINT_SUFFIXES)})',
     )
-    parser.add_argument('--second-config', help='config of the second checkpoint (default: the same)')
+    parser.add_argument('--second-config', help='config of the second checkpoint (default: that of the first)')
     parser.add_argument(
-        '--names', nargs=2, metavar=('A', 'B'), help='what to call the two (default: where their paths differ)'
+        '--names', nargs=2, metavar=('A', 'B'), help='names of the two (default: where their paths differ)'
     )
-    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder to write to (default: outputs)')
-    parser.add_argument('--force', action='store_true', help='replace what is in the folder')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
-    parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
-    parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='images at a time (default: 1)')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder (default: outputs)')
+    parser.add_argument('--force', action='store_true', help='replace a non-empty folder')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='score threshold for drawing (default: 0.3)')
+    parser.add_argument('--device', help='device, e.g. cpu or cuda:0 (default: a GPU if available)')
+    parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='batch size (default: 1)')
     cli.add_trust_option(parser)
     args = parser.parse_args()
     args.checkpoints = [args.checkpoint]
     if args.inputs[0].lower().endswith(cli.CHECKPOINT_SUFFIXES):
         args.checkpoints.append(args.inputs.pop(0))
     if not args.inputs:
-        parser.error('name images, or folders of images, after the checkpoints')
+        parser.error('give images or folders of images after the checkpoints')
     if len(args.checkpoints) == 1 and (args.names or args.second_config):
-        parser.error('--names and --second-config are for two checkpoints')
+        parser.error('--names and --second-config need two checkpoints')
     return args
 
 
 def read_models(args: argparse.Namespace) -> list[DetInferencer]:
-    """Build the model of each checkpoint, of the classes that it was trained on."""
+    """Build the model of each checkpoint, with its training classes."""
     metas = [check_checkpoint(path).get('dataset_meta') or {} for path in args.checkpoints]
     trained = [tuple(meta['classes']) for meta in metas if 'classes' in meta]
     if len(set(trained)) > 1:
         raise InputError(
-            'the checkpoints were trained on other classes than one another: '
+            'the checkpoints were trained on different classes: '
             + ', but '.join(
                 f'{path} on {len(classes)} ({", ".join(classes[:5])}{", ..." if len(classes) > 5 else ""})'
                 for path, classes in zip(args.checkpoints, trained)
@@ -88,17 +88,17 @@ def read_models(args: argparse.Namespace) -> list[DetInferencer]:
         steps = [type_name(step) for step in get_test_pipeline_cfg(cfg)]
         if 'LoadImageFromFile' not in steps:
             raise InputError(
-                f'{config} reads its images by {steps[0]}, but here only LoadImageFromFile can read them: name a '
-                'config whose test pipeline has it'
+                f'{config} reads its images with {steps[0]}, but only LoadImageFromFile is supported here: use a '
+                'config with it in the test pipeline'
             )
         check_checkpoint(checkpoint, model=check_model(cfg))
-        cfg.visualizer.vis_backends = []  # pictures go to --out-dir alone
+        cfg.visualizer.vis_backends = []  # images are only written to --out-dir
         models.append(DetInferencer(cfg, checkpoint, args.device, show_progress=False))
     return models
 
 
 def default_names(checkpoints: Sequence[str]) -> list[str]:
-    """Call each checkpoint by the part of its path in which the two differ."""
+    """Name each checkpoint by the part of its path in which the two differ."""
     parts = [list(Path(path).with_suffix('').parts) for path in checkpoints]
     for end in (0, -1):
         while all(parts) and parts[0][end] == parts[1][end]:
@@ -108,12 +108,12 @@ def default_names(checkpoints: Sequence[str]) -> list[str]:
 
 
 def folder_name(name: str) -> str:
-    """Return a name as that of a folder, empty where it would be none or another one."""
+    """Return a name as folder name, empty if it is not a valid one."""
     return name.replace('/', '_').strip('.')
 
 
 def to_detections(prediction: dict[str, Any], classes: Sequence[str], threshold: float) -> list[Detection]:
-    """Read what mmdet's inferencer gives for an image."""
+    """Convert the output of mmdet's inferencer for an image."""
     masks = prediction.get('masks') or [None] * len(prediction['scores'])
     return [
         Detection(box, classes[label], score, None if mask is None else coco_mask.decode(mask).astype(bool))
@@ -123,7 +123,7 @@ def to_detections(prediction: dict[str, Any], classes: Sequence[str], threshold:
 
 
 def draw_one(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespace, out: Path) -> None:
-    """Draw what a model detects, and write its detections."""
+    """Draw and write the detections of a model."""
     results = model(
         [str(path) for path in batch],
         batch_size=len(batch),
@@ -136,7 +136,7 @@ def draw_one(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespa
 
 
 def write_prediction(folder: Path, name: str, prediction: dict[str, Any]) -> None:
-    """Write what is detected on an image, by names of our own: mmdet's would be any bytes of any length."""
+    """Write the detections on an image under a printable name, unlike mmdet's."""
     folder.mkdir(parents=True, exist_ok=True)
     if 'panoptic_seg' in prediction:
         path = folder / f'{name}_panoptic_seg.png'
@@ -152,7 +152,7 @@ def draw_both(
     args: argparse.Namespace,
     out: Path,
 ) -> None:
-    """Draw what two models detect, side by side, and write their detections."""
+    """Draw the detections of two models side by side, and write them."""
     classes = models[0].model.dataset_meta['classes']
     paths = [str(path) for path in batch]
     of_models = [model(paths, batch_size=len(paths))['predictions'] for model in models]
@@ -172,7 +172,7 @@ def main() -> None:
     args = parse_args()
     names = args.names or default_names(args.checkpoints) if len(args.checkpoints) > 1 else []
     if len({folder_name(name) for name in names} - {''}) < len(names):
-        raise InputError(f'--names must differ, and not be empty, but got {names[0]!r} and {names[1]!r}')
+        raise InputError(f'--names must be different and non-empty, but got {names[0]!r} and {names[1]!r}')
     images = readable_images([Path(path) for path in args.inputs])
 
     with staged_folder(args.out_dir, args.force) as out:
@@ -180,7 +180,7 @@ def main() -> None:
         (out / 'vis').mkdir()
         draw = partial(draw_both, models, names) if len(models) > 1 else partial(draw_one, models[0])
         drawn = cli.draw_in_batches(partial(draw, args=args, out=out), images, args.batch_size)
-    print(f'wrote {drawn} pictures to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
+    print(f'wrote {drawn} images to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
 
 
 if __name__ == '__main__':

@@ -15,12 +15,12 @@ def parse_args() -> argparse.Namespace:
         'with boxes and masks in COCO format. The same arguments give the same images.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to make')
+    parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to create')
     parser.add_argument('--num-train', type=cli.at_least(1), default=640, help='number of training images')
     parser.add_argument('--num-val', type=cli.at_least(1), default=80, help='number of validation images')
     parser.add_argument('--num-test', type=cli.at_least(1), default=20, help='number of test images')
     parser.add_argument('--size', type=cli.at_least(64), default=256, help='height and width in pixels')
-    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of every random choice')
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='random seed')
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Evaluate checkpoints under corruptions of their images, and under feature noise."""
+"""Evaluate checkpoints under image corruptions and feature noise."""
 
 import _start
 
@@ -29,10 +29,9 @@ from fnoise_mmdet.noise import PRESETS
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Evaluate checkpoints on corrupted images, and with feature noise in the forward pass. Prints AP, '
-        'its mean under corruption (mPC) and that relative to the AP on clean images (rPC), over what was run. '
-        'Results land in RUN/robustness/robustness.json after each evaluation, the detections beside it; a call that '
-        'was interrupted goes on where it stopped. An image is corrupted, and its features are perturbed, in the same '
-        'way for every checkpoint.',
+        'the mean performance under corruption (mPC) and its ratio to the AP on clean images (rPC). Results are '
+        'written to RUN/robustness/robustness.json after each evaluation, with the detections next to it; an '
+        'interrupted call can be resumed. Corruptions and noise of an image are the same for every checkpoint.',
         epilog='example: python tools/robustness.py work_dirs/demo --severities 1 3 5',
     )
     parser.add_argument(
@@ -40,17 +39,17 @@ def parse_args() -> argparse.Namespace:
         nargs='*',
         type=Path,
         metavar='RUN',
-        help='work dir of a training, or a folder that holds such work dirs at any depth; the last checkpoint counts',
+        help='work dir of a training, or a folder with such work dirs at any depth; the last checkpoint is evaluated',
     )
     parser.add_argument('--config', help='config of a checkpoint without a work dir, with --checkpoint and --out')
     parser.add_argument('--checkpoint', type=Path, help='checkpoint file, with --config and --out')
-    parser.add_argument('--out', type=Path, help='folder that takes the place of the work dir')
+    parser.add_argument('--out', type=Path, help='output folder instead of the work dir')
     parser.add_argument(
         '--corruptions',
         nargs='+',
         default=list(CORRUPTIONS),
         metavar='NAME',
-        help='corruptions or groups of them, or none; default: all 15, which are '
+        help='corruptions or groups of corruptions, or none; default: all 15: '
         + '; '.join(f'{group}: {", ".join(names)}' for group, names in CORRUPTIONS.items()),
     )
     parser.add_argument(
@@ -75,19 +74,19 @@ def parse_args() -> argparse.Namespace:
         default='cct',
         choices=list(PRESETS),
         metavar='PRESET',
-        help='feature noise: on every level before the neck, or where it was published for, whatever noise a '
-        f'checkpoint was trained with; default: cct, which is F-Noise; others: {", ".join(list(PRESETS)[1:])}',
+        help='feature noise, on every level before the neck or at its published place, independent of the noise in '
+        f'training; default: cct (F-Noise); others: {", ".join(list(PRESETS)[1:])}',
     )
-    parser.add_argument(
-        '--part', choices=['val', 'test'], default='val', help='part of the data set to evaluate on (default: val)'
-    )
-    parser.add_argument('--data-root', help="folder in COCO layout to read instead of the configs'")
+    parser.add_argument('--part', choices=['val', 'test'], default='val', help='split to evaluate (default: val)')
+    parser.add_argument('--data-root', help='folder in COCO layout that replaces the data root of the configs')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='override settings of every config, as key=value pairs'
     )
-    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='of corruptions and feature noise (default: 0)')
-    parser.add_argument('--images', type=cli.at_least(1), help='evaluate on the first images alone, for a quick look')
-    parser.add_argument('--force', action='store_true', help='drop results that are there, and start anew')
+    parser.add_argument(
+        '--seed', type=cli.at_least(0), default=0, help='seed of corruptions and feature noise (default: 0)'
+    )
+    parser.add_argument('--images', type=cli.at_least(1), help='evaluate only the first images')
+    parser.add_argument('--force', action='store_true', help='discard existing results')
     cli.add_trust_option(parser)
     args = parser.parse_args()
     single = [args.config, args.checkpoint, args.out]
@@ -104,7 +103,7 @@ def scale(text: str) -> float:
 
 
 class Evaluated(NamedTuple):
-    """What to evaluate, and where results go."""
+    """A checkpoint to evaluate and its output folder."""
 
     work_dir: Path
     config: str
@@ -112,8 +111,8 @@ class Evaluated(NamedTuple):
 
 
 def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
-    """Return the trainings in the work dirs named, and in those that the folders named hold."""
-    work_dirs: dict[Path, Path] = {}  # each once, by what it is behind any link
+    """Return the trainings in the given work dirs and folders of work dirs."""
+    work_dirs: dict[Path, Path] = {}  # by resolved path, to avoid duplicates
     for path in paths:
         if not path.is_dir():
             raise InputError(f'run {path} is not a folder')
@@ -121,30 +120,29 @@ def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
             [path] if (path / 'last_checkpoint').is_file() else sorted(p.parent for p in path.rglob('last_checkpoint'))
         )
         if not found:
-            raise InputError(f'run {path} has no last_checkpoint, and no folder in it has: was anything trained there?')
+            raise InputError(f'run {path} and its subfolders have no last_checkpoint: was anything trained there?')
         for work_dir in found:
             work_dirs.setdefault(work_dir.resolve(), work_dir)
     return [read_work_dir(work_dir) for work_dir in work_dirs.values()]
 
 
 def read_work_dir(work_dir: Path) -> Evaluated:
-    """Find config and checkpoint of a training."""
+    """Find the config and the last checkpoint of a training."""
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
         names = ', '.join(path.name for path in configs) or 'none'
         raise InputError(
-            f'work dir {work_dir} must hold the one config that its training saved, but holds {names}: '
-            'name one with --config, --checkpoint and --out'
+            f'work dir {work_dir} must hold exactly one config, but holds {names}: use --config, --checkpoint and --out'
         )
     named = pointed_checkpoint(work_dir)
     checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
     if not checkpoint.is_file():
-        raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, is not there')
+        raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, not found')
     return Evaluated(work_dir, str(configs[0]), checkpoint)
 
 
 def prepare(run: Evaluated, args: argparse.Namespace, plan: Sequence[Evaluation]) -> tuple[RobustnessSetup, ResultFile]:
-    """Evaluated every check of a run before anything is evaluated."""
+    """Check a run before any evaluation."""
     cfg = load_config(run.config, args.cfg_options)
     if cfg.get(f'{args.part}_dataloader'):
         use_data_root(cfg, args.data_root, required=(args.part,))
@@ -176,7 +174,7 @@ def metric_title(metric: str) -> str:
 
 
 def corruption_table(robustness: Robustness, metric: str, cells: Sequence[Cell]) -> Table:
-    """Make a table with a row a corruption and a column a severity."""
+    """Return a table with one row per corruption and one column per severity."""
     values = robustness.corrupted(metric, cells)
     names = list(dict.fromkeys(name for name, _ in cells))
     severities = sorted({severity for _, severity in cells})
@@ -194,7 +192,7 @@ def corruption_table(robustness: Robustness, metric: str, cells: Sequence[Cell])
 
 
 def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) -> Table:
-    """Make a table with a row a metric and a column a scale of the feature noise."""
+    """Return a table with one row per metric and one column per scale of the feature noise."""
     table = Table('', title=f'AP at scale of the feature noise {preset}', title_justify='left')
     for value in scales:
         table.add_column(f'{value:g}' if value else 'clean', justify='right')
@@ -205,7 +203,7 @@ def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) ->
 
 
 def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell]) -> Table:
-    """Make a table with a row a run."""
+    """Return a table with one row per run."""
     table = Table('run', title=metric_title(metric), title_justify='left')
     for head in ('clean', 'mPC', 'rPC'):
         table.add_column(head, justify='right')
@@ -216,7 +214,7 @@ def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Se
 
 
 def describe(cells: Sequence[Cell]) -> str:
-    """Say in words what mPC is over."""
+    """Return the corruptions and severities of mPC as text."""
     names, severities = {name for name, _ in cells}, sorted({severity for _, severity in cells})
     missing = [group for group, members in CORRUPTIONS.items() if not names >= {*members}]
     which = 'all 15 corruptions' if not missing else f'{len(names)} of 15 corruptions ({", ".join(sorted(names))})'
@@ -224,7 +222,7 @@ def describe(cells: Sequence[Cell]) -> str:
 
 
 def report(console: Console, name: str, robustness: Robustness, plan: Sequence[Evaluation]) -> None:
-    """Print what a run has given."""
+    """Print the results of a run."""
     cells = cells_of(plan)
     title = Text.assemble('\n', (name, 'bold'), f' · {robustness.checkpoint} · {len(robustness.image_ids)} images')
     console.print(title, soft_wrap=True)
@@ -235,7 +233,7 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
         clean, rpc = robustness.clean(metric), robustness.rpc(metric, cells)
         text = f'{metric_title(metric)} {format_ap(clean)} on clean images'
         if cells:
-            relative = 'not defined, as the AP on clean images is 0' if clean == 0 else format_ap(rpc)
+            relative = 'undefined, because the AP on clean images is 0' if clean == 0 else format_ap(rpc)
             text += f', mPC {format_ap(robustness.mpc(metric, cells))}, rPC {relative}'
         console.print(text, soft_wrap=True)
     if cells:
@@ -267,7 +265,7 @@ def main() -> None:
         'images, left',
         TimeRemainingColumn(),
     )
-    # The corruptions differ in cost: an estimate from the last seconds alone would jump.
+    # Corruptions differ in cost, so the speed is averaged over a long time.
     with Progress(*columns, console=console, speed_estimate_period=600) as progress:
         total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
         task = progress.add_task('', total=total)

@@ -24,47 +24,46 @@ POLL = 0.5  # seconds
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Train a detector without and with F-Noise over several seeds, and write the report that compares '
-        'them to OUT/report. Each run has the work dir OUT/CONDITION/seed_S. May be stopped at will: the same command '
-        'goes on, finished runs are kept, and more seeds can be added.',
+        description='Train a detector without and with F-Noise over several seeds, and write a report of the '
+        'comparison to OUT/report. Each run has the work dir OUT/CONDITION/seed_S. Can be interrupted: the same '
+        'command resumes unfinished runs, and seeds can be added.',
         epilog='examples: '
         'python tools/run_pair.py configs/demo_baseline.py configs/demo_fnoise.py --out work_dirs/pair ; '
         'python tools/run_pair.py mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine '
         '--seeds 0 1 2 3 4 --out work_dirs/mine --fnoise-options model.neck.noise.scale=0.1',
     )
-    parser.add_argument('baseline', help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)')
+    parser.add_argument('baseline', help='config file without noise, or one shipped with mmdet (mmdet::FAMILY/NAME.py)')
     parser.add_argument(
         'with_noise',
         nargs='?',
         metavar='fnoise_config',
-        help='config file with noise (default: the baseline with --fnoise put into it)',
+        help='config file with noise (default: the baseline with --fnoise)',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder of the study')
     parser.add_argument(
-        '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='a pair of runs each (default: 0 1 2)'
+        '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds, one pair each (default: 0 1 2)'
     )
     cli.add_config_options(parser)
     parser.add_argument(
-        '--fnoise-options', nargs='+', action=DictAction, help='as --cfg-options, for the config with noise alone'
+        '--fnoise-options', nargs='+', action=DictAction, help='like --cfg-options, for the config with noise only'
     )
     cli.add_training_options(parser)
     parser.add_argument(
         '--workers',
         type=cli.at_least(1),
         default=1,
-        help='trainings that run side by side, each with an equal share of the cores, or with OMP_NUM_THREADS threads '
-        'where that is set; when one fails, the others are stopped, to go on with the same command '
-        '(default: %(default)s)',
+        help='parallel trainings, each with an equal share of the cores, or with OMP_NUM_THREADS threads if set; if '
+        'one fails, the others are stopped and can be resumed with the same command (default: %(default)s)',
     )
     parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
     parser.add_argument('--no-report', action='store_true', help='train only')
-    return parser.parse_intermixed_args()  # so that the second config may stand anywhere
+    return parser.parse_intermixed_args()  # allows the second config at any position
 
 
 def read_configs(args: argparse.Namespace) -> dict[str, Config]:
-    """Read the config of each condition, with its options."""
+    """Load the config of each condition, with its options."""
     if args.with_noise and args.fnoise:
-        raise InputError(f'--fnoise {args.fnoise} makes the second config from the first: leave one of the two out')
+        raise InputError(f'--fnoise {args.fnoise} creates the second config from the first: omit one of the two')
     noise = None if args.with_noise else args.fnoise or 'cct'
     options: dict[str, Any] = args.cfg_options or {}
     configs = {
@@ -78,12 +77,12 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
         except InputError as error:
             raise InputError(f'{name}: {error}') from None
     if configs['baseline'].to_dict() == configs['fnoise'].to_dict():
-        raise InputError(f'{args.with_noise} is the same config as {args.baseline}: there is nothing to compare')
+        raise InputError(f'{args.with_noise} is the same config as {args.baseline}: nothing to compare')
     return configs
 
 
 def run_locally(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace) -> None:
-    """Run what is not finished, as many side by side as there are workers."""
+    """Train unfinished runs, in parallel on several workers."""
     todo = [run for run in runs if run.state() != study.FINISHED]
     waiting = list(todo)
     running: dict[study.StudyRun, subprocess.Popen[bytes]] = {}
@@ -113,8 +112,8 @@ def report_failure(run: study.StudyRun, status: int, progress: StudyProgress, st
     if stopping:
         progress.end(run, f'{how}; stopping the other trainings')
     sys.exit(
-        f'{study.log_tail(run)}error: {run} {how}; all that it said is in {run.log}.\n'
-        'What the others have done is kept: mend what is wrong and give the same command to go on.'
+        f'{study.log_tail(run)}error: {run} {how}; see its output in {run.log}.\n'
+        'The state of the others is kept: fix the problem and rerun the same command.'
     )
 
 

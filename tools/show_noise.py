@@ -1,4 +1,4 @@
-"""Show what noise does to the features of images, without a training."""
+"""Draw clean and perturbed features of images, without a training."""
 
 import _start
 
@@ -23,9 +23,9 @@ from fnoise_mmdet.visualization.tap import SOURCES
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         usage='%(prog)s CONFIG [CHECKPOINT] IMAGE [IMAGE ...] --out DIR [options]',
-        description='Show what noise does to the features of images, without a training: a panel an image as '
-        'OUT/IMAGE.png, with clean features, noise, perturbed features and their relative change. A config without '
-        'noise gives its features alone, or takes noise by --fnoise.',
+        description='Draw clean and perturbed features of images, without a training: one panel per image as '
+        'OUT/IMAGE.png, with clean features, noise, perturbed features and their relative change. For a config '
+        'without noise only the features are drawn, unless noise is inserted with --fnoise.',
         epilog='example: python tools/show_noise.py configs/fnoise.py photos/ --out shown --sweep 0.1 0.2 0.3 0.5 1.0',
     )
     cli.add_config_arguments(parser)
@@ -33,24 +33,24 @@ def parse_args() -> argparse.Namespace:
         'inputs',
         nargs='+',
         metavar='[CHECKPOINT] IMAGE',
-        help=f'checkpoint, told by its suffix ({", ".join(cli.CHECKPOINT_SUFFIXES)}), a file or URL; then images, or '
-        'folders of images. Without a checkpoint the weights are random, and the title says so',
+        help=f'checkpoint, a file or URL recognized by its suffix ({", ".join(cli.CHECKPOINT_SUFFIXES)}), then images '
+        'or folders of images. Without a checkpoint the weights are random, which the title states',
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder to write to; it must not exist, or be empty')
-    parser.add_argument('--force', action='store_true', help='replace the folder OUT where it has something in it')
+    parser.add_argument('--out', type=Path, required=True, help='output folder, which must not exist or be empty')
+    parser.add_argument('--force', action='store_true', help='replace a non-empty folder OUT')
     parser.add_argument(
         '--sweep',
         nargs='+',
         type=float,
         metavar='STRENGTH',
-        help="instead of panels, one picture an image with a column for each strength of the noise: F-Noise's scale, "
-        'or what another noise has in its place, e.g. drop_prob',
+        help='instead of panels, draw one figure per image with a column for each strength of the noise: the scale '
+        'of F-Noise, or the corresponding setting of another noise, e.g. drop_prob',
     )
     parser.add_argument(
         '--source',
         choices=SOURCES,
         default='noise',
-        help='whose features: what the noise perturbs, or the outputs of backbone or neck (default: noise)',
+        help='features to draw: the input of the noise, or the outputs of backbone or neck (default: noise)',
     )
     parser.add_argument(
         '--levels', nargs='+', type=int, metavar='LEVEL', help='levels to draw, -1 is the last (default: all)'
@@ -59,14 +59,16 @@ def parse_args() -> argparse.Namespace:
         '--reduction',
         choices=REDUCTIONS,
         default='strongest',
-        help='from channels to one map: the strongest channel, a grid of the strongest, mean, max or norm over '
-        'channels, or the first principal component (default: strongest)',
+        help='reduction of the channels to one map: the strongest channel, a grid of the strongest, mean, max or norm '
+        'over channels, or the first principal component (default: strongest)',
     )
-    parser.add_argument('--top-k', type=cli.at_least(1), default=9, help='channels that top_k shows (default: 9)')
-    parser.add_argument('--max-size', type=cli.at_least(200), default=1600, help='longest side, pixels (default: 1600)')
-    parser.add_argument('--arrays', action='store_true', help='save what the panels show as OUT/IMAGE.npz too')
-    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='of noise and random weights (default: 0)')
-    parser.add_argument('--device', help='device to run on, e.g. cpu or cuda:0 (default: a GPU where there is one)')
+    parser.add_argument('--top-k', type=cli.at_least(1), default=9, help='number of channels of top_k (default: 9)')
+    parser.add_argument(
+        '--max-size', type=cli.at_least(200), default=1600, help='longest side in pixels (default: 1600)'
+    )
+    parser.add_argument('--arrays', action='store_true', help='also save the arrays as OUT/IMAGE.npz')
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of noise and random weights (default: 0)')
+    parser.add_argument('--device', help='device, e.g. cpu or cuda:0 (default: a GPU if available)')
     cli.add_trust_option(parser)
     return parser.parse_args()
 
@@ -75,10 +77,10 @@ def main() -> None:
     args = parse_args()
     checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(cli.CHECKPOINT_SUFFIXES) else None
     if not args.inputs:
-        raise InputError(f'no image is named beside checkpoint {checkpoint}')
+        raise InputError(f'no image is given with checkpoint {checkpoint}')
     images = readable_images([Path(path) for path in args.inputs])
     if args.force and any(args.out.resolve() in path.resolve().parents for path in images):
-        raise InputError(f'--out {args.out} holds images to read, and cannot be replaced: name another folder')
+        raise InputError(f'--out {args.out} contains input images and cannot be replaced: use another folder')
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
     check_has(cfg, 'model', 'test_dataloader')
     if args.data_root:
@@ -103,21 +105,21 @@ def main() -> None:
                 levels = shown.sweep(args.sweep, args.levels)
                 setting = strength_of(shown.noise.noise)
                 strengths = [f'{setting} {value:g}' for value in args.sweep]
-                caption = re.sub(rf'\b{setting}=[^,)]+', f'{setting}=…', caption)  # not the configured one
+                caption = re.sub(rf'\b{setting}=[^,)]+', f'{setting}=…', caption)  # hide the configured value
                 panel = sweep_panel(
                     shown.image, levels, strengths, title, caption=caption, boxes=shown.boxes, **settings
                 )
             else:
                 maps = shown.maps(args.levels)
                 if any(one.perturbed is not None for one in maps):
-                    title += ' · what training would do'
+                    title += ' · noise as in training'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)
             write_picture(folder / f'{output_stem(path)}.png', panel)
             if args.arrays and not args.sweep:
                 save_arrays(folder / f'{output_stem(path)}.npz', shown.image, maps)
 
         drawn = cli.draw_in_batches(draw, images)
-    print(f'wrote {drawn} pictures to {args.out}')
+    print(f'wrote {drawn} images to {args.out}')
 
 
 if __name__ == '__main__':

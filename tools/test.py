@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint, and draw what it detects."""
+"""Evaluate a checkpoint, and draw its detections."""
 
 import _start
 
@@ -17,15 +17,15 @@ from fnoise_mmdet.errors import InputError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Evaluate a checkpoint on the test part. F-Noise acts in training only: '
-        'the configs with and without it give the same result for a checkpoint.',
+        description='Evaluate a checkpoint on the test split. F-Noise is applied in training only: configs with and '
+        'without it give the same result for a checkpoint.',
         epilog='example: python tools/test.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth --show-dir pictures',
     )
     cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     cli.add_runner_arguments(parser, 'work_dirs/CONFIG_NAME/test')
     parser.add_argument('--out', help='save the predictions to this pickle file (.pkl)')
-    parser.add_argument('--show-dir', help='save images with ground truth beside detections to this folder')
+    parser.add_argument('--show-dir', help='save images with ground truth next to detections to this folder')
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must end in .pkl or .pickle, but got {args.out}')
@@ -37,12 +37,12 @@ def main() -> None:
     cfg = cli.runner_config(args)
     check_has(cfg, 'model', 'test_dataloader', 'test_evaluator', 'test_cfg')
     cfg.load_from = args.checkpoint
-    if not args.work_dir:  # the config of the training, beside its checkpoints, would be overwritten
+    if not args.work_dir:  # would overwrite the training config next to its checkpoints
         cfg.work_dir = str(Path(cfg.work_dir) / 'test')
     if args.show_dir:
         if not (cfg.get('default_hooks') or {}).get('visualization'):
             raise InputError(f'--show-dir needs default_hooks.visualization, and {args.config} has none')
-        # The hook joins a relative folder to the work dir anew at every image.
+        # The hook joins a relative folder to the work dir again for every image.
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=os.path.abspath(args.show_dir))
     for folder in filter(None, [cfg.work_dir, args.show_dir, args.out and Path(args.out).parent]):
         check_writable(Path(folder))

@@ -26,10 +26,10 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from a checkpoint, or without a value from the latest one in the work dir',
+        help='resume from a checkpoint; without a value, from the latest one in the work dir',
     )
     parser.add_argument(
-        '--dry-run', action='store_true', help='only check everything and print what would run; nothing is written'
+        '--dry-run', action='store_true', help='run all checks and print a summary, without writing anything'
     )
     return parser.parse_args()
 
@@ -40,7 +40,7 @@ def main() -> None:
     cli.apply_training_options(cfg, args)
     if args.resume:
         resume_from(cfg, None if args.resume == 'auto' else args.resume)
-    elif cfg.get('resume'):  # of the config, which means the same
+    elif cfg.get('resume'):  # set in the config, with the same meaning
         resume_from(cfg, cfg.get('load_from'))
     check_training(cfg)
     if args.dry_run:
@@ -48,7 +48,7 @@ def main() -> None:
         return
     with locked(Path(cfg.work_dir)) if is_main_process() else contextlib.nullcontext():
         if is_main_process():
-            check_work_dir(cfg)  # another run may have begun in it since
+            check_work_dir(cfg)  # another run may have started in it since
             remove_unfinished(Path(cfg.work_dir))
         runner = cli.build_runner(cfg)
         if cfg.resume:

@@ -1,4 +1,4 @@
-"""Reading runs and comparing them."""
+"""Read the logs of runs and compare conditions."""
 
 from .charts import Chart, ChartGroup, Line, chart_groups
 from .compare import Comparison, Difference, compare

@@ -1,8 +1,8 @@
 """COCO's average precision on resampled images.
 
-AP is not a mean over images: one precision-recall curve is drawn for all of
-them together. So a bootstrap over images has to draw the curve anew for each
-resample, from detections that were matched with the objects once.
+AP is not a mean over images: there is one precision-recall curve for all of
+them. A bootstrap over images therefore recomputes the curve for each resample,
+from detections that are matched with the objects once.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from pycocotools.cocoeval import COCOeval
 from ..datasets.ground_truth import read_ground_truth
 
 RECALLS = np.linspace(0, 1, 101)
-AP50 = 0  # the place of the IoU threshold 0.5
+AP50 = 0  # index of the IoU threshold 0.5
 
 
 class Matches(NamedTuple):
-    """The detections of one category over all images, highest score first, matched with its objects.
+    """Detections of one category over all images, sorted by descending score, matched with the objects.
 
-    ``image`` (D,) is the place of each detection's image; ``hit`` and
-    ``counted`` (T, D) tell for each IoU threshold whether it matches an object,
-    and whether it counts at all (those on crowds do not); ``objects`` (I,) is
-    the number of objects in each image.
+    ``image`` (D,) is the index of each detection's image; ``hit`` and
+    ``counted`` (T, D) are true where a detection matches an object at an IoU
+    threshold, and where it counts at all (not on a crowd); ``objects`` (I,)
+    is the number of objects per image.
     """
 
     image: np.ndarray
@@ -38,23 +38,23 @@ class Matches(NamedTuple):
 
 
 def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> list[Matches]:
-    """Match detections with objects, as COCO's evaluation does.
+    """Match detections with objects as COCO's evaluation does.
 
     Args:
         ann_file: Annotations in COCO format.
         results: Detections in COCO's results format.
         kind: ``'bbox'`` or ``'segm'``.
-        image_ids: Images to look at. Defaults to None, which is all.
+        image_ids: Images to evaluate. Defaults to None, which is all.
 
     Returns:
-        One table a category that has objects or detections.
+        One table per category that has objects or detections.
     """
     truth = read_ground_truth(ann_file)
     detections = json.loads(results.read_text(encoding='utf-8'))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
         evaluation = COCOeval(
             truth, truth.loadRes(detections) if detections else COCO(), kind
-        )  # it loads no empty list
+        )  # pycocotools cannot load an empty list
         if image_ids is not None:
             evaluation.params.imgIds = sorted(image_ids)
         evaluation.params.areaRng = evaluation.params.areaRng[:1]  # objects of all sizes
@@ -85,37 +85,37 @@ def average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
     """Return AP and AP50 of resampled images.
 
     Args:
-        tables: What :func:`match_detections` has found.
-        weights: How often each image is in each resample, (B, I).
+        tables: Result of :func:`match_detections`.
+        weights: Number of times that each image is drawn in each resample, (B, I).
 
     Returns:
-        (B, 2): AP over the IoU thresholds 0.50 to 0.95, and at 0.50. A resample
-        without any object has NaN.
+        (B, 2): AP averaged over the IoU thresholds 0.50 to 0.95, and at 0.50. A resample
+        without objects has NaN.
     """
     sums, categories = np.zeros((len(weights), 2)), np.zeros(len(weights))
     for table in tables:
         objects = weights @ table.objects
-        there = objects > 0
-        categories += there
-        if not len(table.image) or not there.any():
+        present = objects > 0
+        categories += present
+        if not len(table.image) or not present.any():
             continue
-        of_detection = weights[there][:, table.image]
-        precision = np.zeros((int(there.sum()), len(table.hit)))
+        of_detection = weights[present][:, table.image]
+        precision = np.zeros((int(present.sum()), len(table.hit)))
         for threshold, (hit, counted) in enumerate(zip(table.hit, table.counted)):
-            # Recall grows at hits alone, and precision between two of them is highest at the second.
+            # Recall grows only at hits, so precision is needed only there.
             hits = np.cumsum(of_detection[:, hit], axis=1)
             if threshold == 0 or (counted != table.counted[threshold - 1]).any():
                 detections = np.cumsum(of_detection * counted, axis=1)
             curve = hits / np.maximum(detections[:, hit], 1)
-            # Precision at a recall is the best at that recall or a higher one.
+            # Interpolated precision: the maximum at this recall or a higher one.
             curve = np.maximum.accumulate(curve[:, ::-1], axis=1)[:, ::-1]
-            reached = np.searchsorted(RECALLS, hits / objects[there, None], side='right')
+            reached = np.searchsorted(RECALLS, hits / objects[present, None], side='right')
             precision[:, threshold] = (curve * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
-        sums[there] += np.stack([precision.mean(axis=1), precision[:, AP50]], axis=1)
+        sums[present] += np.stack([precision.mean(axis=1), precision[:, AP50]], axis=1)
     with np.errstate(invalid='ignore', divide='ignore'):
         return sums / categories[:, None]
 
 
 def draw_resamples(images: int, resamples: int) -> np.ndarray:
-    """Draw images with replacement: how often each is in each resample, (resamples, images), the same every time."""
+    """Draw images with replacement, with a fixed seed; return the count per resample and image, (resamples, images)."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)

@@ -1,4 +1,4 @@
-"""What the curves of a comparison show, for whatever draws them."""
+"""Data of the charts of a comparison, independent of the plotting library."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from .measures import ROBUST_METRICS, collect_measures, common_cells
 from .runs import Row, Run
 from .scales import scale_series
 
-# The eye sees a trend when a twentieth of a training is averaged.
+# Window of the moving average, as a fraction of the training.
 SMOOTHED_PART = 0.05
 
 
 class Line(NamedTuple):
-    """One condition: at each x the mean over its seeds, the lowest and highest, and the runs themselves.
+    """One condition: at each x the mean over its seeds, the minimum and the maximum.
 
-    ``colour`` is the place of the condition among all; a gap is NaN.
+    ``colour`` is the index of the condition among all; a gap is NaN.
     """
 
     label: str
@@ -38,7 +38,7 @@ class Chart(NamedTuple):
 
 
 class ChartGroup(NamedTuple):
-    """Charts that belong together, those of a row side by side; ``key`` names its files."""
+    """Related charts, arranged in rows; ``key`` names their files."""
 
     key: str
     title: str
@@ -47,7 +47,7 @@ class ChartGroup(NamedTuple):
 
 
 def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
-    """Return the curves of a comparison, those of runs that are set aside left out."""
+    """Return the charts of a comparison, excluding runs that are set aside."""
     runs = [run for condition in conditions for run in condition.runs]
     losses = [loss for loss in runs[0].losses() if all(loss in run.losses() for run in runs)] if runs else []
     longest = max((len(run.train) for run in runs), default=0)
@@ -88,7 +88,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ]
 
     def beside(label: str, x_label: str, found: list[Line]) -> list[list[Chart]]:
-        """Each condition alone, then all overlaid."""
+        """Return one row of charts: each condition alone, then all overlaid."""
         if not found:
             return []
         alone = [Chart(f'{label}: {line.label}', x_label, label, [line]) for line in found] if len(found) > 1 else []
@@ -97,32 +97,32 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
     def overlaid(named: Iterable[tuple[str, str, list[Line]]]) -> list[Chart]:
         return [Chart(title, x_label, title, found) for title, x_label, found in named if found]
 
-    smoothing = f' Averaged over {window} logged lines.' if window > 1 else ''
+    smoothing = f' Moving average over {window} logged rows.' if window > 1 else ''
     groups = [
         ChartGroup(
             'scales',
             'AP and losses against the scale of the noise',
-            'The last validation and the last epoch of conditions that differ in the scale alone, 0 being the detector '
-            "without noise: the mean over seeds, and Student's 95 % interval of it where there are several.",
+            'Last validation and last epoch of conditions that differ in the scale alone; 0 is the detector without '
+            "noise. Mean over seeds with the 95 % confidence interval (Student's t) where there are several.",
             _against_scale(conditions, losses),
         ),
         ChartGroup(
             'losses',
-            'Training losses, iteration by iteration',
-            f'With the noise on, where there is noise.{smoothing}',
+            'Training losses per iteration',
+            f'With the noise active, if any.{smoothing}',
             [row for loss in losses for row in beside(loss, 'iteration', lines(train(loss), window))],
         ),
         ChartGroup(
             'losses_epochs',
             'Training losses, mean of each epoch',
-            'With the noise on, where there is noise.',
+            'With the noise active, if any.',
             [row for loss in losses for row in beside(f'{loss}, epoch mean', 'epoch', lines(epoch(loss)))],
         ),
         ChartGroup(
             'validation_losses',
             'Validation losses',
-            'On the validation images, without noise and without augmentation: what tells a worse model from a '
-            'training loss that the noise has raised.',
+            'On the validation images, without noise and without augmentation, so that a worse model can be '
+            'distinguished from a training loss raised by the noise.',
             [row for loss in losses for row in beside(f'val_{loss}', 'epoch', lines(val(f'val_{loss}')))],
         ),
         ChartGroup(
@@ -139,8 +139,8 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ),
         ChartGroup(
             'training',
-            'Gradient norm, and signal against noise',
-            f'The signal-to-noise ratio of every perturbed level in dB, and the norm of the gradient.{smoothing}',
+            'Gradient norm and signal-to-noise ratio',
+            f'Signal-to-noise ratio of every perturbed level in dB, and norm of the gradient.{smoothing}',
             [
                 overlaid(
                     (name, 'iteration', lines(train(key), window))
@@ -155,9 +155,9 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ),
         ChartGroup(
             'robustness',
-            'Under corruption, and under feature noise',
-            f'AP on the validation images: the mean of {len({name for name, _ in cells})} corruptions over their '
-            'severity, 0 being the images as they are; and over the strength of F-Noise that is on in evaluation.',
+            'Robustness to corruptions and to feature noise',
+            f'AP on the validation images: mean of {len({name for name, _ in cells})} corruptions against severity '
+            '(0: clean images), and against the scale of F-Noise applied in evaluation.',
             [
                 overlaid(
                     chart
@@ -174,7 +174,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
 
 
 def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> list[list[Chart]]:
-    """Return the charts with one line per noise instead of condition, and intervals instead of lowest and highest."""
+    """Return the charts with one line per noise, and confidence intervals instead of minimum and maximum."""
     found = scale_series(conditions, list(collect_measures(conditions, losses)))
     noises = list(dict.fromkeys(series.noise for series in found))
     charts: dict[str, Chart] = {}
@@ -198,7 +198,7 @@ def _points(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:
 def _line(
     condition: Condition, place: int, get: Callable[[Run], list[tuple[float, float]]], window: int
 ) -> Line | None:
-    """Average the runs of a condition; where a run has NaN, so has the mean, and the curve a gap."""
+    """Average the runs of a condition; NaN in one run makes a gap in the curve."""
     of_runs = [points for run in condition.runs if (points := get(run))]
     if not of_runs:
         return None
@@ -209,7 +209,7 @@ def _line(
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
-    """Return the centred moving average; at the ends, of what is there. NaN stays where it is, and there alone."""
+    """Return the centred moving average, truncated at the ends. NaN is ignored in the mean, and kept in its place."""
     finite = np.isfinite(values)
     ones = np.ones(window)
     sums = np.convolve(np.where(finite, values, 0.0), ones)

@@ -1,4 +1,4 @@
-"""Figures of several conditions, their differences, and what these allow to say."""
+"""Paired differences between conditions, with confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ BETTER, WORSE = 'better', 'worse'
 class Difference(NamedTuple):
     """A condition minus the reference in one measure, over the seeds that both have.
 
-    ``seeds`` is Student's interval for the mean over seeds, ``bootstrap`` the
-    bootstrap's; ``images`` is the bootstrap's over the validation images, with
-    the trained models as they are.
+    ``seeds`` is the 95 % confidence interval of the mean over seeds by
+    Student's t, ``bootstrap`` the same by the percentile bootstrap, and
+    ``images`` the bootstrap interval over validation images for fixed models.
     """
 
     measure: Measure
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """The mean over seeds."""
+        """Mean over seeds."""
         return float(np.mean(list(self.by_seed.values())))
 
     @property
@@ -45,17 +45,17 @@ class Difference(NamedTuple):
 
     @property
     def conclusion(self) -> str:
-        """What the interval over seeds allows to say, in a word or two."""
+        """Conclusion from the interval over seeds, in a few words."""
         if self.seeds is None:
-            return 'one pair: not told from chance'
+            return 'one pair: significance unknown'
         if not self.seeds.excludes_zero():
-            return 'no difference told'
+            return 'not significant'
         sign = HIGHER if self.mean > 0 else LOWER
         return f'{sign}: {self.direction}' if self.direction else sign
 
 
 class Comparison(NamedTuple):
-    """All figures; the first condition is the reference, and the first measure the one that the verdict is about."""
+    """All measures and differences; the first condition is the reference, the first measure decides the verdict."""
 
     conditions: list[Condition]
     measures: list[Measure]
@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
     warnings: list[str]
 
     def difference(self, key: str, condition: str) -> Difference | None:
-        """Return the difference of a condition in the measure of that key."""
+        """Return the difference of a condition in a measure, None if there is none."""
         return next((one for one in self.differences if (one.measure.key, one.condition) == (key, condition)), None)
 
 
@@ -76,11 +76,11 @@ def compare(
 
     Args:
         conditions: At least one, see :func:`~fnoise_mmdet.comparison.read_conditions`.
-        warnings: What the reader must know of the runs.
-        progress: Wraps what takes long, with its label, as :func:`fnoise_mmdet.cli.show_progress` does.
+        warnings: Remarks on the runs for the reader.
+        progress: Wraps long loops, given a label, as :func:`fnoise_mmdet.cli.show_progress` does.
 
     Raises:
-        InputError: The runs have no loss in common.
+        InputError: If the runs have no loss in common.
     """
     runs = [run for condition in conditions for run in (*condition.runs, *condition.set_aside)]
     losses = [loss for loss in runs[0].losses() if all(loss in run.losses() for run in runs)]
@@ -101,14 +101,17 @@ def compare(
 def paired_difference(
     measure: Measure, reference: str, condition: str, draws: Draws | None = None
 ) -> Difference | None:
-    """Pair the runs of two conditions by seed; a pair with NaN has no difference, and None is given where none has.
+    """Pair the runs of two conditions by seed, dropping pairs with NaN.
 
     Args:
-        measure: What to compare.
+        measure: Measure to compare.
         reference: The condition to subtract.
         condition: The other one.
-        draws: Of the bootstrap over images, see :func:`~.resampling.resample_images`; without them the difference has
+        draws: Bootstrap draws over images, see :func:`~.resampling.resample_images`; without them the difference has
             no interval over images.
+
+    Returns:
+        The difference, None if no pair is left.
     """
     a, b = measure.values[reference], measure.values[condition]
     by_seed = {seed: b[seed] - a[seed] for seed in a if seed in b and math.isfinite(b[seed] - a[seed])}

@@ -1,4 +1,4 @@
-"""Runs grouped by what they were trained with, and which of them are a fair comparison."""
+"""Runs grouped into conditions, and checks that they are comparable."""
 
 import os
 from collections import Counter
@@ -10,14 +10,14 @@ from ..errors import InputError
 from ..visualization.markup import replace_undecodable
 from .runs import Run, is_run, read_run
 
-# What every run has of its own, and what differs between machines and starts without being a difference.
+# Settings that differ between runs, machines or starts without making a different condition.
 OWN_SETTINGS = ('work_dir', 'randomness.seed', 'resume', 'load_from', 'experiment_name', 'visualizer.name', 'launcher')
 
 
 class Condition(NamedTuple):
-    """Runs that were trained alike but for their seed, in the order of their seeds.
+    """Runs that differ in their seed alone, sorted by seed.
 
-    ``set_aside`` are those that do not match the other runs of the comparison.
+    ``set_aside`` holds the runs that do not match the others of the comparison.
     """
 
     name: str
@@ -25,34 +25,34 @@ class Condition(NamedTuple):
     set_aside: list[Run]
 
     def by_seed(self) -> dict[int, Run]:
-        """Return the runs by their seed, or by their place where no seed is known."""
+        """Return the runs by seed, or by index if the seed is unknown."""
         return {place if run.seed is None else run.seed: run for place, run in enumerate(self.runs)}
 
 
 def find_groups(paths: Sequence[Path]) -> dict[str, list[Path]]:
     """Find the runs of every condition.
 
-    A path is a run, which is a condition by itself, or a folder: one that
-    holds runs, each a condition, or one that holds conditions, which hold
-    runs, as ``tools/run_pair.py`` makes it. A condition is called by its
-    folder, and where several have the same name, by the end of their paths.
+    A path is a run, which is a condition by itself, a folder of runs, each a
+    condition, or a folder of conditions that hold runs, as made by
+    ``tools/run_pair.py``. A condition is named after its folder; equal names
+    are made unique by as much of the path as needed.
 
     Raises:
-        InputError: A path is not there or holds no run, or occurs twice.
+        InputError: If a path is not found, holds no run, or occurs twice.
     """
     found: list[tuple[Path, list[Path]]] = []
     for path in paths:
         if not path.exists():
-            raise InputError(f'{path} is neither a run, that is a work dir or a scalars.json, nor a folder of runs')
+            raise InputError(f'{path} is neither a run (a work dir or a scalars.json) nor a folder of runs')
         groups = list(_groups_in(path))
         if not groups:
-            raise InputError(f'no run in {path}: neither it nor what it holds has a */vis_data/scalars.json')
+            raise InputError(f'no run in {path}: neither it nor its subfolders have a */vis_data/scalars.json')
         found += groups
     return dict(zip(_names([path for path, _ in found]), [runs for _, runs in found]))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each path: its end, as long as it must be to differ from those of the others."""
+    """Return a name per path: the shortest ending that is unique."""
     absolute = [Path(os.path.abspath(path)) for path in paths]
     parts = [(path.with_suffix('') if path.is_file() else path).parts for path in absolute]
     lengths = [1] * len(paths)
@@ -63,7 +63,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
         if not same:
             return names
         if any(lengths[place] > len(parts[place]) for place in same):
-            raise InputError(f'{paths[same[0]]} is named twice')
+            raise InputError(f'{paths[same[0]]} is given twice')
         for place in same:
             lengths[place] += 1
 
@@ -83,14 +83,14 @@ def _groups_in(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Condition], list[str]]:
     """Read the runs of every condition, and set aside those that do not match the others.
 
-    Most runs of a comparison decide what is right: data, batch, schedule,
-    length and losses. What differs from that is named and not averaged.
+    Data, batch size, schedule, length and losses must be those of the majority
+    of runs. Runs that differ are reported and excluded from the means.
 
     Returns:
-        The conditions, and what the reader must know of the runs.
+        The conditions, and warnings about the runs.
 
     Raises:
-        InputError: A run cannot be read, or two runs of a condition have one seed.
+        InputError: If a run cannot be read, or two runs of a condition have the same seed.
     """
     runs = {
         name: [read_run(path, name if len(paths) == 1 else f'{name}/{path.name}') for path in paths]
@@ -119,8 +119,8 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
                 warnings.append(f'{run.name} was never validated: it has no AP and no validation loss')
             elif not any('/' in key for row in run.val for key in row):
                 warnings.append(
-                    f'{run.name} was validated, but no metric was reported, as by CocoMetric where nothing is '
-                    'detected: it has no AP'
+                    f'{run.name} was validated, but no metric was reported (CocoMetric reports none if nothing is '
+                    'detected): it has no AP'
                 )
         twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
         if twice:
@@ -132,14 +132,14 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
         if alone and len(reference.runs) + len(condition.runs) > 2:
             warnings.append(
                 f'seeds {", ".join(map(str, sorted(alone)))} are in only one of {reference.name} and '
-                f'{condition.name}, and count in no difference'
+                f'{condition.name} and are excluded from the differences'
             )
     warnings += _within(conditions)
     return _with_one_test(conditions, warnings), warnings
 
 
 def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list[Condition]:
-    """Leave out evaluations of robustness that were made on other images or with another seed than the first."""
+    """Drop robustness evaluations that were made on other images or with another seed than the first."""
     tested = [run.robustness for condition in conditions for run in condition.runs if run.robustness]
     if not tested:
         return list(conditions)
@@ -148,14 +148,14 @@ def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list
     def check(run: Run) -> Run:
         found, first = run.robustness, tested[0]
         if found is None:
-            warnings.append(f'{run.name} has no evaluation of its robustness: make it with tools/robustness.py')
+            warnings.append(f'{run.name} has no robustness evaluation: run tools/robustness.py')
         elif (found.ann_file, found.image_ids, found.seed) != (first.ann_file, first.image_ids, first.seed):
             warnings.append(f'the robustness of {run.name} was evaluated on other images or with another seed')
             return run._replace(robustness=None)
         elif len(found.results) < most:
             warnings.append(
-                f'the robustness of {run.name} was evaluated in {len(found.results)} ways, of another run in {most}: '
-                'those that all have count'
+                f'{run.name} has {len(found.results)} robustness evaluations, another run {most}: only those that all '
+                'runs have are compared'
             )
         return run
 
@@ -163,7 +163,7 @@ def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list
 
 
 def _protocol(run: Run) -> dict[str, Any]:
-    """Return what must be the same for two runs to be compared; None where it is not recorded."""
+    """Return the settings that comparable runs must share, None for those not recorded."""
     settings = flatten(run.record.get('config', {}))
 
     def part(*names: str) -> str | None:
@@ -186,13 +186,13 @@ def _protocol(run: Run) -> dict[str, Any]:
 
 
 def _most_common(values: Sequence[Any]) -> Any:
-    """Return the value that occurs most, the first of several; None counts only where nothing else is."""
+    """Return the most frequent value, the first on ties; None only if there is no other."""
     known = [value for value in values if value is not None]
     return Counter(known).most_common(1)[0][0] if known else None
 
 
 def _within(conditions: Sequence[Condition]) -> list[str]:
-    """Name what differs inside a condition besides the seed."""
+    """Return a warning for each condition whose runs differ in more than the seed."""
     warnings = []
     for condition in conditions:
         configs = [settings_of(run) for run in condition.runs if 'config' in run.record]
@@ -203,7 +203,7 @@ def _within(conditions: Sequence[Condition]) -> list[str]:
 
 
 def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
-    """Return the leaves of a nested config by their dotted keys."""
+    """Return the leaves of a nested config by dotted key."""
     if not isinstance(node, dict | list | tuple) or not node:
         return {prefix: node}
     items = node.items() if isinstance(node, dict) else enumerate(node)
@@ -215,16 +215,16 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """Return the settings of a run by their dotted keys, without those that every run has of its own.
+    """Return the settings of a run by dotted key, without those that are specific to each run.
 
-    Those of a neck stand where they would without the noise around it: what differs is the noise alone.
+    The settings of a neck inside an FNoiseNeck have the keys that they have without noise.
     """
     settings = flatten(_unwrapped(run.record.get('config', {})))
     return {key: value for key, value in settings.items() if key not in OWN_SETTINGS}
 
 
 def _is_fnoise(node: dict[str, Any]) -> bool:
-    return str(node.get('type')).rpartition('.')[2] == 'FNoiseNeck'  # mmengine may have written its module, too
+    return str(node.get('type')).rpartition('.')[2] == 'FNoiseNeck'  # mmengine may have written the module, too
 
 
 def _unwrapped(node: Any) -> Any:
@@ -239,7 +239,7 @@ def _unwrapped(node: Any) -> Any:
 
 
 def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the settings of a run as it would be without noise, and those of its noises with their places."""
+    """Split the settings of a run into those without noise, and its noises with their places."""
     noises: list[dict[str, Any]] = []
 
     def plain(node: Any) -> Any:
@@ -253,10 +253,10 @@ def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return {name: plain(child) for name, child in node.items()}
 
     settings = flatten(plain(run.record.get('config', {})))
-    # A detector without a neck has none, and with noise an empty one.
+    # A detector without a neck has no `neck` key; with noise, an empty one.
     return {key: value for key, value in settings.items() if key not in OWN_SETTINGS and value is not None}, noises
 
 
 def changed_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ, as (a's, b's), None where one has no such setting."""
+    """Return the settings that differ as (a's value, b's value), None where one lacks the setting."""
     return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}

@@ -1,4 +1,4 @@
-"""How sure a mean over few values is."""
+"""Confidence intervals and significance tests for the mean of a small sample."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """The ends of an interval that covers the true value in 95 % of all repetitions."""
+    """Bounds of a 95 % confidence interval."""
 
     low: float
     high: float
@@ -21,20 +21,19 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
     def in_words(self) -> str:
-        """Return both ends as they are shown."""
+        """Return both bounds as text."""
         return f'{signed(self.low)} to {signed(self.high)}'
 
 
 def signed(value: float) -> str:
-    """Return a difference as it is shown, to three decimals."""
+    """Return a difference as text, with sign and three decimals."""
     return f'{value:+.3f}'.replace('-', '−')
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:
-    """Return Student's interval for the mean of a normal distribution; None for fewer than two values.
+    """Return Student's t interval for the mean, None for fewer than two values.
 
-    It is honest for a handful of seeds, where a bootstrap, which can only
-    repeat what it has seen, is too narrow.
+    For a handful of seeds its coverage is right, where a bootstrap interval is too narrow.
     """
     if len(values) < 2:
         return None
@@ -44,18 +43,18 @@ def t_interval(values: Sequence[float]) -> Interval | None:
 
 
 def t_test(values: Sequence[float]) -> float:
-    """Return the probability that the mean of two or more values is as far from 0 by chance, by Student's test.
+    """Return the two-sided p-value of Student's t test for a mean of 0, given two or more values.
 
-    It is below 0.05 where :func:`t_interval` leaves 0 out.
+    It is below 0.05 where :func:`t_interval` excludes 0.
     """
     return float(stats.ttest_1samp(values, 0.0).pvalue)
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
-    """Correct probabilities for their number (Holm, A simple sequentially rejective multiple test procedure, 1979).
+    """Correct p-values for multiple testing (Holm, "A simple sequentially rejective multiple test procedure", 1979).
 
-    Of the corrected ones, however the tests depend on each other, one is below
-    0.05 without any effect in at most 5 % of all repetitions.
+    At a threshold of 0.05 the family-wise error rate is at most 5 %, whatever
+    the dependence between the tests.
     """
     count = len(probabilities)
     corrected = [0.0] * count
@@ -66,16 +65,19 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return corrected
 
 
-def told_after_holm(samples: Sequence[Sequence[float]]) -> list[bool]:
-    """Tell which means differ from 0 still when the tests of all of them are corrected for their number."""
-    return [chance < 1 - LEVEL for chance in holm([t_test(values) for values in samples])]
+def significant_after_holm(samples: Sequence[Sequence[float]]) -> list[bool]:
+    """Return which sample means differ significantly from 0 after Holm's correction for their number."""
+    return [p_value < 1 - LEVEL for p_value in holm([t_test(values) for values in samples])]
+
+
+told_after_holm = significant_after_holm  # the former name, which study_table imports
 
 
 def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interval | None:
-    """Return the percentile bootstrap interval for the mean (Efron, 1979); None for fewer than two values."""
+    """Return the percentile bootstrap interval for the mean (Efron, 1979), None for fewer than two values."""
     if len(values) < 2:
         return None
-    if math.isclose(min(values), max(values)):  # SciPy has no interval for a distribution without spread
+    if math.isclose(min(values), max(values)):  # SciPy returns NaN for a distribution without spread
         return Interval(values[0], values[0])
     found = stats.bootstrap(
         (np.asarray(values),),
@@ -89,6 +91,6 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interv
 
 
 def percentile_interval(draws: np.ndarray) -> Interval:
-    """Return the interval between the percentiles of bootstrap draws; draws that are NaN do not count."""
+    """Return the percentile interval of bootstrap draws, ignoring NaN."""
     low, high = np.nanpercentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return Interval(float(low), float(high))

@@ -1,4 +1,4 @@
-"""The figures of every run: what is compared."""
+"""Measures that are compared: AP, losses, robustness, time and memory of every run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from .robustness import Cell, Robustness
 from .runs import Run
 
 HIGHER, LOWER = 'higher', 'lower'
-# Metrics of COCO's evaluation: what they are called here, their kind, and their place in what average_precision gives.
+# COCO metric -> label, IoU type, and column in the result of average_precision.
 AP_METRICS = {
     'coco/segm_mAP': ('mask AP', 'segm', 0),
     'coco/segm_mAP_50': ('mask AP50', 'segm', 1),
@@ -20,8 +20,7 @@ AP_METRICS = {
     'coco/bbox_mAP_50': ('box AP50', 'bbox', 1),
 }
 ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
-# What a study is about, in the order of its page. Time and memory are not among it: they are the machine's, and
-# benchmarks measure them.
+# Measures of a study, in the order of its page. Time and memory depend on the machine and are left to the benchmarks.
 STUDY_MEASURES = (
     *AP_METRICS,
     'val_loss',
@@ -31,10 +30,11 @@ STUDY_MEASURES = (
 
 
 class Measure(NamedTuple):
-    """One figure of every run, by condition and seed; ``better`` is higher, lower, or empty where neither is,
-    as of the training loss: noise that is on raises it, and the model need not be worse.
+    """One value per run, by condition and seed.
 
-    What ``is_component`` of another measure, such as a component of the loss, comes after all that are whole.
+    ``better`` is the preferred direction: higher, lower, or empty. The training
+    loss has none, since noise raises it without making the model worse.
+    Measures with ``is_component``, such as single terms of the loss, are listed last.
     """
 
     key: str
@@ -55,7 +55,7 @@ class Measure(NamedTuple):
 
 
 def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> Iterator[Measure]:
-    """Return every figure that a run of the conditions has, the most telling first."""
+    """Yield every measure that the runs of the conditions have, the most informative first."""
 
     def collect(
         key: str, label: str, better: str, get: Callable[[Run], float | None], is_component: bool = False
@@ -74,7 +74,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     def last_ap(key: str) -> Callable[[Run], float | None]:
         def get(run: Run) -> float | None:
             value = last_validation(key)(run)
-            return None if value == -1 else value  # mmdet's word for an undefined AP
+            return None if value == -1 else value  # mmdet's value for an undefined AP
 
         return get
 
@@ -85,7 +85,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     validated = {key for run in runs for row in run.val for key in row}
     for key, (label, _, _) in AP_METRICS.items():
         yield from collect(key, label, HIGHER, last_ap(key))
-    if not validated & AP_METRICS.keys():  # of another data set's metric
+    if not validated & AP_METRICS.keys():  # metric of another data set
         for key in sorted(key for key in validated if '/' in key and key != 'coco/objects'):  # see CompleteCocoMetric
             yield from collect(key, key, HIGHER, last_ap(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
@@ -102,7 +102,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             HIGHER,
             robust(partial(mean_over_scales, metric=metric, scales=scales)),
         )
-    yield from collect('time', 'seconds an iteration', LOWER, Run.seconds_per_iteration)
+    yield from collect('time', 'seconds per iteration', LOWER, Run.seconds_per_iteration)
     yield from collect('memory', 'peak memory, MiB', LOWER, Run.memory_mib)
 
     for loss in losses:
@@ -117,13 +117,13 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
 
 
 def common_cells(runs: Sequence[Run]) -> list[Cell]:
-    """Return the corruptions and severities that every run with an evaluation of its robustness has."""
+    """Return the corruptions and severities that all runs with a robustness evaluation have in common."""
     found = [run.robustness.cells() for run in runs if run.robustness]
     return [cell for cell in found[0] if all(cell in cells for cells in found)] if found else []
 
 
 def common_scales(runs: Sequence[Run]) -> list[float]:
-    """Return the scales of feature noise, above 0, that every run with an evaluation of its robustness has."""
+    """Return the feature-noise scales > 0 that all runs with a robustness evaluation have in common."""
     found = [
         {
             result['scale']
@@ -137,7 +137,7 @@ def common_scales(runs: Sequence[Run]) -> list[float]:
 
 
 def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) -> float | None:
-    """Return the mean AP over scales of feature noise."""
+    """Return the mean AP over scales of feature noise, None if one of them is missing."""
     values = found.by_scale(metric)
     return float(np.mean([values[scale] for scale in scales])) if scales and set(scales) <= values.keys() else None
 

@@ -1,4 +1,4 @@
-"""Charts as still pictures."""
+"""Charts drawn with matplotlib."""
 
 from matplotlib.figure import Figure
 
@@ -6,7 +6,7 @@ from ..visualization.colours import OKABE_ITO
 from ..visualization.markup import legend_label, without_mathtext
 from .charts import ChartGroup
 
-# Those that stand out from white first, and not yellow, which does not.
+# Those with most contrast to white first; yellow is omitted.
 COLOURS = (
     *(OKABE_ITO[name] for name in ('blue', 'vermilion', 'green', 'purple', 'orange', 'sky blue')),
     'black',
@@ -15,13 +15,13 @@ COLUMNS = 4
 
 
 def colour(place: int) -> str:
-    """Return the colour of the condition at a place."""
+    """Return the colour of the condition with an index."""
     return COLOURS[place % len(COLOURS)]
 
 
 @without_mathtext
 def plot_charts(group: ChartGroup) -> Figure:
-    """Draw charts in rows of a page's width; those of one quantity share their y axis."""
+    """Draw charts in rows of a page's width; charts of the same quantity share their y axis."""
     rows = [row[start : start + COLUMNS] for row in group.rows for start in range(0, len(row), COLUMNS)]
     columns = max(map(len, rows))
     figure = Figure(figsize=(4.4 * columns, 2.7 * len(rows) + 0.6), layout='constrained')
@@ -29,7 +29,6 @@ def plot_charts(group: ChartGroup) -> Figure:
     grid = figure.add_gridspec(len(rows), columns)
     for row, charts in enumerate(rows):
         first = None
-        # Charts of one quantity are to be compared; those of different ones have scales of their own.
         same = len({chart.y_label for chart in charts}) == 1
         for column, chart in enumerate(charts):
             axes = figure.add_subplot(grid[row, column], sharey=first if same else None)

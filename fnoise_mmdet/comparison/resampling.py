@@ -1,4 +1,4 @@
-"""What the AP of every run would be on other images like those of the validation."""
+"""Bootstrap of the AP over validation images."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from .runs import Run
 
 RESAMPLES = 1000
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
-# By condition, seed and key of the measure: one value a resample, (RESAMPLES,).
+# (condition, seed, key of the measure) -> one value per resample, (RESAMPLES,).
 Draws = dict[tuple[str, int, str], np.ndarray]
 
 
 def resample_images(conditions: Sequence[Condition], progress: Progress) -> Draws:
-    """Return the AP of every run on the same resamples of the images, from the detections that it has left."""
+    """Return the AP of every run on the same resamples of the images, computed from its saved detections."""
     runs = [(one.name, seed, run) for one in conditions for seed, run in one.by_seed().items()]
     draws: Draws = {}
     for name, seed, run in progress(runs, 'resampling the validation images'):
@@ -46,7 +46,7 @@ def resample_images(conditions: Sequence[Condition], progress: Progress) -> Draw
 def _robust_draws(
     robustness: Robustness, cells: Sequence[Cell], scales: Sequence[float]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Return mPC, rPC and the mean AP with perturbed features of every resample."""
+    """Yield mPC, rPC and the mean AP with perturbed features, one value per resample."""
     for metric in robustness.metric_names():
         kind = metric.partition('_')[0]
         clean: list[np.ndarray] = []
@@ -84,6 +84,6 @@ def _resample(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int]
 
 
 def ann_file_of(run: Run) -> Path | None:
-    """Return the annotation file of a run's validation, None where it is not known or not there."""
+    """Return the annotation file of a run's validation set, None if it is unknown or not found."""
     named = ((run.record.get('data') or {}).get('val') or {}).get('ann_file')
     return Path(named) if named and Path(named).is_file() else None

@@ -1,4 +1,4 @@
-"""Reading how well a detector holds up under corruptions and feature noise."""
+"""Results of a robustness evaluation under corruptions and feature noise."""
 
 import json
 from collections.abc import Callable, Collection, Hashable
@@ -16,18 +16,17 @@ Key = TypeVar('Key', bound=Hashable)
 class Robustness(NamedTuple):
     """The evaluations of one checkpoint, as ``tools/robustness.py`` wrote them.
 
-    AP are in [0, 1], by the names that mmdet's metric gives them, such as
-    ``bbox_mAP`` and ``segm_mAP_50``. Figures are of what was evaluated:
-    nothing that was not run counts, and what is not defined is None.
+    AP is in [0, 1], under the names of mmdet's metric such as ``bbox_mAP`` and
+    ``segm_mAP_50``. Only evaluations that were run count; undefined values are None.
 
     Attributes:
-        name: Of the work dir.
-        folder: Where the evaluations are.
-        checkpoint: What was evaluated.
-        ann_file: Annotations that it was evaluated on, an absolute path.
-        image_ids: Images that it was evaluated on, all of ``ann_file`` or some.
-        seed: Of the corruptions and the feature noise.
-        results: An evaluation each: ``kind`` is ``'clean'``, ``'corruption'``
+        name: Name of the work dir.
+        folder: Folder of the evaluations.
+        checkpoint: Checkpoint that was evaluated.
+        ann_file: Absolute path of the annotations.
+        image_ids: Ids of the evaluated images, all or some of ``ann_file``.
+        seed: Seed of the corruptions and the feature noise.
+        results: One dict per evaluation: ``kind`` is ``'clean'``, ``'corruption'``
             (with ``name``, ``severity``) or ``'feature_noise'`` (with
             ``preset``, ``scale``); ``metrics`` its figures; ``predictions``
             names its detections, see :meth:`predictions`.
@@ -42,7 +41,7 @@ class Robustness(NamedTuple):
     results: list[dict[str, Any]]
 
     def metric_names(self) -> list[str]:
-        """Return the names of the AP over all thresholds, that of masks first: ``segm_mAP``, ``bbox_mAP``."""
+        """Return the names of the AP over all IoU thresholds, masks first: ``segm_mAP``, ``bbox_mAP``."""
         names = {name for result in self.results for name in result['metrics']}
         return [name for name in ('segm_mAP', 'bbox_mAP') if name in names]
 
@@ -51,20 +50,20 @@ class Robustness(NamedTuple):
         return self.folder / 'predictions' / f'{result["predictions"]}.{kind}.json'
 
     def clean(self, metric: str) -> float | None:
-        """Return the AP on the images as they are."""
+        """Return the AP on the clean images."""
         values = self._by(lambda result: 0, 'clean', metric)
         return values.get(0)
 
     def cells(self) -> list[Cell]:
-        """Return the corruptions and severities that were run, in that order."""
+        """Return the corruptions and severities that were run, in order."""
         return [(r['name'], r['severity']) for r in self.results if r['kind'] == 'corruption']
 
     def corrupted(self, metric: str, cells: Collection[Cell] | None = None) -> dict[Cell, float]:
         """Return the AP under each corruption and severity.
 
         Args:
-            metric: Such as ``'bbox_mAP'``.
-            cells: Those to give. Defaults to None, which is all that were run.
+            metric: Name of an AP, e.g. ``'bbox_mAP'``.
+            cells: Corruptions and severities to return. Defaults to None, which is all.
         """
         values = self._by(lambda result: (result['name'], result['severity']), 'corruption', metric)
         return {cell: value for cell, value in values.items() if cells is None or cell in cells}
@@ -72,9 +71,9 @@ class Robustness(NamedTuple):
     def mpc(self, metric: str, cells: Collection[Cell] | None = None) -> float | None:
         """Return the mean performance under corruption: the mean of the AP over the corruptions and severities run.
 
-        mPC of Michaelis et al., "Benchmarking Robustness in Object Detection",
-        arXiv 1907.07484, equation 1, where all 15 corruptions were run at all
-        5 severities. Compare two detectors over the same ``cells`` only.
+        With all 15 corruptions at all 5 severities this is the mPC of Michaelis et al.,
+        "Benchmarking Robustness in Object Detection", arXiv 1907.07484,
+        equation 1. Compare detectors over the same ``cells`` only.
         """
         return _mean(self.corrupted(metric, cells).values())
 
@@ -97,7 +96,7 @@ class Robustness(NamedTuple):
         return list(dict.fromkeys(r['preset'] for r in self.results if r['kind'] == 'feature_noise'))
 
     def by_scale(self, metric: str, preset: str = 'cct') -> dict[float, float]:
-        """Return the AP at each scale of a feature noise, in the order of scale; scale 0 is the AP clean."""
+        """Return the AP at each scale of a feature noise, sorted by scale; scale 0 is the clean AP."""
         results = [r for r in self.results if r['kind'] != 'feature_noise' or r['preset'] == preset]
         values = self._replace(results=results)._by(lambda result: result['scale'], 'feature_noise', metric)
         clean = self.clean(metric)
@@ -106,7 +105,7 @@ class Robustness(NamedTuple):
         return dict(sorted(values.items()))
 
     def _by(self, key: Callable[[dict[str, Any]], Key], kind: str, metric: str) -> dict[Key, float]:
-        """Return a metric of the results of one kind, without those of no ground truth, which COCO marks by -1."""
+        """Return a metric of all results of one kind, except undefined ones, which COCO marks by -1."""
         return {
             key(result): result['metrics'][metric]
             for result in self.results
@@ -126,10 +125,10 @@ def _means(values: dict[Cell, float], key: Callable[[Cell], Key]) -> dict[Key, f
 
 
 def read_robustness(work_dir: Path) -> Robustness | None:
-    """Read what ``tools/robustness.py`` wrote into a work dir; None where it wrote nothing.
+    """Read the results of ``tools/robustness.py`` from a work dir, None if there are none.
 
     Raises:
-        InputError: The file is there but is not that tool's.
+        InputError: If the file was not written by that tool.
     """
     folder = Path(work_dir) / FOLDER
     path = folder / FILE
@@ -142,7 +141,7 @@ def read_robustness(work_dir: Path) -> Robustness | None:
             _ = result['kind'], result['metrics'], result['predictions']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f'{path} is not a file of tools/robustness.py ({type(error).__name__}: {error}): remove it, '
-            'and run the tool again'
+            f'{path} is not a file of tools/robustness.py ({type(error).__name__}: {error}): remove it and rerun '
+            'the tool'
         ) from None
     return Robustness(Path(work_dir).resolve().name, folder, **fields)

@@ -1,4 +1,4 @@
-"""Reading what a training has logged and recorded."""
+"""Logs and records of a training run."""
 
 import json
 import math
@@ -16,15 +16,15 @@ Row = dict[str, Any]
 
 
 class Run(NamedTuple):
-    """What a training has logged.
+    """Logs and records of one training.
 
-    ``train`` has a row a logged training iteration, in order, ``val`` a row a
-    validation, ``epochs`` a row an epoch with the means of its losses, where
-    :class:`~fnoise_mmdet.engine.hooks.EpochLossHook` was on. ``step`` of a row is its
-    iteration, or epoch, from 1. ``record`` is what
-    :class:`~fnoise_mmdet.engine.hooks.RunRecordHook` has left, empty without it;
-    ``notes`` say what was odd in the files; ``robustness`` is what
-    ``tools/robustness.py`` has found of its checkpoint.
+    ``train`` has one row per logged iteration, ``val`` one row per validation,
+    ``epochs`` one row per epoch with the mean losses, if
+    :class:`~fnoise_mmdet.engine.hooks.EpochLossHook` was enabled. ``step`` of a row is its
+    iteration or epoch, from 1. ``record`` is the file of
+    :class:`~fnoise_mmdet.engine.hooks.RunRecordHook`, empty without it;
+    ``notes`` are remarks on the files; ``robustness`` is the result of
+    ``tools/robustness.py`` for its checkpoint.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
     @property
     def seed(self) -> int | None:
-        """The seed, as recorded, or as the name of the work dir says it (``seed_3``)."""
+        """The recorded seed, or that in the name of the work dir (``seed_3``)."""
         if 'seed' in self.record:
             return int(self.record['seed'])
         named = re.search(r'seed_?(\d+)$', self.work_dir.name if self.work_dir else '')
@@ -50,24 +50,24 @@ class Run(NamedTuple):
         return sorted(names, key=lambda name: (name != 'loss', names.index(name)))
 
     def last_epoch_loss(self, loss: str) -> float | None:
-        """Return the mean of a loss over the last epoch: as logged for whole epochs, else that of the logged rows."""
+        """Return the mean of a loss over the last epoch: the logged epoch mean, else the mean of the logged rows."""
         if self.epochs:
             return self.epochs[-1].get(f'epoch/mean_{loss}')
         values = [row[loss] for row in self.train if row.get('epoch') == self.train[-1].get('epoch') and loss in row]
         return statistics.fmean(values) if values else None
 
     def seconds_per_iteration(self) -> float | None:
-        """Return the median time of a training iteration, the first row with its warm-up left out."""
+        """Return the median time per training iteration, without the first row (warm-up)."""
         times = [row['time'] for row in self.train if 'time' in row]
         return statistics.median(times[1:] or times) if times else None
 
     def memory_mib(self) -> float | None:
-        """Return the peak of the memory in MiB: the GPU's as logged, else the process' as recorded."""
+        """Return the peak memory in MiB: that of the GPU from the log, else that of the process from the record."""
         logged = [row['memory'] for row in self.train if 'memory' in row]
         return max(logged) if logged else self.record.get('memory_mib')
 
     def diverged(self) -> str | None:
-        """Say where a loss is first NaN or Inf, None where all are finite."""
+        """Return a text on the first NaN or Inf loss, None if all are finite."""
         for row in self.train:
             broken = [name for name in self.losses() if not math.isfinite(row.get(name, 0.0))]
             if broken:
@@ -75,7 +75,7 @@ class Run(NamedTuple):
         return None
 
     def predictions(self, kind: str) -> Path | None:
-        """Return the file with the detections of the last validation, ``kind`` being bbox or segm."""
+        """Return the file with the detections of the last validation, of kind bbox or segm."""
         files = sorted((self.work_dir / 'predictions').glob(f'*.{kind}.json')) if self.work_dir else []
         return files[-1] if files else None
 
@@ -87,8 +87,8 @@ def _read_rows(path: Path, notes: list[str]) -> list[Row]:
         try:
             row = json.loads(line)
         except ValueError:
-            if number == len(lines):  # a killed run leaves half a line
-                notes.append(f'the last line of {path} is cut off and is left out')
+            if number == len(lines):  # a killed run may leave half a line
+                notes.append(f'the last line of {path} is truncated and was skipped')
                 break
             raise InputError(f'{path} is not a log of scalars: line {number} is not JSON') from None
         if not isinstance(row, dict):
@@ -98,12 +98,12 @@ def _read_rows(path: Path, notes: list[str]) -> list[Row]:
 
 
 def _find_logs(path: Path) -> list[Path]:
-    """Return the logs of a run, one for each time that it was started, oldest first."""
+    """Return the logs of a run, one per start, oldest first."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise InputError(f'run {path} is neither a work dir nor a scalars.json')
-    # mmengine names a start's folder by its time: YYYYmmdd_HHMMSS. A test in the same work dir logs no scalars.
+    # mmengine names the folder of each start YYYYmmdd_HHMMSS. A test in the same work dir logs no scalars.
     logs = sorted(path.glob('*/vis_data/scalars.json')) or sorted(path.glob('vis_data/scalars.json'))
     if not logs:
         raise InputError(f'work dir {path} has no */vis_data/scalars.json: was anything trained there?')
@@ -113,15 +113,14 @@ def _find_logs(path: Path) -> list[Path]:
 def read_run(path: Path, name: str | None = None) -> Run:
     """Read the log of a run, resumed or not.
 
-    A resumed run has one log for each start; where they overlap, the later
-    one counts.
+    A resumed run has one log per start; where they overlap, the later one counts.
 
     Args:
         path: Work dir, or a ``scalars.json``.
-        name: Name to show. Defaults to that of the work dir.
+        name: Displayed name. Defaults to that of the work dir.
 
     Raises:
-        InputError: There is no log, it is torn in its middle, or has no training iteration.
+        InputError: If there is no log, it is corrupt, or has no training iteration.
     """
     train: dict[int, Row] = {}
     val: dict[int, Row] = {}
@@ -132,7 +131,7 @@ def read_run(path: Path, name: str | None = None) -> Run:
         started = [row['step'] for row in rows if 'loss' in row]
         if started:
             train = {step: row for step, row in train.items() if step < started[0]}
-            # The rows of validations and epochs carry their epoch as step, training rows both.
+            # The step of validation and epoch rows is the epoch; training rows have both.
             kept = {row['epoch'] for row in train.values() if 'epoch' in row}
             val = {step: row for step, row in val.items() if step in kept}
             epochs = {step: row for step, row in epochs.items() if step in kept}
@@ -167,15 +166,15 @@ def _read_record(work_dir: Path | None) -> dict[str, Any]:
 
 
 def is_validation(row: dict[str, Any]) -> bool:
-    """Whether a row of a log of scalars is a validation's: it has no loss, but metrics (``prefix/metric``) or a time.
+    """Return whether a log row is a validation's: it has no loss, but metrics (``prefix/metric``) or a time.
 
-    mmdet's ``CocoMetric`` reports no metric where nothing was detected.
+    mmdet's ``CocoMetric`` reports no metric if nothing was detected.
     """
     return 'loss' not in row and any(key == 'time' or ('/' in key and not key.startswith('epoch/')) for key in row)
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is a work dir with a log, or a log."""
+    """Return whether a path is a log or a work dir with one."""
     if path.is_file():
         return path.suffix == '.json'
     return any(path.glob('*/vis_data/scalars.json')) or (path / 'vis_data' / 'scalars.json').is_file()

@@ -1,4 +1,4 @@
-"""AP and loss against the scale of the noise, where conditions differ in nothing else."""
+"""AP and loss against the scale of the noise, for conditions that differ in it alone."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from .measures import STUDY_MEASURES, Measure
 
 
 class ScalePoint(NamedTuple):
-    """A measure at one scale: the mean over seeds, and Student's 95 % interval of it, None for one seed."""
+    """A measure at one scale: mean over seeds and its 95 % confidence interval (Student's t), None for one seed."""
 
     scale: float
     condition: str
@@ -22,7 +22,7 @@ class ScalePoint(NamedTuple):
 
 
 class ScaleSeries(NamedTuple):
-    """A measure of conditions that have the same noise at several scales; scale 0 is the plain detector."""
+    """A measure for the same noise at several scales; scale 0 is the plain detector."""
 
     measure: str
     label: str
@@ -31,11 +31,10 @@ class ScaleSeries(NamedTuple):
 
 
 def scale_series(conditions: Sequence[Condition], measures: Sequence[Measure]) -> list[ScaleSeries]:
-    """Return AP and losses over the scale, one series per measure and noise that was trained at two or more scales.
+    """Return AP and losses over the scale, one series per measure and noise with two or more scales.
 
-    The scale is the one that a run has recorded, whatever its folder is
-    called. A condition without noise, whose other settings are the same, is
-    the point at scale 0.
+    The scale is read from the recorded config, not from the folder name. A
+    condition without noise but with the same other settings is the point at scale 0.
     """
     found = _noises(conditions)
     return [
@@ -53,7 +52,7 @@ def _point(measure: Measure, scale: float, condition: str) -> ScalePoint | None:
 
 
 def _noises(conditions: Sequence[Condition]) -> dict[str, list[tuple[float, str]]]:
-    """Return scales and conditions of every noise that several conditions have, in the order of their scales."""
+    """Return (scale, condition) pairs of every noise with several scales, sorted by scale."""
     plain: dict[str, str] = {}
     groups: dict[tuple[str, str], list[tuple[float, str]]] = {}
     names: dict[tuple[str, str], str] = {}
@@ -69,7 +68,7 @@ def _noises(conditions: Sequence[Condition]) -> dict[str, list[tuple[float, str]
         scales = {noise.pop('scale', None) for noise in noises}
         scale = scales.pop()
         if scales or not isinstance(scale, int | float):
-            continue  # it has several scales, or none that is recorded
+            continue  # several scales, or none recorded
         key = (
             others,
             json.dumps(
@@ -83,7 +82,7 @@ def _noises(conditions: Sequence[Condition]) -> dict[str, list[tuple[float, str]
     for key, found in groups.items():
         if key[0] in plain and all(scale for scale, _ in found):
             found.append((0.0, plain[key[0]]))
-        # One noise in several places is told apart by its first condition.
+        # The same noise at several places is labelled by its first condition.
         alone = [names[other] for other in groups].count(names[key]) == 1
         labelled[names[key] if alone else f'{names[key]}, as in {found[0][1]}'] = sorted(found)
     return labelled

@@ -1,4 +1,4 @@
-"""``study.json``, in which a study keeps its conditions and the commands that made it."""
+"""``study.json``, the file with the conditions of a study and the commands that created it."""
 
 import json
 from pathlib import Path
@@ -11,22 +11,22 @@ def read_study_file(out: Path) -> dict[str, Any]:
     """Read the file of a study.
 
     Raises:
-        OSError, ValueError: There is none, or it is not JSON.
+        OSError, ValueError: If it is not found or not JSON.
     """
     content: dict[str, Any] = json.loads((out / STUDY_FILE).read_text(encoding='utf-8'))
     return content
 
 
 def study_command(work_dir: Path) -> str | None:
-    """Return the command that began the study of a work dir, None where it belongs to none.
+    """Return the command that started the study of a work dir, None if it belongs to none.
 
-    A study that has grown has one line for each command that added to it.
+    A study that was extended has one line per command.
     """
     return _study_or_nothing(work_dir.absolute().parent.parent).get('command')
 
 
 def study_conditions(out: Path) -> list[str]:
-    """Return the conditions of a study in the order in which it was begun, none where a folder is no study."""
+    """Return the conditions of a study in their original order, none if the folder is not a study."""
     return list(_study_or_nothing(out).get('conditions', []))
 
 
@@ -35,4 +35,4 @@ def _study_or_nothing(out: Path) -> dict[str, Any]:
         content = read_study_file(out)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}  # else study.json is of something else
+    return content if isinstance(content, dict) else {}  # else a file of another program

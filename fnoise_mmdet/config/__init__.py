@@ -1,4 +1,4 @@
-"""Loading configs and changing them: noise, data root, classes, options."""
+"""Load and change configs: noise, data root, classes, options."""
 
 from .config import (
     COMPARISON_HOOKS,

@@ -1,4 +1,4 @@
-"""Changes to an mmdet config that the command lines offer as options."""
+"""Loading an mmdet config, and changing it for the options of the command lines."""
 
 import copy
 import inspect
@@ -20,12 +20,12 @@ from .heads import set_classes
 from .options import unknown_options
 from .types import type_class, type_name, with_named_types
 
-# Every noise by the name that ``--fnoise`` takes.
+# Values of ``--fnoise`` and the configs of their noises.
 NOISE_CONFIGS: dict[str, dict[str, Any]] = {
     **{preset: dict(type='FeatureNoise', preset=preset) for preset in PRESETS},
     **{noise.__name__: dict(type=noise.__name__) for noise in NOISES if noise.__name__ != 'FeatureNoise'},
 }
-# Where a noise was published for another place than all levels before the neck.
+# Noises that were published for another place than all levels before the neck.
 PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
     'mean_normal': dict(levels=[-1]),
     'uniform_20': dict(position='post'),
@@ -35,17 +35,17 @@ SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'Gracef
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | None = None) -> Config:
-    """Read a config, put a noise into it, and merge ``--cfg-options`` into the whole.
+    """Read a config, insert a noise, and merge ``--cfg-options``.
 
     Args:
-        path: A file, or a config that an installed package ships, such as
+        path: A file, or a config shipped with an installed package, such as
             ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``.
-        options: What to override: dotted keys and their values.
-        fnoise: A key of :data:`NOISE_CONFIGS`, or None for the config as it is.
+        options: Overrides, dotted keys and their values.
+        fnoise: A key of :data:`NOISE_CONFIGS`, or None to insert no noise.
 
     Raises:
-        InputError: The config is not there or cannot be read, has no place for
-            the noise, or an option does not fit it.
+        InputError: If the config is not found or cannot be read, has no place
+            for the noise, or an option does not fit it.
     """
     shipped = '::' in path
     if not shipped and not Path(path).is_file():
@@ -73,38 +73,36 @@ def add_fnoise(
     levels: Sequence[int] | None = None,
     position: str = 'pre',
 ) -> Config:
-    """Put F-Noise into the config of any mmdet detector, in place.
+    """Insert F-Noise into the config of any mmdet detector, in place.
 
-    The neck of the detector, or the list of its necks, goes into an
-    :class:`~fnoise_mmdet.FNoiseNeck`; a detector without a neck gets one that
-    holds nothing but the noise, and around the backbone of a detector that
-    takes no neck goes one that perturbs what the backbone gives. The detector
-    is ``cfg.model``, or what its ``detector`` holds in semi-supervised
-    training and in tracking. The ``teacher_neck`` of a distillation is left as
-    it is.
+    The neck of the detector, or its list of necks, is wrapped in an
+    :class:`~fnoise_mmdet.FNoiseNeck`. A detector without a neck gets one that
+    holds only the noise; if its class takes no neck, the backbone is wrapped
+    and its outputs are perturbed. The detector is ``cfg.model``, or its
+    ``detector`` in semi-supervised training and tracking. The
+    ``teacher_neck`` of a distillation is not changed.
 
     Args:
-        cfg: Config of a training.
-        noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
-            which is CCT's F-Noise.
+        cfg: Training config.
+        noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``, CCT's F-Noise.
         levels: Indices of the levels to perturb. Defaults to None, which is every level.
-        position: ``'pre'`` or ``'post'``: before or after the neck.
+        position: ``'pre'`` or ``'post'``, before or after the neck. Defaults to ``'pre'``.
 
     Returns:
         The same config.
 
     Raises:
-        InputError: The config has no detector with a backbone, or has F-Noise already.
+        InputError: If the config has no detector with a backbone, or already has F-Noise.
     """
-    cannot = f'F-Noise cannot be put into {cfg.filename or "the config"}'
+    cannot = f'F-Noise cannot be inserted into {cfg.filename or "the config"}'
     if not cfg.get('model'):
         raise InputError(f'{cannot}: it has no model')
     place, detector = find_detector(cfg)
     if not type_name(detector.get('backbone')):
         raise InputError(f'{cannot}: its {place} (type {type_name(detector)}) has no backbone of mmdet')
     if any(type_name(module) == 'FNoiseNeck' for module in nested_dicts(detector)):
-        raise InputError(f'{cannot}: its {place} has F-Noise already')
-    # Without a neck in the settings of the detector, the noise goes after the backbone, where a neck would stand.
+        raise InputError(f'{cannot}: its {place} already has F-Noise')
+    # Without a neck among its settings, the detector gets the noise after the backbone, where a neck would be.
     part, position = ('neck', position) if _takes_neck(detector) else ('backbone', 'post')
     wrapper = dict(type='FNoiseNeck', neck=detector.get(part), noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
@@ -117,14 +115,13 @@ def add_fnoise(
 
 
 def add_comparison_hooks(cfg: Config) -> Config:
-    """Add the hooks whose records a comparison reads, and those that lose nothing, where the config does not have them.
+    """Add missing hooks for comparison, checkpointing and exact resume, in place.
 
-    Our own configs do; a config that mmdet ships has none of them. The config
-    is changed in place.
+    The configs of this package have them; those of mmdet do not.
     """
     hooks = list(cfg.get('custom_hooks') or [])
-    there = set(map(type_name, hooks))
-    cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in there]
+    present = set(map(type_name, hooks))
+    cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in present]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if checkpoint and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
@@ -134,7 +131,7 @@ def add_comparison_hooks(cfg: Config) -> Config:
 
 
 def use_complete_metric(cfg: Config) -> None:
-    """Replace mmdet's CocoMetric, which gives a wrong AP for some ids and none where nothing is detected, in place."""
+    """Replace mmdet's CocoMetric, which is wrong for some ids and reports no AP without detections, in place."""
     for part in ('val', 'test'):
         for evaluator in evaluators(cfg, part):
             if type_name(evaluator) == 'CocoMetric':
@@ -143,7 +140,7 @@ def use_complete_metric(cfg: Config) -> None:
 
 
 def _import_package(cfg: Config) -> None:
-    """Have the config import this package, so that mmdet's own tools can read it."""
+    """Make the config import this package, so that mmdet's own tools can read it."""
     custom = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = [custom['imports']] if isinstance(custom['imports'], str) else list(custom['imports'])
     if 'fnoise_mmdet' not in imports:
@@ -151,7 +148,7 @@ def _import_package(cfg: Config) -> None:
 
 
 def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
-    """Return the place of the detector in a config with a model, and its settings: ``model``, or ``model.detector``."""
+    """Return the key of the detector (``model`` or ``model.detector``) and its settings."""
     place, detector = 'model', cfg.model
     while 'backbone' not in detector and 'detector' in detector:
         place, detector = f'{place}.detector', detector['detector']
@@ -159,14 +156,14 @@ def find_detector(cfg: Config) -> tuple[str, dict[str, Any]]:
 
 
 def _takes_neck(detector: dict[str, Any]) -> bool:
-    """Return whether the type of a detector has a neck in its settings."""
+    """Return whether the class of a detector accepts a neck."""
     cls = type_class(detector, MODELS)
-    # One that is not registered, or stands in for a package that is not installed, is taken to.
+    # Assumed for a class that is not registered, or a placeholder for a package that is not installed.
     return cls is None or not issubclass(cls, nn.Module) or 'neck' in _parameters(cls)
 
 
 def _parameters(cls: type) -> set[str]:
-    """Return the names of the constructor's parameters, those that it hands on to its ancestors included."""
+    """Return the names of the constructor's parameters, including those of its base classes."""
     constructors = (vars(ancestor).get('__init__') for ancestor in cls.__mro__)
     return {name for constructor in constructors if constructor for name in inspect.signature(constructor).parameters}
 
@@ -188,21 +185,21 @@ def is_coco(dataset: dict[str, Any]) -> bool:
     return (
         cls is not None
         and issubclass(cls, CocoDataset)
-        and not issubclass(cls, CocoPanopticDataset | LVISV05Dataset)  # kin of the class, not of its format
+        and not issubclass(cls, CocoPanopticDataset | LVISV05Dataset)  # subclasses with another format
     )
 
 
 def evaluators(cfg: Config, part: str) -> list[dict[str, Any]]:
-    """Return the evaluators of a part, val or test."""
+    """Return the evaluators of val or test."""
     evaluator = cfg.get(f'{part}_evaluator') or []
     return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
 
 
 def check_has(cfg: Config, *settings: str) -> None:
-    """Check that a config has settings without which it cannot be used so.
+    """Check that a config has the required settings.
 
     Raises:
-        InputError: It lacks one.
+        InputError: If one is missing.
     """
     missing = [name for name in settings if not cfg.get(name)]
     if missing:
@@ -212,22 +209,22 @@ def check_has(cfg: Config, *settings: str) -> None:
 def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -> None:
     """Redirect every data loader and evaluator to a folder in COCO layout, in place.
 
-    Without ``data_root`` the config's own paths stand where they lead to
-    files; else its ``data_root`` is looked through for the other layouts that
-    :func:`~fnoise_mmdet.datasets.find_split` knows.
+    Without ``data_root`` the paths of the config are kept if the files exist;
+    otherwise its ``data_root`` is searched for the other layouts known to
+    :func:`~fnoise_mmdet.datasets.find_split`.
 
-    When the data set lacks a class of the config, the config takes over the
-    data set's classes, number of classes of the heads included.
+    If the data set lacks a class of the config, the config gets the classes of
+    the data set, including the number of classes of the heads.
 
     Args:
         cfg: Config to change.
         data_root: Folder of the data set, or None.
-        required: The parts that must be there; another one that is not keeps its loader.
+        required: Splits that must exist. The loader of another split that does not is kept.
 
     Raises:
-        InputError: The folder, or a required part of it, is not there, the
-            config joins several data sets in one loader or has one in another
-            format, or a head cannot take over the classes.
+        InputError: If the folder or a required split is not found, a loader
+            concatenates several data sets or reads another format, or a head
+            cannot be set to the classes.
     """
     if data_root is None:
         if 'data_root' not in cfg or all(
@@ -241,8 +238,8 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
     root = Path(data_root)
     if not root.is_dir():
         raise InputError(
-            f'data root {root} is not a folder: make it with tools/coco_sample.py (a sample of COCO) or '
-            'tools/make_shapes.py (the embedded data set), or name another one with --data-root'
+            f'data root {root} is not a folder: create it with tools/coco_sample.py (a sample of COCO) or '
+            'tools/make_shapes.py (the embedded data set), or pass another one with --data-root'
         )
     cfg.data_root = str(root)
     check_has(cfg, f'{required[0]}_dataloader')
@@ -260,13 +257,13 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
         datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
         if len(datasets) > 1:
             raise InputError(
-                f'{part}_dataloader joins {len(datasets)} data sets, which --data-root cannot redirect to one folder: '
-                'set their paths in the config'
+                f'{part}_dataloader concatenates {len(datasets)} data sets, which --data-root cannot redirect to one '
+                'folder: set their paths in the config'
             )
         if not is_coco(datasets[0]):
             raise InputError(
                 f"{part}_dataloader has {type_name(datasets[0])}, which does not read COCO's instance format, and only "
-                'data sets in this format can be redirected by --data-root: name CocoDataset in the config'
+                'data sets in this format can be redirected by --data-root: use CocoDataset in the config'
             )
         datasets[0].update(data_root=str(root), ann_file=split.ann_file, data_prefix=dict(img=split.image_folder))
         for evaluator in evaluators(cfg, part):
@@ -274,22 +271,22 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
                 evaluator['ann_file'] = str(root / split.ann_file)
         if part == required[0]:
             classes = class_names(read_coco(root / split.ann_file, annotated=False))
-    # mmdet's labels are in the order of the annotation file, of which check_data sees that it is that of all parts.
+    # mmdet numbers labels in the order of the annotation file; check_data checks that it is the same for all splits.
     if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)
 
 
 def annotation_file(dataset: dict[str, Any]) -> Path:
-    """Return the path of a data set's annotations."""
+    """Return the path of the annotation file of a data set."""
     return Path(dataset.get('data_root') or '') / (dataset.get('ann_file') or '')
 
 
 def is_local(settings: dict[str, Any], *paths: str) -> bool:
-    """Return whether files are read from a local disk, and not through another file back end of mmengine.
+    """Return whether files are read from a local disk, rather than by another file backend of mmengine.
 
     Args:
         settings: Config of a data set, transform or evaluator.
-        *paths: Paths beside those of the config.
+        *paths: Additional paths.
     """
     backend = (settings.get('backend_args') or settings.get('file_client_args') or {}).get('backend', 'local')
     paths = (*paths, *(str(settings.get(name) or '') for name in ('data_root', 'ann_file')))
@@ -297,10 +294,10 @@ def is_local(settings: dict[str, Any], *paths: str) -> bool:
 
 
 def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
-    """Return the class names that a data set's config asks for, read from a file where it names one, as mmengine does.
+    """Return the class names of a data set's config, read from a file if it names one, as mmengine does.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: If the file cannot be read.
     """
     names = (dataset.get('metainfo') or {}).get('classes')
     if isinstance(names, str):
@@ -308,17 +305,17 @@ def config_classes(dataset: dict[str, Any]) -> tuple[str, ...]:
             names = list_from_file(names)
         except (OSError, ValueError) as error:
             raise InputError(
-                f'metainfo.classes={names!r} names a text file with a class per line, which cannot be read '
+                f'metainfo.classes={names!r} is taken for a text file with one class per line, which cannot be read '
                 f'({error}); a single class is written as a tuple: classes=({names!r},)'
             ) from None
     return tuple(names or getattr(type_class(dataset, DATASETS), 'METAINFO', {}).get('classes') or ())
 
 
 def use_classes(cfg: Config, names: Sequence[str]) -> None:
-    """Make data sets and heads those of the given classes, in place.
+    """Set the classes of data sets and heads, in place.
 
     Raises:
-        InputError: A head cannot take them over.
+        InputError: If a head cannot be set to them.
     """
     datasets = [
         dataset
@@ -336,7 +333,7 @@ def use_classes(cfg: Config, names: Sequence[str]) -> None:
 
 
 def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
-    """Walk through every dict of a nested config."""
+    """Yield every dict of a nested config."""
     if isinstance(node, dict):
         yield node
     if isinstance(node, dict | list | tuple):
@@ -345,32 +342,31 @@ def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def pretrained_checkpoints(cfg: Config) -> list[str]:
-    """Return the checkpoints that building the model will load."""
+    """Return the checkpoints that are loaded when the model is built."""
     return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
 
 
 def leave_out_checkpoints(cfg: Config) -> None:
-    """Have the model built with random weights where it would load pretrained ones, in place."""
+    """Replace pretrained weights of a model by random initialization, in place."""
     for module in nested_dicts(cfg.model):
         if 'checkpoint' in (module.get('init_cfg') or {}):
             module['init_cfg'] = None
 
 
 def train_from_scratch(cfg: Config) -> None:
-    """Make the backbone train from random weights, in place.
+    """Configure the backbone for training from random weights, in place.
 
-    No checkpoint is fetched, no stage is frozen, and batch norm is trained:
-    frozen random stages, or statistics that were never estimated, would spoil
-    the training. The backbone is that of the detector, which semi-supervised
-    training and tracking have in ``model.detector``.
+    No checkpoint is downloaded, no stage is frozen, and batch norm is trained,
+    because frozen random stages and uninitialized statistics would break the
+    training. The detector is the same as in :func:`add_fnoise`.
 
     Raises:
-        InputError: The model has no backbone.
+        InputError: If the model has no backbone.
     """
     check_has(cfg, 'model')
     place, detector = find_detector(cfg)
     backbone = detector.get('backbone') or {}
-    if type_name(backbone) == 'FNoiseNeck':  # around that of a detector that takes no neck
+    if type_name(backbone) == 'FNoiseNeck':  # wraps the backbone of a detector that takes no neck
         backbone = backbone['neck']
     if not type_name(backbone):
         raise InputError(f'--from-scratch needs a model with a backbone, but {place} ({type_name(detector)}) has none')

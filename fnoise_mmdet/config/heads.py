@@ -1,4 +1,4 @@
-"""Where a detector counts or lists the classes of its data."""
+"""Class-dependent settings of a detector: numbers of classes and class weights."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import InputError
 from .types import type_name
 
-# Parts of a detector whose classes are not those of its objects: foreground, pixels, persons, or ImageNet's.
+# Modules whose classes are not those of the objects: foreground, pixels, persons, or ImageNet classes.
 OTHER_CLASSES = {'rpn_head', 'semantic_head', 'reid', 'backbone', 'neck', 'language_model'}
 PER_CLASS = re.compile(r'(^|_)(class|cls|pos)_weights?$')
 
@@ -15,15 +15,15 @@ PER_CLASS = re.compile(r'(^|_)(class|cls|pos)_weights?$')
 def class_counts(
     node: Any, place: str = 'model', count: int | None = None
 ) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Yield what counts the classes of the objects in the config of a detector, and what lies within it.
+    """Yield the modules of a detector that depend on its number of classes.
 
     Args:
-        node: The config, or a part of it.
-        place: Its dotted key.
-        count: The number of classes of what it lies within.
+        node: Config of the detector, or a part of it.
+        place: Dotted key of ``node``.
+        count: Number of classes of the enclosing module.
 
     Yields:
-        The dotted key of a part, the part, and its number of classes, those of things and stuff together.
+        Dotted key of a module, its config, and its number of classes (things and stuff together).
     """
     if isinstance(node, dict):
         if isinstance(node.get('num_things_classes'), int):
@@ -38,26 +38,25 @@ def class_counts(
 
 
 def set_classes(model: dict[str, Any], old: Sequence[str], new: Sequence[str]) -> None:
-    """Make a detector one of other classes, in place.
+    """Set the classes of a detector, in place.
 
-    A list of weights per class is carried over where all of them are equal,
-    but for the background's at the end, or where the new classes are among
-    the old ones.
+    A list of class weights is converted if all weights except that of the
+    background are equal, or if the new classes are a subset of the old ones.
 
     Args:
-        model: The config of the detector.
-        old: The names of its classes.
-        new: The names of those that it shall have.
+        model: Config of the detector.
+        old: Names of its classes.
+        new: Names of the new classes.
 
     Raises:
-        InputError: A list of weights per class cannot be carried over.
+        InputError: If a list of class weights cannot be converted.
     """
     for place, part, count in list(class_counts(model)):
         for key, value in part.items():
             if key in ('num_classes', 'num_things_classes') and isinstance(value, int):
                 part[key] = len(new)
             elif key == 'num_stuff_classes':
-                part[key] = 0  # the instance format has none
+                part[key] = 0  # the instance format has no stuff classes
             elif isinstance(value, list | tuple) and PER_CLASS.search(key):
                 part[key] = _carry_over(f'{place}.{key}', part, value, count, old, new)
             elif isinstance(value, list | tuple) and old and list(value) == list(old):
@@ -69,7 +68,7 @@ def _carry_over(
 ) -> Sequence[float]:
     background = _backgrounds(loss)
     extra = next((one for one in background if len(weights) == count + one), None)
-    if extra is None:  # given for the new classes already, or wrong, which check_heads will say
+    if extra is None:  # already of the new classes, or wrong, which check_heads reports
         return weights
     per_class, rest = list(weights[:count]), list(weights[count:])
     if len(old) == count and set(new) <= set(old):
@@ -81,7 +80,7 @@ def _carry_over(
     else:
         example = '[' + ','.join(['W'] * (len(new) + extra)) + ']'
         raise InputError(
-            f"{place} has weights for the config's {count} classes, which cannot be carried over to the {len(new)} of "
+            f"{place} has weights for the config's {count} classes, which cannot be converted to the {len(new)} of "
             f'the data ({", ".join(new[:5])}{", ..." if len(new) > 5 else ""}): give {len(new) + extra} weights'
             f'{", the last one for the background," if extra else ""} with --cfg-options {place}={example}'
         )
@@ -89,14 +88,14 @@ def _carry_over(
 
 
 def _backgrounds(loss: dict[str, Any]) -> tuple[int, ...]:
-    """Return how many weights a loss may have besides those of the classes, the likeliest first."""
+    """Return the possible numbers of additional weights of a loss (background), the most likely first."""
     if type_name(loss) != 'CrossEntropyLoss':
         return (1, 0)
     return (0,) if loss.get('use_sigmoid') or loss.get('use_mask') else (1,)
 
 
 def head_findings(model: dict[str, Any], classes: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each part of a detector that is too small for the classes of the data, or weighs others."""
+    """Yield an error for each module with too few classes for the data, or with another number of class weights."""
     for place, part, count in class_counts(model):
         kind = type_name(part) or place
         key = next((key for key in ('num_classes', 'num_things_classes') if isinstance(part.get(key), int)), None)

@@ -1,4 +1,4 @@
-"""Keys of ``--cfg-options`` that nothing reads."""
+"""Detection of unused, mostly misspelt keys in ``--cfg-options``."""
 
 import difflib
 import inspect
@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 
 from .types import type_class
 
-# What mmengine takes out of a config before it builds what the config names.
+# Keys that mmengine removes from a config before it builds the object.
 ALWAYS = {'type', '_delete_', '_scope_', 'init_cfg', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
-# What its runner and mmdet's tools read besides the runner's own arguments.
+# Keys that mmengine's runner and mmdet's tools read besides the runner's arguments.
 TOP_LEVEL = {
     'runner_type', 'auto_scale_lr', 'compile', 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters',
     'custom_imports', 'efficient_conv_bn_eval', 'activation_checkpointing', 'tta_model', 'tta_pipeline',
@@ -22,21 +22,20 @@ LOADER = {'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch'}
 
 
 def unknown_options(before: Config, after: Config, options: Iterable[str]) -> list[str]:
-    """Find the options that nothing reads, most of them misspelt.
+    """Find unused options.
 
-    An option that replaces a setting is known. One that adds a setting must
-    be an argument of what its place in the config names by ``type``, of the
-    data loader, or of the runner; where that cannot be told, only what is
-    almost the name of a setting beside it counts as misspelt.
+    An option that replaces a setting is valid. One that adds a setting must be
+    an argument of the ``type`` at its place, of the data loader, or of the
+    runner. If these are unknown, only a near match of a neighbouring setting
+    counts as misspelt.
 
     Args:
-        before: The config without the options.
-        after: The config with them.
-        options: Their dotted keys.
+        before: Config without the options.
+        after: Config with the options.
+        options: Dotted keys of the options.
 
     Returns:
-        A sentence for each that names it and, where there is one, the nearest
-        right key.
+        One message per unused option, with the closest valid key if there is one.
     """
     found = []
     for option in options:
@@ -45,10 +44,10 @@ def unknown_options(before: Config, after: Config, options: Iterable[str]) -> li
         if place is None:
             if (
                 len(keys) == 1 and keys[0] not in _arguments(after, [])[0]
-            ):  # a variable, whose value is where it was used
+            ):  # a variable of the file, already substituted
                 near = sorted(_places_of(before, keys[0]), key=len)
                 advice = f': did you mean {near[0]}?' if near else ''
-                found.append(f'nothing reads {option} once the config is read{advice}')
+                found.append(f'{option} is not used after the config is read{advice}')
             continue
         siblings, new = _at(before, keys[:place]), keys[place]
         parent = _at(after, keys[:place])
@@ -61,12 +60,12 @@ def unknown_options(before: Config, after: Config, options: Iterable[str]) -> li
         if not is_all and not near:
             continue
         advice = f': did you mean {".".join([*keys[:place], near[0], *keys[place + 1 :]])}?' if near else ''
-        found.append(f'nothing reads {option}{advice}')
+        found.append(f'{option} is not used{advice}')
     return found
 
 
 def _first_new(cfg: Any, keys: Sequence[str]) -> int | None:
-    """Return the place of the first key that a config does not have, None where it has them all."""
+    """Return the index of the first key missing from a config, None if there is none."""
     for place, key in enumerate(keys):
         inner = _step(cfg, key)
         if inner is _ABSENT:
@@ -83,7 +82,7 @@ def _step(node: Any, key: str) -> Any:
         return node[int(key)] if key.lstrip('-').isdigit() and int(key) < len(node) else _ABSENT
     if isinstance(node, dict | Config):
         return node.get(key, _ABSENT)
-    return {}  # a value in the place of a dict: what comes below it is new
+    return {}  # a value instead of a dict: all keys below it are new
 
 
 def _at(cfg: Any, keys: Sequence[str]) -> Any:
@@ -93,7 +92,7 @@ def _at(cfg: Any, keys: Sequence[str]) -> Any:
 
 
 def _places_of(node: Any, key: str, prefix: str = '') -> Iterator[str]:
-    """Return the dotted keys below ``node`` that end in ``key``, the one at the top left out."""
+    """Return the dotted keys below ``node`` that end in ``key``, except the top-level one."""
     for name, value in node.items() if isinstance(node, dict | Config) else ():
         if name == key and prefix:
             yield prefix + name
@@ -101,7 +100,7 @@ def _places_of(node: Any, key: str, prefix: str = '') -> Iterator[str]:
 
 
 def _arguments(parent: Any, keys: Sequence[str]) -> tuple[set[str], bool]:
-    """Return the settings that a place in a config is known to take, and whether these are all."""
+    """Return the valid settings at a place in a config, and whether the list is complete."""
     if not keys:
         return set(inspect.signature(Runner.__init__).parameters) | TOP_LEVEL | ALWAYS, True
     if not isinstance(parent, dict):
@@ -113,7 +112,7 @@ def _arguments(parent: Any, keys: Sequence[str]) -> tuple[set[str], bool]:
 
 
 def constructor_arguments(cls: type) -> tuple[set[str], bool]:
-    """Return the names that a class takes, those for its bases among them, and whether it takes no others."""
+    """Return the argument names of a class and its bases, and whether the list is complete."""
     names = set(ALWAYS)
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:

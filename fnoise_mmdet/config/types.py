@@ -1,4 +1,4 @@
-"""What a config names as a ``type``: a name, with its scope or module or without, or the class itself."""
+"""The ``type`` of a config: a name, with or without scope or module, or a class."""
 
 import inspect
 from typing import Any
@@ -12,21 +12,21 @@ REGISTRIES = [one for one in vars(registry).values() if isinstance(one, Registry
 
 
 def type_name(config: Any) -> str:
-    """Return the bare name of the class or function that a config names as its ``type``.
+    """Return the bare name of the class or function given as ``type``.
 
-    ``'CocoDataset'``, ``'mmdet.CocoDataset'``, ``'mmdet.datasets.coco.CocoDataset'`` and the class, as new-style
-    configs have it, are the same. Empty where the config is no dict, or names none.
+    ``'CocoDataset'``, ``'mmdet.CocoDataset'``, ``'mmdet.datasets.coco.CocoDataset'`` and the class itself (new-style
+    configs) are equivalent. Empty if the config is not a dict or has no type.
     """
     kind = config.get('type') if isinstance(config, dict) else None
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind or ''))
 
 
 def type_class(config: Any, *registries: Registry) -> type | None:
-    """Return the class that a config names as its ``type``, None where it names none, or none that is known.
+    """Return the class given as ``type``, None if there is none or it is unknown.
 
     Args:
         config: A dict.
-        *registries: Where a name is looked up. Defaults to all of mmdet's.
+        *registries: Registries to search. Defaults to all of mmdet's.
     """
     kind = config.get('type') if isinstance(config, dict) else None
     if not isinstance(kind, str):
@@ -35,7 +35,7 @@ def type_class(config: Any, *registries: Registry) -> type | None:
     for one in registries or REGISTRIES:
         try:
             found = one.get(kind)
-        except RuntimeError:  # of a module that cannot be imported
+        except RuntimeError:  # its module cannot be imported
             continue
         if inspect.isclass(found):
             return found
@@ -43,15 +43,14 @@ def type_class(config: Any, *registries: Registry) -> type | None:
 
 
 def with_named_types(cfg: Config) -> Config:
-    """Return a config whose types are names, so that it can be copied, written and read again.
+    """Return a config whose types are names, so that it can be copied, dumped and read again.
 
-    New-style configs have classes, or stand-ins that import them, and mmengine
-    writes these as paths of modules. Classes that are registered get the name
-    that old-style configs have, others their path. What else a config imports,
-    such as a constant, is taken as it is. Without a ``default_scope`` of the
-    config, names are looked up in mmdet's.
+    New-style configs hold classes or lazy imports, which mmengine dumps as
+    module paths. Registered classes get the name used in old-style configs,
+    others their path. Other imported objects, such as constants, are kept.
+    Names are looked up in the ``default_scope`` of the config, else in mmdet's.
     """
-    settings = {name: cfg[name] for name in cfg.to_dict()}  # which leaves out what a new-style config imports
+    settings = {name: cfg[name] for name in cfg.to_dict()}  # without the imports of a new-style config
     if settings.get('default_scope') is None:
         settings['default_scope'] = 'mmdet'
     if settings['default_scope'] == 'mmdet':
@@ -63,7 +62,7 @@ def with_named_types(cfg: Config) -> Config:
 
 def _named(node: Any) -> Any:
     if isinstance(node, dict):
-        # Some classes are arguments: RandomResize's resize_type, EMAHook's ema_type.
+        # Some classes are arguments, e.g. resize_type of RandomResize and ema_type of EMAHook.
         return {
             name: _name_of(value) if name == 'type' or str(name).endswith('_type') else _named(value)
             for name, value in node.items()
@@ -79,7 +78,7 @@ def _name_of(kind: Any) -> Any:
     target = get_object_from_string(kind) if isinstance(kind, str) else kind
     if not hasattr(target, '__qualname__'):
         return kind
-    if target.__module__ == 'mmcv.ops.nms':  # mmcv knows these by their bare names alone
+    if target.__module__ == 'mmcv.ops.nms':  # mmcv registers these by their bare names only
         return target.__name__
     names = [name for one in REGISTRIES for name, module in _modules(one).items() if module is target]
     for name in sorted(names, key=lambda name: name != target.__name__):
@@ -90,5 +89,5 @@ def _name_of(kind: Any) -> Any:
 
 
 def _modules(one: Registry) -> dict[str, Any]:
-    """Return what a registry finds by a name without a scope: its own, else its parent's."""
+    """Return the entry of a registry, or of its parents, under a name without scope."""
     return {**(_modules(one.parent) if one.parent else {}), **one.module_dict}

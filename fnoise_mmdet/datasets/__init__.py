@@ -1,4 +1,4 @@
-"""Data sets in COCO format: finding, checking, sampling, and drawing them."""
+"""Data sets in COCO format: find, check, download, sample and generate them."""
 
 from .coco import Split, check_images, class_names, find_split, missing_images, read_coco
 from .download import CocoServer

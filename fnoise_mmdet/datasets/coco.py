@@ -9,7 +9,7 @@ from ..errors import InputError
 from .images import printable
 from .validate import is_inside
 
-# What each kind of record must have for a detector to be trained or evaluated on it.
+# Required keys of each kind of record.
 REQUIRED_KEYS = {
     'images': ('id', 'file_name', 'width', 'height'),
     'annotations': ('image_id', 'category_id', 'bbox'),
@@ -18,26 +18,26 @@ REQUIRED_KEYS = {
 
 
 class Split(NamedTuple):
-    """One part of a data set, as paths relative to its root."""
+    """Paths of a split, relative to the root of the data set."""
 
     ann_file: str
     image_folder: str
 
 
 def find_split(root: Path, split: str) -> Split:
-    """Find a part of a data set in COCO layout.
+    """Find a split of a data set in COCO layout.
 
     The annotations are ``annotations/instances_{split}.json`` or
     ``annotations/instances_{split}2017.json``, the images are in ``{split}/``,
-    ``{split}2017/`` or ``images/``. COCO keeps the annotations of its test
-    part to itself, so where there is no test part, val stands for it.
+    ``{split}2017/`` or ``images/``. COCO does not publish the annotations of
+    its test split, so val is used if there is no test split.
 
     Args:
         root: Folder of the data set.
         split: ``'train'``, ``'val'`` or ``'test'``.
 
     Raises:
-        InputError: The folder, the annotations or the images are not there.
+        InputError: If the folder, the annotations or the images are not found.
     """
     if not root.is_dir():
         raise InputError(f'data root {root} is not a folder')
@@ -47,10 +47,10 @@ def find_split(root: Path, split: str) -> Split:
     if ann_file is None:
         if split == 'test':
             return find_split(root, 'val')
-        raise InputError(f'data root {root} has no {split} annotations: neither {" nor ".join(ann_files)} is there')
+        raise InputError(f'data root {root} has no {split} annotations: neither {" nor ".join(ann_files)} found')
     folder = next((name for name in folders if (root / name).is_dir()), None)
     if folder is None:
-        raise InputError(f'data root {root} has no {split} images: none of the folders {", ".join(folders)} is there')
+        raise InputError(f'data root {root} has no {split} images: none of the folders {", ".join(folders)} found')
     return Split(ann_file, folder)
 
 
@@ -59,21 +59,20 @@ def read_coco(path: Path, annotated: bool = True) -> dict[str, Any]:
 
     Args:
         path: The JSON file.
-        annotated: Whether the list of annotations must be there, as it is not in
-            the files of test images. Defaults to True.
+        annotated: Whether the list of annotations is required. Files of test
+            images have none. Defaults to True.
 
     Returns:
-        Its content: ``images``, ``annotations``, ``categories`` and what else
-        the file holds.
+        Content of the file: ``images``, ``annotations``, ``categories`` and
+        other entries.
 
     Raises:
-        InputError: The file is not there, is not JSON, or lacks what COCO's
-            format asks for.
+        InputError: If the file is not found, not JSON, or not in COCO format.
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
-        raise InputError(f'annotation file {path} is not there') from None
+        raise InputError(f'annotation file {path} not found') from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f'annotation file {path} cannot be read as JSON: {error}') from None
     if not isinstance(content, dict):
@@ -97,7 +96,7 @@ def read_coco(path: Path, annotated: bool = True) -> dict[str, Any]:
 
 
 def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
-    """Return the categories' names in the file's order, which is the order of mmdet's labels."""
+    """Return the category names in the order of the file, which is that of mmdet's labels."""
     return tuple(category['name'] for category in coco['categories'])
 
 
@@ -107,9 +106,9 @@ def missing_images(coco: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _missing(coco: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
-    """Return the file names of ``images`` that are not in ``folder``, and those that are there but are no files."""
-    listed: dict[str, dict[str, bool]] = {}  # one listing per folder: a look-up per file is slow on network disks
-    missing, no_files = [], []
+    """Return the file names of ``images`` that are missing in ``folder``, and those that are not files."""
+    listed: dict[str, dict[str, bool]] = {}  # a stat per file would be slow on network disks
+    missing, not_files = [], []
     for image in coco['images']:
         name = image['file_name']
         if not is_inside(name):
@@ -121,36 +120,36 @@ def _missing(coco: dict[str, Any], folder: Path) -> tuple[list[str], list[str]]:
         if file not in listed[parent]:
             missing.append(name)
         elif not listed[parent][file]:
-            no_files.append(name)
-    return missing, no_files
+            not_files.append(name)
+    return missing, not_files
 
 
 def _list_files(folder: str) -> dict[str, bool]:
-    """Return the names in a folder, and whether each is a file, or a link to one."""
+    """Return the names in a folder, and whether each is a file or a link to one."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.is_file() for entry in entries}
-    except OSError:  # not there, no folder, or not to be read
+    except OSError:  # not found, not a folder, or not readable
         return {}
 
 
 def check_images(coco: dict[str, Any], folder: Path) -> None:
-    """Check that every image of the annotations is a file in ``folder``.
+    """Check that every annotated image is a file in ``folder``.
 
     Raises:
-        InputError: Some are not there, or are folders, pipes, dangling links.
+        InputError: If some are not found, or are folders, pipes or dangling links.
     """
-    missing, no_files = _missing(coco, folder)
+    missing, not_files = _missing(coco, folder)
     total = len(coco['images'])
     problems = []
     if missing:
         problems.append(
             f'{len(missing)} of {total} images are missing in {folder}, the first one is {printable(missing[0])}'
         )
-    if no_files:
+    if not_files:
         problems.append(
-            f'{len(no_files)} of {total} images in {folder} are no files (but folders, pipes, dangling links...), '
-            f'the first one is {printable(no_files[0])}'
+            f'{len(not_files)} of {total} images in {folder} are not files (but folders, pipes, dangling links...), '
+            f'the first one is {printable(not_files[0])}'
         )
     if problems:
         raise InputError('\n'.join(problems))

@@ -1,4 +1,4 @@
-"""COCO over the network: only what a sample needs of it."""
+"""Download of single images and annotation files of COCO."""
 
 import contextlib
 import io
@@ -29,52 +29,52 @@ from .validate import is_inside
 T = TypeVar('T')
 COCO_URL = 'http://images.cocodataset.org'
 BLOCK_SIZE = 2**20  # of a remote archive, in bytes
-# Sizes in bytes beyond which an answer is not what it should be, or a bomb. COCO's largest annotation file has 0.5 GB.
+# Limits in bytes against wrong answers and decompression bombs. COCO's largest annotation file has 0.5 GB.
 MAX_ANNOTATION_SIZE = 2**30
 MAX_ARCHIVE_SIZE = 4 * 2**30
-MAX_DIRECTORY_SIZE = 16 * 2**20  # of an archive, the list of what is in it
+MAX_DIRECTORY_SIZE = 16 * 2**20  # central directory of an archive
 MAX_IMAGE_SIZE = 64 * 2**20
-MAX_COMPRESSION = 100  # COCO's annotations shrink to a quarter; deflate's limit is 1032
-MAX_FAILURES = 10  # a server that fails so often is not asked for the rest
+MAX_COMPRESSION = 100  # COCO's annotations compress by a factor of 4; deflate's limit is 1032
+MAX_FAILURES = 10  # give up on a server after so many failed images
 MAX_REDIRECTS = 5
 TRANSIENT = (408, 429, 500, 502, 503, 504)
-PATIENCE = 5  # how often the time of a silence that ends a connection an answer may take altogether
-PIECE_SIZE = 2**16  # of an answer
+PATIENCE = 5  # total time limit of an answer, in units of the timeout
+PIECE_SIZE = 2**16  # bytes per read
 
 
 class _FetchError(InputError):
-    """A server gives no answer, or not the one that was asked for; what it has given before may be right."""
+    """No answer or a wrong one from a server; earlier answers may still be valid."""
 
 
 class _MissingError(_FetchError):
-    """A server says that it does not have a file."""
+    """File not found on the server."""
 
 
 class _SlowError(_FetchError):
-    """An answer takes too long. Others of the same server will, too."""
+    """Answer over the time limit. Later ones would be, too."""
 
 
 class CocoServer:
-    """COCO's server or a mirror: a data set of which only the asked-for files are fetched.
+    """COCO's server or a mirror, from which only the requested files are downloaded.
 
-    A mirror has ``annotations/annotations_trainval{year}.zip`` beside
-    ``train{year}/`` and ``val{year}/``, as ``images.cocodataset.org`` has. Of
-    the archive the blocks with the needed member are fetched, not the whole of it.
+    A mirror has ``annotations/annotations_trainval{year}.zip`` next to
+    ``train{year}/`` and ``val{year}/``, like ``images.cocodataset.org``. Of
+    the archive only the blocks of the requested member are downloaded.
 
-    Everything lands in ``cache``, each file whole and checked or not at all,
-    and is not fetched again: after an interruption the same call goes on. An
-    answer may have no more bytes than asked for, 64 MiB for an image, and may
-    take no longer than five times ``timeout``.
+    Files are written to ``cache`` atomically after a check, and are not
+    downloaded again, so the same call resumes after an interruption. An answer
+    may be at most as large as requested (64 MiB for an image) and take at most
+    five times ``timeout``.
 
     Args:
-        cache: Folder for what is fetched; it becomes a data set in COCO layout.
-        url: Address of the server. Defaults to COCO's.
+        cache: Folder for the downloads, which becomes a data set in COCO layout.
+        url: URL of the server. Defaults to COCO's.
         year: 2014 or 2017.
-        retries: How often a file is asked for again after a failure that may pass: no connection, silence, an
-            incomplete answer, status 429 or 5xx. The pause doubles from half a second to at most 10.
-        timeout: Seconds of silence after which a connection is given up.
-        workers: Number of connections at a time.
-        progress: Wraps a loop, with a label and a total to show.
+        retries: Number of retries after a transient failure: no connection, timeout, incomplete answer, status 429
+            or 5xx. The delay doubles from 0.5 s up to 10 s.
+        timeout: Seconds without data after which a connection is closed.
+        workers: Number of parallel connections.
+        progress: Wraps a loop, given a label and a total.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class CocoServer:
         self._decoding = threading.Lock()
         try:
             address = urlsplit(url)
-        except ValueError:  # of brackets that hold no IPv6 address
+        except ValueError:  # brackets without an IPv6 address
             address = urlsplit('')
         if address.scheme not in ('http', 'https') or not address.hostname:
-            raise InputError(f'{url} is no address of a server: give one as {COCO_URL}')
+            raise InputError(f'{url} is not the URL of a server: use a form like {COCO_URL}')
         self._retries = urllib3.Retry(
             total=None,
             connect=retries,
@@ -112,42 +112,42 @@ class CocoServer:
         self._http = _connections(self.url, timeout=urllib3.Timeout(connect=timeout, read=timeout), maxsize=workers)
 
     def annotations(self, split: str, read: Callable[[Path], T] = read_coco) -> tuple[Path, T]:  # type: ignore[assignment]
-        """Fetch the instance annotations of ``'train'`` or ``'val'``, where they are not there yet.
+        """Download the instance annotations of ``'train'`` or ``'val'``, unless cached.
 
         Args:
-            split: The part.
-            read: Reads the file, and raises InputError where it cannot be used. Such a file is not kept.
+            split: ``'train'`` or ``'val'``.
+            read: Reads the file and raises InputError if it is invalid. An invalid file is not kept.
 
         Returns:
-            The file, and what ``read`` returns.
+            The file, and the result of ``read``.
 
         Raises:
-            InputError: The server does not give them, or gives something else.
+            InputError: If they cannot be downloaded or are invalid.
         """
         path = self._ann_file(split)
         member = str(path.relative_to(self.cache))
         if path.is_file():
-            with contextlib.suppress(InputError):  # it is fetched anew
+            with contextlib.suppress(InputError):  # download it again
                 return path, read(path)
         url = f'{self.url}/annotations/annotations_trainval{self.year}.zip'
         blocks, part = self.cache / 'blocks', path.with_suffix('.part')
-        kept = blocks.is_dir()  # of an earlier call
+        resumed = blocks.is_dir()  # blocks of an earlier call
         try:
             content = self._read_member(_RemoteFile(partial(self._get, url), url, blocks), member, url)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(part, content)
-            del content  # it may be large, and is read from the file now
+            del content  # may be large, and is read from the file below
             found = read(part)
             part.replace(path)
         except (OSError, MemoryError, _FetchError):
             raise
         except Exception as error:  # zipfile and zlib fail in many ways
             shutil.rmtree(blocks, ignore_errors=True)
-            if kept:  # and may have been wrong
+            if resumed:  # the earlier blocks may be corrupt
                 return self.annotations(split, read)
             if isinstance(error, InputError):
                 raise InputError(str(error).replace(str(part), f'{member} in {url}')) from None
-            raise InputError(f'{url} is not a whole zip archive: {error}') from None
+            raise InputError(f'{url} is not a complete zip archive: {error}') from None
         finally:
             part.unlink(missing_ok=True)
         shutil.rmtree(blocks)
@@ -157,25 +157,25 @@ class CocoServer:
         return self.cache / f'annotations/instances_{split}{self.year}.json'
 
     def images(self, split: str, images: list[dict[str, Any]]) -> Path:
-        """Fetch images, as COCO's annotations list them, where they are not there yet.
+        """Download images as listed in COCO's annotations, unless cached.
 
         Returns:
             Their folder.
 
         Raises:
-            InputError: The server does not give some of them, or gives something else.
+            InputError: If some cannot be downloaded or are invalid.
         """
         folder = self.cache / f'{split}{self.year}'
         wanted = {image['file_name']: image for image in images if not (folder / image['file_name']).is_file()}
         for file_name in wanted:
             (folder / file_name).parent.mkdir(parents=True, exist_ok=True)
         failures: list[InputError] = []
-        # Its threads do not keep an interrupted process alive, as those of an executor do.
+        # Unlike those of an executor, its threads do not keep an interrupted process alive.
         with ThreadPool(self.workers) as pool:
             results = pool.imap_unordered(
                 partial(self._fetch_image, f'{self.url}/{folder.name}', folder), wanted.values()
             )
-            for failure in self.progress(results, f'fetching {split} images', len(wanted)):
+            for failure in self.progress(results, f'downloading {split} images', len(wanted)):
                 if failure:
                     failures.append(failure)
                 if isinstance(failure, _SlowError) or len(failures) == MAX_FAILURES:
@@ -183,19 +183,19 @@ class CocoServer:
         if failures:
             fetched = sum((folder / image['file_name']).is_file() for image in images)
             if not fetched and all(isinstance(failure, _MissingError) for failure in failures):
-                self._ann_file(split).unlink(missing_ok=True)  # the server has others, or once had
-            reasons = [f'{fetched} of {len(images)} {split} images are fetched, others failed:', *map(str, failures)]
+                self._ann_file(split).unlink(missing_ok=True)  # they may be of another server
+            reasons = [f'{fetched} of {len(images)} {split} images are downloaded, others failed:', *map(str, failures)]
             raise InputError(
-                '\n- '.join(reasons) + f'\nwhat is fetched stays in {self.cache}; the same command resumes from there'
+                '\n- '.join(reasons) + f'\ndownloaded files stay in {self.cache}; rerun the same command to resume'
             )
         return folder
 
     def _fetch_image(self, url: str, folder: Path, image: dict[str, Any]) -> InputError | None:
-        """Fetch an image, and return what is wrong."""
+        """Download an image, and return the error, if any."""
         address = f'{url}/{quote(os.fsencode(image["file_name"]))}'
         try:
             content, _ = self._get(address, most=MAX_IMAGE_SIZE)
-            with self._decoding:  # one at a time: it may take a hundred times the memory of the file
+            with self._decoding:  # one at a time: decoding may need 100 times the file size
                 _check_image(content, image, address)
             write_atomically(folder / image['file_name'], content)
         except InputError as error:
@@ -203,18 +203,18 @@ class CocoServer:
         return None
 
     def _get(self, url: str, part: range | None = None, most: int = 0) -> tuple[bytes, int]:
-        """Fetch a file, or some of its bytes.
+        """Download a file or a range of its bytes.
 
         Args:
-            url: Its address.
-            part: The bytes that are wanted, all by default.
-            most: How many bytes a whole file may have.
+            url: URL of the file.
+            part: Range of bytes. Defaults to None, which is the whole file.
+            most: Size limit of a whole file in bytes.
 
         Returns:
-            The bytes, and how many the whole file has.
+            The bytes, and the size of the whole file.
 
         Raises:
-            _FetchError: There is no whole answer, after all retries, or not the one that was asked for.
+            _FetchError: If the answer is incomplete after all retries, or invalid.
         """
         headers = {'Accept-Encoding': 'identity'} | ({'Range': f'bytes={part[0]}-{part[-1]}'} if part else {})
         retries = self._retries
@@ -233,7 +233,7 @@ class CocoServer:
                 except MaxRetryError as error:
                     limit.check()
                     raise _FetchError(f'{url} cannot be fetched: {error.reason or error}') from None
-                except ValueError as error:  # a redirection to what is no address, or to another kind of it
+                except ValueError as error:  # a redirection to an invalid URL
                     raise _FetchError(f'{url} cannot be fetched: {error}') from None
                 except HTTPError as error:
                     limit.check()
@@ -247,35 +247,34 @@ class CocoServer:
         with zipfile.ZipFile(_Archive(remote, BLOCK_SIZE)) as archive:
             outside = [name for name in archive.namelist() if not is_inside(name)]
             if outside:
-                raise InputError(f'{url} has an entry that leads out of its folder, and is not used: {outside[0]!r}')
+                raise InputError(f'{url} is rejected: it has an entry outside its folder: {outside[0]!r}')
             if member not in archive.namelist():
                 raise InputError(f'{url} has no {member}, but {", ".join(archive.namelist()[:6]) or "nothing"}')
             entry = archive.getinfo(member)
             size, compressed = entry.file_size, entry.compress_size
             if size > min(MAX_ANNOTATION_SIZE, MAX_COMPRESSION * (compressed + BLOCK_SIZE)):
                 raise InputError(
-                    f'{member} in {url} would take {size / 2**20:.0f} MiB, {compressed / 2**20:.0f} of them in the '
-                    'archive: that is no annotation file'
+                    f'{member} in {url} has {size / 2**20:.0f} MiB, {compressed / 2**20:.0f} MiB compressed: this is '
+                    'not an annotation file'
                 )
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or compressed > size + BLOCK_SIZE:
-                raise InputError(f'{member} in {url} is compressed in a way that is not used for annotations')
+                raise InputError(f'{member} in {url} has an unsupported compression')
             content = io.BytesIO()
             with archive.open(member) as source:
                 pieces = iter(partial(source.read, BLOCK_SIZE), b'')
-                for piece in self.progress(pieces, f'fetching {Path(member).name}', -(-size // BLOCK_SIZE)):
+                for piece in self.progress(pieces, f'downloading {Path(member).name}', -(-size // BLOCK_SIZE)):
                     content.write(piece)
         return content.getvalue()
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file on a server, read in blocks that are kept on disk.
+    """A file on a server, read in blocks that are cached on disk.
 
-    The package remotezip reads an archive likewise, but keeps nothing for a
-    second attempt, does not ask again where an answer breaks off, takes as
-    many bytes as the server states, and waits for a slow one without a limit.
+    Unlike the package remotezip it resumes, retries incomplete answers, and
+    limits size and time of an answer.
 
     Raises:
-        InputError: The server does not give parts of the file.
+        InputError: If the server does not support range requests.
     """
 
     def __init__(self, fetch: Callable[[range], tuple[bytes, int]], url: str, blocks: Path) -> None:
@@ -283,7 +282,7 @@ class _RemoteFile(io.RawIOBase):
         self._position = 0
         _, self._size = fetch(range(1))
         if self._size > MAX_ARCHIVE_SIZE:
-            raise InputError(f'{url} would have {self._size / 2**30:.0f} GiB: that is no archive of annotations')
+            raise InputError(f'{url} has {self._size / 2**30:.0f} GiB: this is not an archive of annotations')
 
     def readable(self) -> bool:
         return True
@@ -293,7 +292,7 @@ class _RemoteFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, position)  # before the beginning of a small file there is no directory to find
+        self._position = max(0, position)  # zipfile seeks before the start of a small file
         return self._position
 
     def tell(self) -> int:
@@ -314,27 +313,28 @@ class _RemoteFile(io.RawIOBase):
         if not path.is_file() or path.stat().st_size != len(part):
             content, size = self._fetch(part)
             if size != self._size:
-                raise InputError(f'{self._url} has {size} bytes, but had {self._size} before: try again')
+                raise InputError(
+                    f'{self._url} changed its size from {self._size} to {size} bytes during the download: try again'
+                )
             self._blocks.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
         return path.read_bytes()
 
 
 class _Archive(io.BufferedReader):
-    """A remote file for zipfile, which reads as much as an archive states for its directory."""
+    """A remote file for zipfile, with a limit on the size of the central directory."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MAX_DIRECTORY_SIZE:
-            raise zipfile.BadZipFile(f'its directory would take {size} bytes')
+            raise zipfile.BadZipFile(f'its central directory has {size} bytes')
         return super().read(size)
 
 
 class _TimeLimit:
-    """Ends an answer that takes too long, wherever in it the server dawdles.
+    """Time limit of a whole answer, for the thread that enters it.
 
-    A limit for each read from a connection is not enough: a server that sends
-    a byte now and then would be waited for without an end. It holds for the
-    thread that enters it.
+    A timeout per read is not enough: a server that sends a byte now and then
+    would never reach it.
     """
 
     _of_thread = threading.local()
@@ -352,12 +352,12 @@ class _TimeLimit:
 
     @classmethod
     def current(cls) -> '_TimeLimit':
-        """Return the one of this thread."""
+        """Return the limit of this thread."""
         limit: _TimeLimit = cls._of_thread.limit
         return limit
 
     def check(self) -> None:
-        """Raise _SlowError where the time is over."""
+        """Raise _SlowError if the time is over."""
         if self._is_over:
             raise _SlowError(
                 f'the server takes more than {self.seconds:g} s for an answer; on a slow connection, give a longer '
@@ -365,7 +365,7 @@ class _TimeLimit:
             )
 
     def begin(self, connection: socket.socket) -> None:
-        """Begin the time of an answer anew."""
+        """Restart the timer for a new answer."""
         self._cancel()
         self._timer = threading.Timer(self.seconds, self._end, [connection])
         self._timer.daemon = True
@@ -377,17 +377,17 @@ class _TimeLimit:
 
     def _end(self, connection: socket.socket) -> None:
         self._is_over = True
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # already closed
             socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not ssl's own, which would race with a read
 
 
 def _limited(pool: Any) -> Any:
-    """Return a class of connection pools whose answers end with the time limit of their thread."""
+    """Return a connection pool class that applies the time limit of its thread."""
 
     class Connection(pool.ConnectionCls):
         def request(self, *args: Any, **options: Any) -> None:
             limit = _TimeLimit.current()
-            limit.check()  # it may have ended the attempt before
+            limit.check()  # may be over since the last attempt
             super().request(*args, **options)
             limit.begin(self.sock)
 
@@ -395,7 +395,7 @@ def _limited(pool: Any) -> Any:
 
 
 def _connections(url: str, **options: Any) -> urllib3.PoolManager:
-    """Make a pool of connections, through the proxy that the environment names."""
+    """Return a connection pool, using the proxy from the environment."""
     address = urlsplit(url)
     proxy = getproxies().get(address.scheme)
     if proxy and not proxy_bypass(address.hostname or ''):
@@ -407,18 +407,18 @@ def _connections(url: str, **options: Any) -> urllib3.PoolManager:
 
 
 def _check_head(response: urllib3.BaseHTTPResponse, url: str, part: range | None) -> int:
-    """Raise _FetchError where an answer is not what was asked for; return the size of the whole file, of a part."""
+    """Check the headers of an answer; return the size of the whole file for a range request."""
     if response.status != 200 and not (part and response.status == 206):
         kind = _MissingError if response.status in (404, 410) else _FetchError
         raise kind(f'{url} cannot be fetched: status {response.status} {response.reason or ""}'.rstrip())
     if response.headers.get('Content-Encoding', 'identity') != 'identity':
-        raise _FetchError(f'{url} cannot be fetched: the answer is compressed, which was not asked for')
+        raise _FetchError(f'{url} cannot be fetched: the answer is compressed although not requested')
     if not part:
         return 0
     stated = re.fullmatch(r'bytes (\d{1,20})-(\d{1,20})/(\d{1,20})', response.headers.get('Content-Range', ''))
     if response.status != 206 or not stated or (int(stated[1]), int(stated[2])) != (part[0], part[-1]):
         raise _FetchError(
-            f'{url} cannot be read in parts: a request for some bytes is answered with status {response.status} '
+            f'{url} does not support range requests: the answer has status {response.status} '
             f'and Content-Type {response.headers.get("Content-Type", "unknown")}; check the address, or fetch the data '
             'by other means and use --from'
         )
@@ -426,7 +426,7 @@ def _check_head(response: urllib3.BaseHTTPResponse, url: str, part: range | None
 
 
 def _read_body(response: urllib3.BaseHTTPResponse, url: str, most: int) -> bytes:
-    """Read an answer of at most so many bytes."""
+    """Read an answer of at most ``most`` bytes."""
     content = bytearray()
     while piece := response.read(min(PIECE_SIZE, most + 1 - len(content)), decode_content=False):
         content += piece
@@ -436,19 +436,19 @@ def _read_body(response: urllib3.BaseHTTPResponse, url: str, most: int) -> bytes
 
 
 def _check_image(content: bytes, image: dict[str, Any], address: str) -> None:
-    """Raise InputError where a file is not the image that the annotations describe."""
+    """Raise InputError if a file is not the image described in the annotations."""
     expected = image['width'], image['height']
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of Pillow, for large images and odd metadata
+            warnings.simplefilter('ignore')  # from Pillow, on large images and odd metadata
             with Image.open(io.BytesIO(content)) as opened:
                 size = opened.size
                 if size == expected:
-                    opened.load()  # up to here only the head has been read
-    except Exception as error:  # Pillow's plugins raise all kinds on broken files
+                    opened.load()  # only the header has been read so far
+    except Exception as error:  # Pillow's plugins raise many types on corrupt files
         reason = f'{content[:40]!r}...' if isinstance(error, UnidentifiedImageError) else error
-        raise InputError(f'{address} is no whole image: {reason}') from None
+        raise InputError(f'{address} is not a complete image: {reason}') from None
     if size != expected:
         raise InputError(
-            f'{address} has {size[0]} x {size[1]} pixels, but {expected[0]} x {expected[1]} by its annotation'
+            f'{address} has {size[0]} x {size[1]} pixels, but {expected[0]} x {expected[1]} in the annotations'
         )

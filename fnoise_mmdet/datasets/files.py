@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all, and saying in one line why a file cannot be used."""
+"""Atomic writes of files and folders, and one-line messages of file errors."""
 
 import contextlib
 import errno
@@ -18,54 +18,54 @@ import numpy as np
 
 from ..errors import InputError
 
-STAGING, REPLACED = '.staging', '.replaced'  # suffixes of folders beside the one that they become, or were
+STAGING, REPLACED = '.staging', '.replaced'  # suffixes of the new and the replaced folder, next to it
 PART = re.compile(r'\..+\.\d+\.part')
-# A disk or a network that fails during the work, whatever path was named; all else is a path that cannot be used.
+# Failures of a disk or a network during the run; all other errors are about an unusable path.
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 ADVICE = {
-    errno.ENOSPC: 'free some space, or name a path on another disk',
-    errno.EDQUOT: 'free some space, or name a path on another disk',
-    errno.EIO: 'the disk or its connection is faulty; name a path on another disk',
-    errno.EROFS: 'name a path on a disk that can be written to',
-    errno.EACCES: 'change its permissions, or name another path',
-    errno.EPERM: 'change its permissions, or name another path',
+    errno.ENOSPC: 'free some space, or use a path on another disk',
+    errno.EDQUOT: 'free some space, or use a path on another disk',
+    errno.EIO: 'the disk or its connection is faulty; use a path on another disk',
+    errno.EROFS: 'use a path on a writable disk',
+    errno.EACCES: 'change its permissions, or use another path',
+    errno.EPERM: 'change its permissions, or use another path',
     errno.ENOENT: 'check the path',
-    errno.ENOTDIR: 'a part of the path is a file; name another path',
-    errno.EISDIR: 'name a file',
-    errno.EEXIST: 'a file or a dangling link is in the way; name another path',
-    errno.ENAMETOOLONG: 'name a shorter path',
-    errno.ELOOP: 'its links lead in a circle; name another path',
+    errno.ENOTDIR: 'a component of the path is a file; use another path',
+    errno.EISDIR: 'give a file',
+    errno.EEXIST: 'a file or a dangling link exists there; use another path',
+    errno.ENAMETOOLONG: 'use a shorter path',
+    errno.ELOOP: 'its links form a loop; use another path',
 }
 
 
 def file_error(error: OSError) -> str:
-    """Return in one line which file cannot be used, why, and what to do."""
-    if not error.errno:  # Pillow's and urllib's, and those of a data loader's worker: a stack trace, the message last
+    """Return a one-line message: the file, the error, and the remedy."""
+    if not error.errno:  # of Pillow, urllib, or a data loader worker (a stack trace that ends with the message)
         return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    path = error.filename2 or error.filename  # of a copy or a rename, its target
+    path = error.filename2 or error.filename  # target of a copy or a rename
     advice = ADVICE.get(error.errno)
     return (f'{path}: ' if path else '') + os.strerror(error.errno) + (f'; {advice}' if advice else '')
 
 
 @contextlib.contextmanager
 def _errors_name(path: Path, aside: Path) -> Iterator[None]:
-    """Have the errors of temporary files name the path that the user knows."""
+    """Report errors of temporary files under the path that the user knows."""
     try:
         yield
     except OSError as error:
         for name in ('filename', 'filename2'):
             if getattr(error, name) is not None:
                 setattr(error, name, str(getattr(error, name)).replace(str(aside), str(path), 1))
-        if error.filename is None and error.errno in FAILURES:  # of writing to a file that is open
+        if error.filename is None and error.errno in FAILURES:  # from writing to an open file
             error.filename = str(path)
         raise
 
 
 def check_writable(folder: Path) -> None:
-    """Check that a folder can be made or written to, before work that takes long.
+    """Check that a folder can be created or written to, before long work.
 
     Raises:
-        InputError: It cannot; the message names the path and the reason.
+        InputError: If it cannot; the message names the path and the reason.
     """
     there, reason = _existing(folder), None
     if not there.is_dir():
@@ -78,7 +78,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _existing(path: Path) -> Path:
-    """Return a path, or the nearest of its parents that is there; raise InputError where it cannot be looked up."""
+    """Return a path or its nearest existing parent; raise InputError if it cannot be resolved."""
     for there in (path.absolute(), *path.absolute().parents):
         try:
             there.stat()
@@ -92,24 +92,24 @@ def _existing(path: Path) -> Path:
 
 @contextlib.contextmanager
 def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``out`` when the block succeeds.
+    """Yield a temporary folder that is renamed to ``out`` if the block succeeds.
 
-    The temporary folder lies beside ``out``, on the same file system, so that
-    the last step is a rename. When the block raises, or is interrupted,
-    nothing is left behind, and a folder to replace is as it was.
+    The temporary folder is next to ``out``, on the same file system. If the
+    block raises or is interrupted, it is removed, and an existing ``out`` is
+    unchanged.
 
     Args:
-        out: Folder to appear. Without ``force`` it must not exist yet, or be empty.
-        force: Whether to replace a folder that has something in it, once the
-            new one is complete. Defaults to False.
+        out: Folder to create. Without ``force`` it must be empty or not exist.
+        force: Whether to replace a non-empty folder once the new one is
+            complete. Defaults to False.
 
     Raises:
-        InputError: ``out`` is a file, a folder with something in it and not
-            ``force``, one that the command runs in, or cannot be written to.
+        InputError: If ``out`` is a file, a non-empty folder without ``force``,
+            contains the current directory, or cannot be written to.
     """
     _recover(out)
     check_free(out, force)
-    out = out.resolve()  # a link stays, and leads to the new folder
+    out = out.resolve()  # keep a link, and replace its target
     prefix = f'.{_short(out.name)}.'
     with _errors_name(out, out.parent / prefix):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -129,18 +129,18 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
 
 
 def _hold(folder: Path) -> int | None:
-    """Lock a folder until the process ends; return what to close, or None where another process holds it."""
+    """Lock a folder until the process ends; return the lock to close, None if another process holds it."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks
+    except OSError:  # locked, or a file system without locks
         os.close(opened)
         return None
     return opened
 
 
 def _recover(out: Path) -> None:
-    """Undo what killed processes have left of their work on a folder, unless another process is at work on it."""
+    """Clean up after killed processes, unless another process is working on the folder."""
     _existing(out)
     out = out.resolve()
     if not os.access(out.parent, os.W_OK | os.X_OK):
@@ -156,7 +156,7 @@ def _recover(out: Path) -> None:
         for path in left[REPLACED]:
             if out.exists() or not any(path.iterdir()):
                 shutil.rmtree(path, ignore_errors=True)
-            else:  # killed before the new folder was in its place
+            else:  # killed between the two renames
                 path.replace(out)
         for path in left[STAGING]:
             shutil.rmtree(path, ignore_errors=True)
@@ -166,22 +166,22 @@ def _recover(out: Path) -> None:
 
 
 def check_free(out: Path, force: bool = False) -> None:
-    """Raise InputError where :func:`staged_folder` would, before work that takes long."""
-    _existing(out)  # a circle of links cannot be resolved
+    """Raise InputError where :func:`staged_folder` would, before long work."""
+    _existing(out)  # a loop of links cannot be resolved
     out = out.resolve()
     check_writable(out.parent)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
         raise InputError(
-            f'{out} exists already and is left as it is; name another folder, remove it first, '
-            'or, where the command has it, replace a folder with --force'
+            f'{out} already exists and is not changed; use another folder, remove it first, or, if the command has '
+            'this option, replace it with --force'
         )
     if out in (Path.cwd(), *Path.cwd().parents):
-        raise InputError(f'{out} holds the folder that this command runs in, and cannot be replaced: name another one')
+        raise InputError(f'{out} contains the current directory and cannot be replaced: use another folder')
 
 
 def _replace(out: Path, new: Path, force: bool) -> None:
-    """Put a folder in the place of another, which with ``force`` is removed when the new one is there."""
-    if not force or not (out.is_dir() and any(out.iterdir())):  # else refused where it has got content meanwhile
+    """Rename a folder to another, which is replaced with ``force``."""
+    if not force or not (out.is_dir() and any(out.iterdir())):  # fails if it is no longer empty
         new.replace(out)
         return
     old = Path(tempfile.mkdtemp(prefix=f'.{_short(out.name)}.', suffix=REPLACED, dir=out.parent))
@@ -195,26 +195,26 @@ def _replace(out: Path, new: Path, force: bool) -> None:
 
 
 def _short(name: str) -> str:
-    """Return a file name, or what stands for it where an affix would make it too long for a file system."""
+    """Return a file name, or a hash of it if an affix would make it too long for the file system."""
     return name if len(os.fsencode(name)) < 220 else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def is_part(path: Path) -> bool:
-    """Return whether a file is one that :func:`write_atomically` has not finished."""
+    """Return whether a file is an unfinished one of :func:`write_atomically`."""
     return PART.fullmatch(path.name) is not None
 
 
 def remove_parts(paths: Iterable[Path]) -> None:
-    """Remove the unfinished files among ``paths``, which a killed process has left.
+    """Remove unfinished files of killed processes among ``paths``.
 
-    The caller sees to it that no process is at work there.
+    The caller must make sure that no process is writing there.
     """
     for path in filter(is_part, paths):
         path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file aside, see that it is on disk, and put it in its place; where that fails, nothing is changed."""
+    """Write a temporary file, sync it to disk and rename it; on failure nothing is changed."""
     aside = path.with_name(f'.{_short(path.name)}.{os.getpid()}.part')
     try:
         with _errors_name(path, aside):
@@ -224,29 +224,29 @@ def write_atomically(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             aside.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what was raised first is what matters
+        with contextlib.suppress(OSError):  # keep the first exception
             aside.unlink(missing_ok=True)
         raise
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON, making the file's folder where needed."""
+    """Write ``content`` as JSON, and create the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content).encode())
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Return a picture, uint8 (H, W, 3) in RGB, as the content of a PNG file."""
+    """Encode an RGB image, uint8 (H, W, 3), as PNG."""
     encoded, content = cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))
     if not encoded:
-        raise ValueError(f'OpenCV cannot encode a picture of shape {image.shape} and type {image.dtype}')
+        raise ValueError(f'OpenCV cannot encode an image of shape {image.shape} and type {image.dtype}')
     return content.tobytes()
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write a picture, uint8 (H, W, 3) in RGB, as PNG, into a folder that is there.
+    """Write an RGB image, uint8 (H, W, 3), as PNG into an existing folder.
 
-    ``cv2.imwrite`` says by its result alone that the disk is full; this raises OSError.
+    Raises OSError on a full disk, where ``cv2.imwrite`` only returns False.
     """
     with _errors_name(path, path):
         path.write_bytes(encode_png(image))

@@ -1,4 +1,4 @@
-"""Ground truth as pycocotools evaluates it right."""
+"""Normalization of ground truth for COCO's evaluation."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 
 
 def read_ground_truth(ann_file: Path) -> COCO:
-    """Read an annotation file for an evaluation, see :func:`prepare_ground_truth`."""
+    """Read an annotation file for evaluation, see :func:`prepare_ground_truth`."""
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
         coco = COCO(str(ann_file))
     prepare_ground_truth(coco)
@@ -17,13 +17,13 @@ def read_ground_truth(ann_file: Path) -> COCO:
 
 
 def prepare_ground_truth(coco: COCO) -> None:
-    """Replace what COCO's evaluation takes wrongly or fails on, in place.
+    """Replace values that COCO's evaluation misinterprets or fails on, in place.
 
-    - Ids of annotations become 1 to n: 0 means "unmatched" in COCOeval, and
-      text does not fit into its arrays. Nothing else refers to these ids.
+    - Annotation ids become 1 to n: 0 means "unmatched" in COCOeval, and strings
+      do not fit into its arrays. Nothing else refers to these ids.
     - A missing or null ``iscrowd`` becomes 0.
-    - Polygons that enclose nothing are dropped, as mmdet's ``LoadAnnotations`` does.
-    - Sizes of images become integers, which pycocotools asks for.
+    - Degenerate polygons are dropped, as in mmdet's ``LoadAnnotations``.
+    - Image sizes become integers, as required by pycocotools.
     """
     annotations = coco.dataset.setdefault('annotations', [])
     for number, annotation in enumerate(annotations, start=1):

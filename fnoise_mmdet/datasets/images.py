@@ -1,4 +1,4 @@
-"""Image files, of a data set or named by a user."""
+"""Finding, checking and decoding image files."""
 
 import contextlib
 import hashlib
@@ -18,26 +18,26 @@ from PIL import Image, UnidentifiedImageError
 from ..errors import InputError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp', '.gif')
-# What OpenCV reads too. Others are not tried: for some of them Pillow runs programs.
+# Formats that OpenCV reads, too. For some others Pillow runs external programs.
 FORMATS = ('BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 MAX_BYTES = 2**31
-MAX_STEM = 240  # bytes of a name, of 255 that file systems take
-UNREADABLE = 'unreadable'  # marks a sample whose image could not be read, see CorruptImageHook
-ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
-CHECKED_HEADERS = 5000  # images of a data set whose headers are read: half a second
-DECODED_IMAGES = 20  # and those that are decoded
+MAX_STEM = 240  # bytes of a name, of the 255 that file systems allow
+UNREADABLE = 'unreadable'  # key of a sample whose image could not be read, see CorruptImageHook
+ORIENTATION = 0x0112  # EXIF tag; values >= 5 are rotations by 90 degrees
+CHECKED_HEADERS = 5000  # images of a data set whose headers are read, about 0.5 s
+DECODED_IMAGES = 20  # images of a data set that are decoded
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Return the images named, and those in the folders named.
+    """Return the given images, and those in the given folders.
 
     Raises:
-        InputError: A path is neither a file nor a folder, a folder has no
-            image, or two images have the same file name but for its suffix.
+        InputError: If a path is neither a file nor a folder, a folder has no
+            image, or two images have the same file name up to the suffix.
     """
     images: list[Path] = []
     for path in inputs:
-        if os.path.isdir(path):  # False also for a name that is too long, of which Path.is_dir() raises
+        if os.path.isdir(path):  # Path.is_dir() raises on a name that is too long
             found = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
             if not found:
                 raise InputError(f'folder {path} has no image ({", ".join(SUFFIXES)})')
@@ -45,8 +45,8 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
         elif os.path.isfile(path):
             images.append(path)
         else:
-            raise InputError(f'input {path} is neither an image nor a folder')
-    stems = Counter(output_stem(path) for path in images)  # what is made of a.jpg and a.png has one name, as a.json
+            raise InputError(f'input {path} is neither an image file nor a folder')
+    stems = Counter(output_stem(path) for path in images)  # outputs of a.jpg and a.png have the same name, e.g. a.json
     twice = [path.name for path in images if stems[output_stem(path)] > 1]
     if twice:
         count = sum(1 for times in stems.values() if times > 1)
@@ -55,10 +55,10 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
 
 
 def readable_images(inputs: Sequence[Path]) -> list[Path]:
-    """Return the images of :func:`find_images` that can be read, and print the name of each that cannot.
+    """Return the readable images of :func:`find_images`, and report the others.
 
     Raises:
-        InputError: As of :func:`find_images`, or none of the images can be read.
+        InputError: As :func:`find_images`, or if none of the images can be read.
     """
     images = []
     for path in find_images(inputs):
@@ -73,12 +73,12 @@ def readable_images(inputs: Sequence[Path]) -> list[Path]:
 
 
 def printable(name: str) -> str:
-    """Return a file name on one line of text: bytes that are not UTF-8, and control characters, as in ``%E4.png``."""
+    """Return a file name as printable text, with control characters and non-UTF-8 bytes escaped as in ``%E4.png``."""
     return re.sub('[\0-\x1f\x7f\udc80-\udcff]', lambda one: f'%{ord(one[0]) & 0xFF:02X}', name)
 
 
 def output_stem(path: Path) -> str:
-    """Return the name, without suffix, of what is made of an image: printable text that leaves room for a suffix."""
+    """Return a printable output name for an image, without suffix and short enough to add one."""
     stem = re.sub('[\udc80-\udcff]+', lambda found: printable(found[0]), path.stem)
     if len(stem.encode()) <= MAX_STEM:
         return stem
@@ -87,34 +87,34 @@ def output_stem(path: Path) -> str:
 
 
 def image_fault(path: Path) -> str | None:
-    """Return why an image cannot be used, or return None where it can.
+    """Return why an image cannot be used, None if it can.
 
-    OpenCV, which mmdet reads with, must decode it. What OpenCV lets pass is
-    refused all the same where detections on it would mislead (a JPEG that is
-    cut off is filled up with grey) or would take all memory (Pillow's limit for decompression bombs).
+    OpenCV, used by mmdet, must decode it. Also rejected are truncated images,
+    which OpenCV fills with grey, and images over Pillow's limit for
+    decompression bombs.
     """
     return header_fault(path) or _content_fault(path)
 
 
 def header_fault(path: Path) -> str | None:
-    """Tell from the type and the header of a file, without decoding it, why it cannot be used as an image."""
+    """Return why a file cannot be used as an image, from its type and header alone, None if it can."""
     header = _read_header(path)
     return header if isinstance(header, str) else None
 
 
 def _read_header(path: Path) -> str | list[tuple[int, int]]:
-    """Return what is wrong with a file, or width and height as mmdet may see them, none where they are not known.
+    """Return the error of a file, or the possible (width, height) as seen by mmdet, none if unknown.
 
-    An image that lies on its side by its EXIF may be turned, or not, by the settings of the loader.
+    Whether an EXIF rotation is applied depends on the settings of the loader.
     """
     try:
         status = path.stat()
-    except (OSError, ValueError):  # nothing there, a dangling link, a name that is too long
-        return 'it is no file'
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-        return 'it is no file'
+    except (OSError, ValueError):  # not found, a dangling link, or a name that is too long
+        return 'it is not a file'
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
+        return 'it is not a file'
     if not os.access(path, os.R_OK):
-        return 'it may not be read'
+        return 'it is not readable'
     if not status.st_size:
         return 'it is empty'
     if status.st_size > MAX_BYTES:
@@ -123,16 +123,16 @@ def _read_header(path: Path) -> str | list[tuple[int, int]]:
         with _open(path) as image:
             width, height = image.size
             sizes = [(width, height)]
-            with contextlib.suppress(Exception):  # broken metadata
+            with contextlib.suppress(Exception):  # corrupt metadata
                 if image.getexif().get(ORIENTATION, 1) >= 5:
                     sizes.append((height, width))
             return sizes
     except Image.DecompressionBombError:
         return f'it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels'
     except UnidentifiedImageError:
-        return []  # OpenCV reads formats that Pillow does not
-    except Exception as error:  # Pillow's plugins raise all kinds
-        return f'it cannot be read as a whole image: {error}'
+        return []  # OpenCV reads formats that Pillow does not know
+    except Exception as error:  # Pillow's plugins raise many types
+        return f'it is not a complete image: {error}'
 
 
 def _content_fault(path: Path) -> str | None:
@@ -142,20 +142,20 @@ def _content_fault(path: Path) -> str | None:
     except UnidentifiedImageError:
         pass
     except Exception as error:
-        return f'it cannot be read as a whole image: {error}'
+        return f'it is not a complete image: {error}'
     return 'it cannot be read as an image' if decode(path) is None else None
 
 
 def _open(path: Path) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # below the limit, and of odd metadata
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # below the limit, or about odd metadata
         return Image.open(path, formats=FORMATS)
 
 
 def decode(path: Path) -> np.ndarray | None:
-    """Decode an image as mmdet does: BGR, uint8, (H, W, 3), turned as its EXIF says; None where that fails.
+    """Decode an image as mmdet does, as BGR uint8 (H, W, 3) with EXIF rotation applied; None if that fails.
 
-    The file is read here: OpenCV ends the process at a name that is not UTF-8.
+    The file is not opened by OpenCV, which aborts on names that are not UTF-8.
     """
     try:
         return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
@@ -164,14 +164,14 @@ def decode(path: Path) -> np.ndarray | None:
 
 
 def check_image_files(images: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Check type and header of images of a data set, and decode a few of them, evenly spread.
+    """Check type and header of the images of a data set, and decode an evenly spaced subset.
 
     Args:
         images: Records of an annotation file, with ``file_name``, ``width`` and ``height``.
-        folder: Where the files are; those that are not there are skipped.
+        folder: Folder of the files; missing files are skipped.
 
     Raises:
-        InputError: An image cannot be read, or has another size than in the
+        InputError: If an image cannot be read, or its size differs from the
             annotations; the message names the first of each kind.
     """
     unreadable: list[str] = []

@@ -1,4 +1,4 @@
-"""What mmdet makes of the categories and images of an annotation file: labels, and the images that it keeps."""
+"""Labels and image filtering of mmdet's data sets."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from .coco import class_names
 
 
 def label_fault(coco: dict[str, Any], classes: Sequence[str], complete: bool) -> str | None:
-    """Return why labels would be those of other classes than the config's, or return None where they would not.
+    """Return why the labels of a file would not match the classes of the config, None if they do.
 
-    mmdet numbers the labels of a file in the order of its categories, whatever the order of the classes.
+    mmdet numbers labels in the order of the categories in the file, regardless of the order of the classes.
 
     Args:
         coco: Content of an annotation file.
-        classes: The config's classes, in the order of the model's labels.
-        complete: Whether the file must have them all, as one must that a metric reads.
+        classes: Classes of the config, in the order of the model's labels.
+        complete: Whether all classes are required, as in a file that a metric reads.
     """
     names = [str(name) for name in class_names(coco) if name in tuple(classes)]
     if not names:
@@ -24,9 +24,9 @@ def label_fault(coco: dict[str, Any], classes: Sequence[str], complete: bool) ->
         return None
     if set(names) == set(classes):
         return (
-            f"it lists the config's classes in another order, in which mmdet numbers the labels: label {label} is "
-            f'{names[label or 0]!r} in the file and {classes[label or 0]!r} in the config. Bring the categories of the '
-            f'file, or the classes of the config, into one order; that of the file is {_listed(names)}'
+            f"it lists the config's classes in another order, but mmdet numbers labels in this order: label {label} is "
+            f'{names[label or 0]!r} in the file and {classes[label or 0]!r} in the config. Reorder the categories of '
+            f'the file or the classes of the config; the order of the file is {_listed(names)}'
         )
     missing = [name for name in classes if name not in names]
     return (
@@ -40,12 +40,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def kept_images(coco: Mapping[str, Any], classes: Collection[str], filters: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return how many images mmdet keeps in training, leaves out as small, and leaves out as empty.
+    """Return how many images mmdet keeps in training, drops as too small, and drops as empty.
 
     Args:
         coco: Content of an annotation file.
-        classes: The config's classes.
-        filters: The ``filter_cfg`` of a data set: ``min_size`` and ``filter_empty_gt``.
+        classes: Classes of the config.
+        filters: ``filter_cfg`` of a data set: ``min_size`` and ``filter_empty_gt``.
     """
     known = {one['id'] for one in coco['categories'] if one['name'] in classes}
     shown = {one['image_id'] for one in coco['annotations'] if one['category_id'] in known}

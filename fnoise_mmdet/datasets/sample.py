@@ -1,4 +1,4 @@
-"""Drawing a small, reproducible sample from a data set in COCO format."""
+"""Small, reproducible samples of a data set in COCO format."""
 
 import json
 import shutil
@@ -19,18 +19,18 @@ PARTS = ('train', 'val', 'test')
 
 
 def _annotated_ids(coco: dict[str, Any]) -> list[int | str]:
-    """Return the ids of the images with at least one object that is not a crowd, in order."""
+    """Return the sorted ids of the images with at least one non-crowd object."""
     ids = {ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd', 0)}
     return _in_order(ids)
 
 
 def _in_order(ids: Iterable[int | str]) -> list[int | str]:
-    """Sort ids, which may be numbers and texts."""
+    """Sort ids, which may be numbers and strings."""
     return sorted(ids, key=lambda one: (isinstance(one, str), one))
 
 
 def _subset(coco: dict[str, Any], ids: list[int | str]) -> dict[str, Any]:
-    """Keep the images of ``ids`` with their annotations, and all else as it is."""
+    """Return annotations with only the images of ``ids``."""
     chosen = set(ids)
     return coco | dict(
         images=[image for image in coco['images'] if image['id'] in chosen],
@@ -42,19 +42,19 @@ class LocalCoco:
     """A data set in COCO layout on disk.
 
     Args:
-        root: Its folder, see :func:`~fnoise_mmdet.datasets.find_split`.
+        root: Folder of the data set, see :func:`~fnoise_mmdet.datasets.find_split`.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def annotations(self, split: str, read: Callable[[Path], T]) -> tuple[Path, T]:
-        """Find the annotations of a part, and read them."""
+        """Find and read the annotations of a split."""
         path = self.root / find_split(self.root, split).ann_file
         return path, read(path)
 
     def images(self, split: str, images: list[dict[str, Any]]) -> Path:
-        """Find the folder of a part's images, and see that these are there."""
+        """Find the image folder of a split, and check that the images exist."""
         folder = self.root / find_split(self.root, split).image_folder
         check_images(dict(images=images), folder)
         return folder
@@ -71,29 +71,29 @@ def sample_coco(
     progress: Callable[..., Iterable[Any]] = lambda items, *_: items,
     ids: Mapping[str, Sequence[int | str]] | None = None,
 ) -> tuple[int, ...]:
-    """Draw training images from the source's train part, and val and test images from its val part.
+    """Draw training images from the train split of the source, and val and test images from its val split.
 
-    Images are drawn without replacement, so no image is in two parts, and
-    from those with at least one object that is not a crowd, because mmdet
-    leaves the others out of training. All categories are kept, so labels mean
-    the same as in the source. Drawn ids are saved in ``sample.json``.
+    Images are drawn without replacement among those with at least one
+    non-crowd object, because mmdet skips the others in training. No image is
+    in two splits. All categories are kept, so labels are the same as in the
+    source. The drawn ids are saved in ``sample.json``.
 
     Args:
-        source: Folder in COCO layout, see :func:`~fnoise_mmdet.datasets.find_split`, or a server of COCO.
-        out: Folder to make. It appears whole or not at all.
-        num_train: Number of training images. So ``num_val`` and ``num_test``.
+        source: Folder in COCO layout, see :func:`~fnoise_mmdet.datasets.find_split`, or a COCO server.
+        out: Folder to create, atomically.
+        num_train: Number of training images; ``num_val`` and ``num_test`` likewise.
         seed: Seed of the draw. The same seed and source give the same sample.
-        splits: Parts of the source to draw from. Where it is one alone, all images are drawn from it.
-        progress: Wraps the loop over a part's images, with a label to show.
-        ids: The images of train, val and test, as :func:`read_ids` gives them, to be taken instead of a draw.
+        splits: Splits of the source to draw from. If there is only one, all images are drawn from it.
+        progress: Wraps the loop over the images of a split, given a label.
+        ids: Ids of the images per split, see :func:`read_ids`, which replace the draw.
 
     Returns:
         The numbers of train, val and test images.
 
     Raises:
-        InputError: The source has too few images, or lacks some, or files of
-            them, or ``out`` exists already.
-        ValueError: A number is negative.
+        InputError: If the source has too few images, image files are missing,
+            or ``out`` already exists.
+        ValueError: If a number is negative.
     """
     counts = dict(zip(PARTS, (num_train, num_val, num_test)))
     for split, count in counts.items():
@@ -106,7 +106,7 @@ def sample_coco(
         counts = {name: len(ids.get(name, ())) for name in counts}
     origins = dict(train=['train'], val=['val', 'test']) if len(splits) > 1 else {splits[0]: list(counts)}
     rng = np.random.default_rng(seed)
-    parts: dict[str, tuple[dict[str, Any], Path]] = {}  # part -> annotations, folder of its images
+    parts: dict[str, tuple[dict[str, Any], Path]] = {}  # split -> annotations, image folder
     taken: dict[str, list[int | str]] = {}
     for origin, names in origins.items():
         of_origin = {name: counts[name] for name in names}
@@ -137,17 +137,17 @@ def sample_coco(
 
 
 def read_ids(path: Path) -> dict[str, list[int | str]]:
-    """Read which images a sample has, by part, from its ``sample.json``.
+    """Read the image ids of a sample per split from its ``sample.json``.
 
     Raises:
-        InputError: It is another file.
+        InputError: If it is another file.
     """
     try:
         ids = json.loads(path.read_text(encoding='utf-8'))['ids']
         if not all(isinstance(one, int | str) for of_part in ids.values() for one in of_part):
-            raise TypeError('an id must be a number or a text')
+            raise TypeError('an id must be a number or a string')
         if not ids.keys() <= set(PARTS):
-            raise ValueError(f'its parts are {", ".join(ids)}, not of {", ".join(PARTS)}')
+            raise ValueError(f'its splits are {", ".join(ids)}, but must be among {", ".join(PARTS)}')
         return {name: list(of_part) for name, of_part in ids.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
@@ -157,22 +157,22 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
 
 def _read_faultless(ann_file: Path) -> dict[str, Any]:
     coco = read_coco(ann_file)
-    errors, _ = annotation_findings(coco, Use(masks=False, metrics=()))  # what needs more is checked where it runs
+    errors, _ = annotation_findings(coco, Use(masks=False, metrics=()))  # other uses have their own checks
     if errors:
-        raise InputError('\n- '.join([f'annotation file {ann_file} is faulty', *errors]))
+        raise InputError('\n- '.join([f'annotation file {ann_file} is invalid', *errors]))
     return coco
 
 
 def _draw(
     coco: dict[str, Any], ann_file: Path, counts: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, list[int | str]]:
-    """Draw so many images for each part, none for two of them."""
+    """Draw disjoint sets of images, one per split."""
     population = _annotated_ids(coco)
     wanted = sum(counts.values())
     if wanted > len(population):
         raise InputError(
-            f'{wanted} images were asked for ({" + ".join(counts)}), but {ann_file} '
-            f'has {len(population)} with an object that is not a crowd'
+            f'{wanted} images were requested ({" + ".join(counts)}), but {ann_file} '
+            f'has {len(population)} with a non-crowd object'
         )
     drawn = [population[i] for i in rng.permutation(len(population))[:wanted]]
     found = {}
@@ -187,5 +187,5 @@ def _check_there(coco: dict[str, Any], ann_file: Path, ids: Mapping[str, Sequenc
         if missing := [one for one in of_part if one not in there]:
             raise InputError(
                 f'{len(missing)} of {len(of_part)} {name} images are not in {ann_file}, e.g. image {missing[0]}: '
-                'name the data set that they were drawn from, and with --split its parts'
+                'give the data set from which they were drawn, and its splits with --split'
             )

@@ -1,9 +1,8 @@
 """The embedded data set: textured images of overlapping shapes, with masks.
 
-It exists so that training, evaluation and pictures can be seen to work within
-minutes on any machine, with nothing to download. Objects differ from each
-other by outline alone: colour, size, rotation and texture are drawn from the
-same distributions for every class.
+It allows training, evaluation and visualization within minutes on any machine,
+without a download. Classes differ by outline alone: colour, size, rotation and
+texture are drawn from the same distributions for all of them.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,7 +27,7 @@ def _bar(x: Array, y: Array) -> Array:
 
 
 def _triangle(x: Array, y: Array) -> Array:
-    """Whether a point is in the equilateral triangle that the unit circle goes around."""
+    """Return whether a point is in the equilateral triangle inscribed in the unit circle."""
     return (y < 0.5) & (np.sqrt(3) * np.abs(x) - y < 1)
 
 
@@ -42,7 +41,7 @@ def _ring(x: Array, y: Array) -> Array:
     return (radius > 0.25) & (radius < 0.95)
 
 
-# Class name -> inside test over coordinates in which the object fills [-1, 1].
+# Class name -> inside test over coordinates in [-1, 1].
 SHAPES: dict[str, Callable[[Array, Array], Array]] = {
     'circle': _circle,
     'bar': _bar,
@@ -52,11 +51,11 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 }
 CLASSES = tuple(SHAPES)
 
-# An object of which less is visible is not annotated, and not drawn either:
-# an unlabelled but visible object would teach the detector that it is background.
+# Objects with a smaller visible part are neither drawn nor annotated: without annotation, a visible object would be
+# learned as background.
 MIN_VISIBLE = 0.35
 MIN_AREA = 0.0025  # of the image
-OBJECTS = (2, 6)  # an image, both ends included
+OBJECTS = (2, 6)  # per image, inclusive
 RADIUS = (0.1, 0.32)  # of the image's side
 
 
@@ -91,26 +90,26 @@ def _background(rng: np.random.Generator, size: int) -> Array:
 
 
 def _colour(rng: np.random.Generator) -> Array:
-    """Draw a vivid colour, shape (3,): one channel high, one low, one anywhere."""
+    """Draw a saturated colour, shape (3,): one channel high, one low, one arbitrary."""
     return rng.permutation([rng.uniform(200, 255), rng.uniform(0, 60), rng.uniform(0, 255)])
 
 
 def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[int, Array]]]:
-    """Draw one image and the visible part of each of its objects.
+    """Draw one image and the visible masks of its objects.
 
     Args:
-        rng: Source of every random choice.
+        rng: Random generator.
         size: Height and width in pixels.
 
     Returns:
-        The image, uint8 (size, size, 3) in RGB, and for each object its class
-        index and its visible mask, bool (size, size).
+        The RGB image, uint8 (size, size, 3), and per object its class index
+        and visible mask, bool (size, size).
     """
     y, x = np.mgrid[:size, :size] + 0.5
     objects: list[tuple[int, Array, Array]] = []  # class, full mask, visible mask
     for _ in range(rng.integers(OBJECTS[0], OBJECTS[1] + 1)):
         label = int(rng.integers(len(CLASSES)))
-        # Uniform in the logarithm: small objects are as frequent as large ones.
+        # Log-uniform: small objects are as frequent as large ones.
         radius = size * np.exp(rng.uniform(*np.log(RADIUS)))
         centre_x, centre_y = rng.uniform(0.6 * radius, size - 0.6 * radius, size=2)
         angle = rng.uniform(0, 2 * np.pi)
@@ -125,7 +124,7 @@ def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[i
     image = _background(rng, size)
     for _, full, _ in objects:
         paint = _colour(rng) + _texture(rng, size, rng.uniform(0, 25))[..., None]
-        # A soft edge, as a lens would give, half a pixel wide on either side.
+        # Anti-aliased edge, one pixel wide.
         alpha = cv2.GaussianBlur(full.astype(np.float32), (3, 3), 0.5)[..., None]
         image = image * (1 - alpha) + paint * alpha
     image += rng.normal(scale=4, size=image.shape)
@@ -133,7 +132,7 @@ def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[i
 
 
 def _annotate(objects: list[tuple[int, Array]], image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """Write the objects of one image as COCO annotations."""
+    """Return the objects of one image as COCO annotations."""
     annotations = []
     for offset, (label, mask) in enumerate(objects):
         rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -162,20 +161,20 @@ def make_shapes(
 ) -> None:
     """Write the data set in COCO layout: ``annotations/instances_{split}.json`` and ``{split}/``.
 
-    The same arguments give the same pixels and annotations; an image depends
-    on the seed, its split and its place in it alone, so a larger set begins
-    with the images of a smaller one.
+    The same arguments give the same pixels and annotations. An image depends
+    only on the seed, its split and its index, so a larger set begins with the
+    images of a smaller one.
 
     Args:
-        out: Folder to make. It appears whole or not at all.
-        num_train: Number of training images. So ``num_val`` and ``num_test``.
+        out: Folder to create, atomically.
+        num_train: Number of training images; ``num_val`` and ``num_test`` likewise.
         size: Height and width of the images in pixels.
-        seed: Seed of every random choice.
-        progress: Wraps the loop over a split's images, with a label to show.
+        seed: Random seed.
+        progress: Wraps the loop over the images of a split, given a label.
 
     Raises:
-        InputError: ``out`` exists already.
-        ValueError: A number is out of range.
+        InputError: If ``out`` already exists.
+        ValueError: If a number is out of range.
     """
     counts = dict(train=num_train, val=num_val, test=num_test)
     for split, count in counts.items():

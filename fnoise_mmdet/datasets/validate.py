@@ -1,4 +1,4 @@
-"""What is wrong with annotations in COCO format, all of it at once."""
+"""Validation of annotations in COCO format."""
 
 import math
 import os
@@ -13,22 +13,22 @@ import numpy as np
 
 from .ground_truth import is_polygon
 
-# How far a box may reach over the edge of its image: COCO's own are rounded to hundredths of a pixel.
+# Tolerance in pixels for boxes beyond the image border; COCO rounds to hundredths of a pixel.
 MARGIN = 1.0
-# Coordinates beyond it, in pixels, are no picture's, and an outline longer than it takes gigabytes to draw:
-# pycocotools lists every fifth of a pixel of it, and ends the process where there is no memory.
+# Limit of coordinates and outline lengths in pixels: pycocotools samples outlines at 1/5 pixel, and aborts the process
+# if memory runs out.
 MAX_EXTENT = 10**7
-MAX_PIXELS = 2**31 - 1  # of an image: pycocotools counts them in 32 bits
+MAX_PIXELS = 2**31 - 1  # per image: pycocotools counts in 32 bits
 
 _PLAIN_NAME = re.compile(r'[\w-][\w.-]*(/[\w-][\w.-]*)*', re.ASCII)
 
 
 class Use(NamedTuple):
-    """What annotations are read for: by default for everything.
+    """Intended use of annotations, by default all uses.
 
-    ``masks`` tells whether the data set's pipeline loads masks; ``metrics``
-    names what COCO's evaluation is made of, ``'bbox'`` and ``'segm'``;
-    ``classes`` are the names of those that are used, None for all.
+    ``masks``: whether the pipeline of the data set loads masks; ``metrics``:
+    the types of COCO's evaluation, ``'bbox'`` and ``'segm'``; ``classes``:
+    names of the classes, None for all.
     """
 
     masks: bool = True
@@ -37,19 +37,19 @@ class Use(NamedTuple):
 
 
 def annotation_findings(coco: dict[str, Any], use: Use = Use()) -> tuple[list[str], list[str]]:  # noqa: B008
-    """Find what would stop or mislead a use of annotations, a sentence for each kind with its first example.
+    """Return the problems of annotations, one sentence per kind with its first example.
 
-    Ids must be unique and lead somewhere, sizes positive, file names within the
-    folder of the images, boxes finite, areas numbers. Where masks are used, each object must have one:
-    polygons of at least three corners, or run lengths that decode. What mmdet
-    skips while loading may be anything else.
+    Ids must be unique and references valid, sizes positive, file names inside
+    the image folder, boxes and areas finite. If masks are used, each object
+    needs polygons of at least three corners or a valid run-length encoding.
+    Entries that mmdet skips while loading are not checked further.
 
     Args:
         coco: Content of an annotation file, see :func:`~fnoise_mmdet.datasets.read_coco`.
-        use: What the annotations are read for. Defaults to everything.
+        use: Intended use. Defaults to all uses.
 
     Returns:
-        Errors, and what is odd but does no harm.
+        Errors, and harmless oddities.
     """
     found = _Findings()
     if not coco['images']:
@@ -70,11 +70,11 @@ def annotation_findings(coco: dict[str, Any], use: Use = Use()) -> tuple[list[st
         where = f'annotation {annotation.get("id", f"number {index}")!r}'
         category, image_id = annotation['category_id'], annotation['image_id']
         if not _is_id(category) or category not in categories:
-            found.add('annotations have a category that is not there', f'{where}: {category!r}')
+            found.add('annotations have an unknown category', f'{where}: {category!r}')
             category = None
         image = images.get(image_id) if _is_id(image_id) else None
         if image is None:
-            found.add('annotations have an image that is not there', f'{where}: {image_id!r}')
+            found.add('annotations have an unknown image', f'{where}: {image_id!r}')
         is_used = use.classes is None or categories.get(category) in use.classes
         for problem, example, *harmless in _annotation_problems(annotation, image, is_used, use):
             found.add(problem, f'{where}: {example}' if example else where, bool(harmless))
@@ -82,7 +82,7 @@ def annotation_findings(coco: dict[str, Any], use: Use = Use()) -> tuple[list[st
 
 
 def count_objects(coco: dict[str, Any], classes: Collection[str] | None = None) -> int:
-    """Return the number of annotated objects that can be learned or evaluated: of the classes, crowds not counted.
+    """Return the number of annotated objects of the classes that are trained and evaluated, without crowds.
 
     Args:
         coco: Annotations without errors, see :func:`annotation_findings`.
@@ -100,24 +100,24 @@ def count_objects(coco: dict[str, Any], classes: Collection[str] | None = None) 
 
 
 def is_inside(name: Any) -> bool:
-    """Return whether a file name can be one, and stays within the folder that it is relative to, on every system."""
+    """Return whether a relative file name is valid and stays inside its folder, on every operating system."""
     if not isinstance(name, str) or not name or '\0' in name:
         return False
-    if len(name) < 256 and _PLAIN_NAME.fullmatch(name):  # nearly all, at once
+    if len(name) < 256 and _PLAIN_NAME.fullmatch(name):  # fast path for nearly all names
         return True
     paths = PurePosixPath(name), PureWindowsPath(name)
-    if not paths[0].name or name.endswith(('/', '\\')):  # it names a folder
+    if not paths[0].name or name.endswith(('/', '\\')):  # a folder
         return False
     try:
-        if any(len(os.fsencode(part)) > 255 for part in paths[0].parts):  # more than file systems take
+        if any(len(os.fsencode(part)) > 255 for part in paths[0].parts):  # too long for file systems
             return False
-    except UnicodeEncodeError:  # half of a character, which JSON can hold
+    except UnicodeEncodeError:  # a lone surrogate, which JSON allows
         return False
     return not any(path.is_absolute() or path.drive or path.root or '..' in path.parts for path in paths)
 
 
 class _Findings:
-    """Findings by kind: how many there are, and the first example."""
+    """Findings by kind, with the number and the first example."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[bool, str]] = Counter()
@@ -145,7 +145,7 @@ def _check_ids(coco: dict[str, Any], use: Use, found: _Findings) -> None:
         ids = [record['id'] for record in coco[name] if 'id' in record]
         for index, one in enumerate(ids):
             if not _is_id(one):
-                found.add(f'{name} have an id that is no number or text', f'{name}[{index}]: {one!r}')
+                found.add(f'{name} have an id that is neither a number nor a string', f'{name}[{index}]: {one!r}')
         counts = Counter(one for one in ids if isinstance(one, Hashable))
         for one, count in counts.items():
             if count > 1:
@@ -157,22 +157,22 @@ def _check_ids(coco: dict[str, Any], use: Use, found: _Findings) -> None:
             for one in ids:
                 if not one or isinstance(one, str):
                     found.add(
-                        'ids of annotations are 0 or text, which COCO\'s evaluation takes for "unmatched" or fails on: '
-                        'there annotations get numbers from 1',
+                        'ids of annotations are 0 or strings, which COCO\'s evaluation takes for "unmatched" or fails '
+                        'on: they are renumbered from 1 for the evaluation',
                         repr(one),
                         harmless=True,
                     )
         else:
             for one in _lost_ids(ids):
                 found.add(
-                    f"ids of {name} cannot be told apart by COCO's evaluation: they must be all text, or all whole "
-                    'numbers of 64 bits',
+                    f"ids of {name} cannot be distinguished by COCO's evaluation: they must be all strings or all "
+                    '64-bit integers',
                     repr(one),
                 )
 
 
 def _lost_ids(ids: Sequence[Any]) -> list[Any]:
-    """Return the ids that are others after ``numpy.unique``, which COCO's evaluation applies to them."""
+    """Return the ids that are changed by ``numpy.unique``, which COCO's evaluation applies."""
     try:
         kept = set(np.unique(ids).tolist())
     except (TypeError, OverflowError):
@@ -184,11 +184,11 @@ def _check_image(image: dict[str, Any], found: _Findings) -> None:
     where = f'image {image["id"]!r}'
     width, height = image['width'], image['height']
     if not is_inside(image['file_name']):
-        found.add('images have a file name that is none within their folder', f'{where}: {image["file_name"]!r}')
+        found.add('images have a file name that is invalid or outside their folder', f'{where}: {image["file_name"]!r}')
     if not all(_is_number(side) and side > 0 for side in (width, height)):
-        found.add('images have no size above 0', f'{where}: {width!r} x {height!r}')
+        found.add('images do not have a size above 0', f'{where}: {width!r} x {height!r}')
     elif width != int(width) or height != int(height):
-        found.add('images have a size that is no whole number of pixels', f'{where}: {width!r} x {height!r}')
+        found.add('images have a size that is not an integer', f'{where}: {width!r} x {height!r}')
     elif width * height > MAX_PIXELS:
         found.add(f'images have more than {MAX_PIXELS} pixels', f'{where}: {width!r} x {height!r}')
 
@@ -196,14 +196,14 @@ def _check_image(image: dict[str, Any], found: _Findings) -> None:
 def _annotation_problems(
     annotation: dict[str, Any], image: dict[str, Any] | None, is_used: bool, use: Use
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield what is wrong with an annotation: the problem, an example, and True where it does no harm."""
+    """Yield the problems of an annotation: the problem, an example, and True if harmless."""
     box: Any = annotation['bbox']
     area: Any = annotation.get('area')
     crowd = annotation.get('iscrowd')
     if 'area' not in annotation:
         yield "annotations have no 'area'", ''
     elif not _is_number(area):
-        yield 'annotations have an area that is no finite number', repr(area)
+        yield 'annotations have an area that is not a finite number', repr(area)
     elif area <= 0:
         yield 'annotations have no area above 0: training skips them', repr(area), True
     if crowd is not None and crowd not in (0, 1):
@@ -214,9 +214,13 @@ def _annotation_problems(
     elif max(map(abs, box)) > MAX_EXTENT:
         yield f'boxes have coordinates beyond {MAX_EXTENT} pixels', repr(box)
     elif box[2] <= 0 or box[3] <= 0:
-        yield 'boxes have no size above 0: training skips them, and the evaluation misses them', repr(box), True
+        yield (
+            'boxes have no size above 0: training skips them, and they cannot be detected in evaluation',
+            repr(box),
+            True,
+        )
     elif image is not None and _reaches_out(box, image):
-        yield 'boxes reach out of their image', f'{box!r} in {image["width"]} x {image["height"]} pixels', True
+        yield 'boxes extend beyond their image', f'{box!r} in {image["width"]} x {image["height"]} pixels', True
 
     evaluated = 'segm' in use.metrics
     if is_used and (evaluated or (use.masks and _is_loaded(annotation, box, area, image))):
@@ -224,7 +228,7 @@ def _annotation_problems(
 
 
 def _is_loaded(annotation: dict[str, Any], box: Any, area: Any, image: dict[str, Any] | None) -> bool:
-    """Return whether mmdet's CocoDataset takes an annotation for an object; with a faulty one it may."""
+    """Return whether mmdet's CocoDataset loads an annotation, True if its values are invalid."""
     if image is None or box is None or not _has_size(image) or not _is_number(area):
         return True
     x, y, width, height = box
@@ -257,7 +261,7 @@ def _polygon_problems(polygons: list[Any], evaluated: bool) -> Iterator[tuple[An
         return
     drawn = [one for one in polygons if is_polygon(one)]
     if len(drawn) < len(polygons):
-        # mmdet ignores an object that has no other polygon in training; COCO's evaluation cannot.
+        # Without another polygon, mmdet ignores the object in training, but COCO's evaluation fails.
         harmless = [True] if drawn or not evaluated else []
         problem = 'polygons do not have at least three corners of two numbers each'
         if not drawn:
@@ -268,7 +272,7 @@ def _polygon_problems(polygons: list[Any], evaluated: bool) -> Iterator[tuple[An
 
 
 def _length(polygon: list[float]) -> float:
-    """Return an upper bound of a polygon's length, the exact one only where a coarser one does not do."""
+    """Return an upper bound of the length of a polygon, more exact only if a coarse bound is too large."""
     bound = len(polygon) * (max(polygon) - min(polygon))
     if bound <= MAX_EXTENT / 100:
         return bound
@@ -282,7 +286,7 @@ def _run_length_problems(mask: Any, image: dict[str, Any] | None) -> Iterator[tu
     if not (isinstance(size, list) and len(size) == 2 and all(isinstance(one, int) and one > 0 for one in size)):
         yield problem, repr(mask)
     elif image is not None and size != [image['height'], image['width']]:
-        yield 'run-length masks have another size than their image', f'{size} in {image["height"]} x {image["width"]}'
+        yield 'run-length masks differ in size from their image', f'{size} in {image["height"]} x {image["width"]}'
     elif not _decodes(mask):
         yield problem, repr(mask)
 
@@ -294,15 +298,17 @@ def _decodes(mask: dict[str, Any]) -> bool:
         return False
     if isinstance(counts, list):
         return all(isinstance(one, int) and one >= 0 for one in counts) and sum(counts) == height * width
-    # pycocotools reads whatever it is given, beyond its memory if need be: the lengths are summed up before.
+    # pycocotools does not check bounds, so the run lengths are summed first.
     return isinstance(counts, str) and _sum_of_runs(counts) == height * width
 
 
 def _sum_of_runs(counts: str) -> int:
     """Sum up COCO's compressed run lengths.
 
-    They are in base 32, lowest digit first, and from the fourth on relative to the last but one.
-    Gives -1 where they are none.
+    They are in base 32, lowest digit first, and from the fourth on relative to the one before the previous.
+
+    Returns:
+        The sum, -1 if the text is invalid.
     """
     runs: list[int] = []
     value = shift = 0
@@ -332,9 +338,9 @@ def _has_size(image: dict[str, Any]) -> bool:
 def _are_numbers(values: list[Any]) -> bool:
     if {*map(type, values)} <= {int, float}:
         try:
-            if math.isfinite(sum(values)):  # with an infinite one or NaN among them it is not
+            if math.isfinite(sum(values)):  # not finite if one of them is infinite or NaN
                 return True
-        except OverflowError:  # an integer beyond all floats
+        except OverflowError:  # an integer beyond the range of floats
             return False
     return all(map(_is_number, values))
 
@@ -342,7 +348,7 @@ def _are_numbers(values: list[Any]) -> bool:
 def _is_number(value: Any) -> bool:
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer beyond the range of floats
         return False
 
 

@@ -1,9 +1,9 @@
-"""A folder for what packages cache, where the user's own cannot be written to.
+"""Fallback cache folder if the user's cache is not writable.
 
-In a container that runs as any user, neither HOME nor the installation may be
-writable. Numba then ends with an error when packages with compiled functions
-are imported, and matplotlib, torch and Triton warn or fail. So this is
-imported before them, and imports nothing but Python's standard library.
+In a container with an arbitrary user, neither HOME nor the installation may be
+writable. Numba then fails on import of packages with compiled functions, and
+matplotlib, torch and Triton warn or fail. This module is therefore imported
+before them, and only uses the standard library.
 """
 
 import atexit
@@ -15,33 +15,33 @@ from pathlib import Path
 
 
 def provide_caches() -> None:
-    """Name a temporary folder in the environment where the folder that caches are in cannot be written to."""
+    """Set the cache folder to a temporary one if the default is not writable."""
     if _can_be_written(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')):
         return
     try:
         folder = _private_folder()
-    except OSError:  # there is no place for temporary files either
+    except OSError:  # no writable temporary folder either
         return
-    os.environ['XDG_CACHE_HOME'] = str(folder)  # of Numba, torch and mmengine
+    os.environ['XDG_CACHE_HOME'] = str(folder)  # read by Numba, torch and mmengine
     for variable, name in (('MPLCONFIGDIR', 'matplotlib'), ('TRITON_CACHE_DIR', 'triton')):
         if not (variable in os.environ and _can_be_written(os.environ[variable])):
             os.environ[variable] = str(folder / name)
 
 
 def _can_be_written(folder: str) -> bool:
-    """Return whether a folder is there, or can be made, and takes files."""
+    """Return whether a folder exists or can be created, and is writable."""
     try:
         there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
-    except OSError:  # nor be looked at
+    except OSError:  # not accessible
         return False
-    # A relative one begins with ~, of a user who has no home.
+    # A relative path starts with ~ of a user without home.
     return os.path.isabs(folder) and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _private_folder() -> Path:
-    """Return the temporary folder of this user, or one of this process where somebody else may write to that one.
+    """Return a temporary folder of this user, or of this process if another user could write to the former.
 
-    What is cached is code: it must not be another user's.
+    Caches contain code, which must not come from another user.
     """
     folder = Path(tempfile.gettempdir(), f'fnoise_mmdet_{os.geteuid()}')
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Loading checkpoints without running what they hold, and checking that they are what they should be."""
+"""Safe loading and validation of checkpoints."""
 
 import argparse
 import contextlib
@@ -24,30 +24,29 @@ from ..config.types import type_name
 from ..errors import InputError
 from .checkpoint_reader import CorruptCheckpointError, UnsafeCheckpointError, check_sums, read_checkpoint
 
-# torch's own switches, which count wherever it loads something, within mmengine too.
+# Environment variables of torch.load.
 WEIGHTS_ONLY, ANYTHING = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-DOWNLOAD_TIMEOUT = 30  # seconds of silence
-MAX_CLASSES = 20_000  # the largest data set for detection has 13,204
-LOG = ('vis_data', 'scalars.json')  # where mmengine's local back end writes scalars within a folder of a run
-COUNT = 'an integer that is not negative'
+DOWNLOAD_TIMEOUT = 30  # seconds
+MAX_CLASSES = 20_000  # the largest detection data set has 13,204
+LOG = ('vis_data', 'scalars.json')  # scalars file of mmengine's local backend, within the folder of a start
+COUNT = 'a non-negative integer'
 _torch_load = torch.load
 
 
 def refuse_code() -> None:
-    """Have every checkpoint of this process be loaded as weights and plain data only.
+    """Restrict ``torch.load`` in this process to weights and plain data.
 
-    Whatever loads a checkpoint calls ``torch.load``: mmengine for each of its
-    schemes, torch's download cache, mmdet. It is replaced, because mmengine
-    allows itself ``getattr``, and reads a file that is refused a second time
-    with everything allowed.
+    All loading goes through ``torch.load``: by mmengine, torch's download cache
+    and mmdet. It is replaced, because mmengine adds ``getattr`` to the safe
+    globals, and retries a rejected file without restrictions.
     """
     if os.environ.get(ANYTHING) != '1':
-        os.environ[WEIGHTS_ONLY] = '1'  # for what has imported torch's own function, and for child processes
+        os.environ[WEIGHTS_ONLY] = '1'  # for earlier imports of torch.load, and child processes
     torch.load = _load
 
 
 class TrustCheckpoint(argparse.Action):
-    """The option ``--trust-checkpoint``: load checkpoints as the programs that they may be."""
+    """Option ``--trust-checkpoint``: load checkpoints with arbitrary pickled objects."""
 
     def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
         super().__init__(
@@ -55,8 +54,8 @@ class TrustCheckpoint(argparse.Action):
             dest,
             nargs=0,
             default=False,
-            help='load a checkpoint that holds more than weights and plain data, which can run any code: only for '
-            'files that you have made yourself, or whose maker you trust',
+            help='load checkpoints that hold more than weights and plain data, which can execute arbitrary code: only '
+            'for files that you created yourself or whose source you trust',
         )
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
@@ -66,10 +65,10 @@ class TrustCheckpoint(argparse.Action):
 
 
 def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """Stand in for ``torch.load``; tensors are left on the CPU, from where what loads them copies them.
+    """Replacement for ``torch.load``, which leaves tensors on the CPU.
 
     Raises:
-        InputError: The file cannot be read, or holds more than weights and plain data.
+        InputError: If the file cannot be read, or holds more than weights and plain data.
     """
     is_path = isinstance(f, str | os.PathLike)
     is_trusted = os.environ.get(ANYTHING) == '1'
@@ -80,25 +79,25 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         content = None if is_trusted else read_checkpoint(f)
     except UnsafeCheckpointError as error:
         raise InputError(
-            f'checkpoint {name} holds more than weights and plain data ({one_line(error)}), and loading it could run '
-            'any code: where you trust its maker, load it with --trust-checkpoint'
+            f'checkpoint {name} holds more than weights and plain data ({one_line(error)}), and loading it could '
+            'execute arbitrary code: if you trust its source, load it with --trust-checkpoint'
         ) from error
     except CorruptCheckpointError as error:
         raise InputError(
-            f'checkpoint {name} cannot be read: {one_line(error)}; copy or download it again, or name another one'
+            f'checkpoint {name} cannot be read: {one_line(error)}; copy or download it again, or use another one'
         ) from error
     except OSError as error:
         raise InputError(f'checkpoint {name} cannot be read: {error.strerror or error}') from error
     if is_trusted:
         return _torch_load(f, map_location, *args, **{**kwargs, 'weights_only': False})
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):
-        content['meta'].pop('config', None)  # mmengine would run it as Python when it resumes
+        content['meta'].pop('config', None)  # mmengine would execute it as Python on resume
     return content
 
 
 @contextlib.contextmanager
 def _guarded() -> Iterator[None]:
-    """Load as after :func:`refuse_code` within the block."""
+    """Apply :func:`refuse_code` within the block."""
     before, torch.load = torch.load, _load
     try:
         yield
@@ -107,21 +106,21 @@ def _guarded() -> Iterator[None]:
 
 
 def one_line(text: object) -> str:
-    """Bring text from a file to a line that can be printed, whatever it holds."""
+    """Return untrusted text as one printable line."""
     line = ' '.join(str(text).split())
     line = ''.join(letter if letter.isprintable() else '?' for letter in line)
     return line if len(line) <= 200 else f'{line[:200]}...'
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:
-    """Load a checkpoint, its tensors on the CPU, and check what it says of itself.
+    """Load a checkpoint on the CPU, and validate its entries.
 
     Args:
-        path: File, or address as mmengine knows them; what is at an address is kept in torch's download cache.
+        path: File, or URL in a scheme of mmengine; downloads are kept in torch's cache.
 
     Raises:
-        InputError: It is not found, corrupt, holds more than weights and plain
-            data, or its entries are not what mmengine's are.
+        InputError: If it is not found, corrupt, holds more than weights and
+            plain data, or has invalid entries.
     """
     if '://' in path:
         content = _load_address(path)
@@ -144,15 +143,15 @@ def _load_file(path: Path) -> Any:
         return _load(path, 'cpu')
     except InputError:
         raise
-    except Exception as error:  # of a trusted one
+    except Exception as error:  # of a trusted checkpoint
         raise InputError(f'checkpoint {path} cannot be read: {one_line(error)}') from error
 
 
 def _load_address(address: str) -> Any:
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torch sets none
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torch sets no timeout
     try:
-        if not address.startswith(('http://', 'https://')):  # a name for an address, as torchvision://resnet50
+        if not address.startswith(('http://', 'https://')):  # an alias such as torchvision://resnet50
             with _guarded():
                 return CheckpointLoader.load_checkpoint(address, map_location='cpu', logger='silent')
         path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlsplit(address).path).name
@@ -164,23 +163,23 @@ def _load_address(address: str) -> Any:
         try:
             return _load(path, 'cpu')
         except InputError:
-            if is_new:  # what is wrong does not stay in the cache
+            if is_new:  # do not keep an invalid file in the cache
                 path.unlink(missing_ok=True)
             raise
     except InputError:
         raise
-    except Exception as error:  # every scheme fails in its own way
+    except Exception as error:  # every scheme raises other types
         reason = getattr(error, 'reason', error)
         raise InputError(
             f'checkpoint {address} cannot be downloaded ({type(error).__name__}: {one_line(reason)}): check the '
-            'address and the network, or name a local file'
+            'URL and the network, or use a local file'
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
 
 
 class _InvalidEntryError(ValueError):
-    """An entry of a checkpoint is not what mmengine's is; the message says which, and what it should be."""
+    """Invalid entry of a checkpoint; the message names it and what it should be."""
 
 
 def _require(condition: bool, entry: str, expected: str) -> None:
@@ -189,7 +188,7 @@ def _require(condition: bool, entry: str, expected: str) -> None:
 
 
 def _check_entries(content: dict[str, Any]) -> None:
-    """Check the entries that the tools use, where they are."""
+    """Check the entries that the tools use, if present."""
     weights = content.get('state_dict', content)
     _require(isinstance(weights, dict), 'state_dict', 'a dict of weights')
     _require(all(isinstance(key, str) for key in weights), 'state_dict', 'a dict with names of weights as keys')
@@ -200,10 +199,10 @@ def _check_entries(content: dict[str, Any]) -> None:
     of_data = meta.get('dataset_meta', {})
     _require(
         isinstance(of_data, dict) and all(isinstance(key, str) for key in of_data), 'meta.dataset_meta',
-        'a dict with texts as keys',
+        'a dict with strings as keys',
     )  # fmt: skip
-    of_data = {key.lower(): value for key, value in of_data.items()}  # as mmdet takes them
-    for of, key in ((of_data, 'classes'), (meta, 'CLASSES')):  # of mmdet 3, of mmdet 2
+    of_data = {key.lower(): value for key, value in of_data.items()}  # as in mmdet
+    for of, key in ((of_data, 'classes'), (meta, 'CLASSES')):  # mmdet 3, mmdet 2
         _require(key not in of or _are_classes(of[key]), key, f'a list of 1 to {MAX_CLASSES:,} printable names')
     palette = of_data.get('palette')
     enough = len(of_data.get('classes') or ())
@@ -226,7 +225,7 @@ def _are_classes(value: object) -> bool:
 
 
 def _are_colours(value: object, count: int) -> bool:
-    if isinstance(value, tuple) and _is_colour(value):  # one for all classes
+    if isinstance(value, tuple) and _is_colour(value):  # one colour for all classes
         return True
     return isinstance(value, list | tuple) and len(value) >= count and all(map(_is_colour, value))
 
@@ -236,31 +235,31 @@ def _is_colour(value: object) -> bool:
 
 
 def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: bool = False) -> None:
-    """Load the weights of a checkpoint into a model, in place, and print what does not match.
+    """Load the weights of a checkpoint into a model, in place, and print mismatches.
 
     Args:
         model: The model.
-        content: The checkpoint, or its weights alone. A prefix ``module.`` of
-            their names is left out, as mmengine does.
-        path: What to call it.
-        partial: Whether weights that are missing, or of another shape, may
-            stay as they are, as when a model is fine-tuned. Defaults to False.
+        content: The checkpoint, or only its weights. A prefix ``module.`` of
+            their names is removed, as in mmengine.
+        path: Name of the checkpoint in messages.
+        partial: Whether weights may be missing or of another shape, as in
+            fine-tuning. Defaults to False.
 
     Raises:
-        InputError: Weights would stay random, with ``partial`` all of them; or
-            some are not finite.
+        InputError: If weights would stay random (with ``partial``, all of
+            them), or some are not finite.
     """
     source = content.get('state_dict', content)
     weights = OrderedDict((name.removeprefix('module.'), weight) for name, weight in source.items())
     weights._metadata = getattr(source, '_metadata', OrderedDict())  # type: ignore[attr-defined]
-    keys: list[Any] = []  # the last are the model's
+    keys: list[Any] = []  # the last call is that of the model itself
     handle = model.register_load_state_dict_post_hook(lambda _, found: keys.append(found))
     errors = ''
     try:
         model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # raised after all that fits is loaded
+    except RuntimeError as error:  # raised after all matching weights are loaded
         errors = str(error)
-    except Exception as error:  # a module's own conversion of junk
+    except Exception as error:  # from a module's own conversion
         raise InputError(f'checkpoint {path} does not fit the config: {one_line(error)}') from error
     finally:
         handle.remove()
@@ -270,7 +269,7 @@ def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: 
         raise InputError(f'checkpoint {path} does not fit the config: {one_line(errors)}')
     missing = [name for name in keys[-1].missing_keys if not name.endswith('num_batches_tracked')]
     findings = {
-        'missing in it': missing,
+        'missing': missing,
         'not in the model': keys[-1].unexpected_keys,
         'of another shape': shapes,
         'not tensors': broken,
@@ -289,20 +288,20 @@ def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: 
     random = unloaded & trained.keys()
     if broken or (random and not partial) or (trained and random == trained.keys()):
         raise InputError(
-            f'checkpoint {path} does not fit the config: of its weights {report or "there are none"}; '
-            f'{len(random)} of {len(trained)} weights of the model would be random: name the config that the '
-            'checkpoint was trained with'
+            f'checkpoint {path} does not fit the config: {report or "it has no weights"}; '
+            f'{len(random)} of {len(trained)} weights of the model would be random: use the config with which the '
+            'checkpoint was trained'
         )
     _check_finite({name: value for name, value in trained.items() if name not in random}, path)
     if report:
-        print(f'checkpoint {path}: of its weights {report}')
+        print(f'checkpoint {path}: weights: {report}')
 
 
 def check_part(model: nn.Module, content: dict[str, Any], path: str) -> None:
-    """Check that a checkpoint has weights for a part of a model, whatever the names of its modules.
+    """Check that a checkpoint has weights for a part of a model, under any prefix.
 
     Raises:
-        InputError: None of them has the name and shape of one in the model, or some that have are not finite.
+        InputError: If none has the name and shape of a weight of the model, or matching ones are not finite.
     """
     shapes = {(name.rpartition('.')[2], weight.shape) for name, weight in model.state_dict().items() if weight.ndim}
     fitting = {
@@ -320,21 +319,21 @@ def _check_finite(weights: Mapping[str, torch.Tensor], path: str) -> None:
     if infinite:
         raise InputError(
             f'checkpoint {path} cannot be used: {len(infinite)} of its weights hold NaN or infinity ({infinite[0]}, '
-            '...): name one that was saved earlier'
+            '...): use an earlier one'
         )
 
 
 def check_resumable(content: dict[str, Any], path: str, cfg: Config, model: nn.Module) -> None:
-    """Check that a training can be resumed from a checkpoint: its weights, its counts, and the states that it holds.
+    """Check that a training can be resumed from a checkpoint: weights, counters, and states.
 
     Args:
         content: The checkpoint.
-        path: What to call it.
+        path: Name of the checkpoint in messages.
         cfg: Config of the training.
-        model: Its model, whose weights are changed.
+        model: Model of the training, whose weights are changed.
 
     Raises:
-        InputError: An entry is missing, or is not what mmengine's is.
+        InputError: If an entry is missing or invalid.
     """
     load_weights(model, content, path)
     try:
@@ -342,7 +341,7 @@ def check_resumable(content: dict[str, Any], path: str, cfg: Config, model: nn.M
         for name in ('epoch', 'iter'):
             _require(_is_count(meta.get(name)), f'meta.{name}', COUNT)
         seed = meta.get('seed')
-        _require(seed is None or (_is_count(seed) and seed < 2**32), 'meta.seed', f'{COUNT}, of 32 bits')
+        _require(seed is None or (_is_count(seed) and seed < 2**32), 'meta.seed', f'{COUNT} of 32 bits')
         _check_message_hub(content.get('message_hub'))
         if 'ema_state_dict' in content:
             _check_averages(content['ema_state_dict'], content.get('state_dict', {}))
@@ -351,8 +350,8 @@ def check_resumable(content: dict[str, Any], path: str, cfg: Config, model: nn.M
             _check_optimizer(content, cfg, model)
     except _InvalidEntryError as error:
         raise InputError(
-            f'training cannot be resumed from checkpoint {path}: {error}; for its weights alone, '
-            'set --cfg-options load_from=FILE in place of --resume'
+            f'training cannot be resumed from checkpoint {path}: {error}; to load only its weights, '
+            'use --cfg-options load_from=FILE instead of --resume'
         ) from error
 
 
@@ -376,19 +375,19 @@ def _check_message_hub(hub: Any) -> None:
 
 
 def _check_averages(averages: Any, weights: dict[str, Any]) -> None:
-    """Check what mmengine's ``EMAHook`` has saved, which it exchanges for the weights."""
+    """Check the state of mmengine's ``EMAHook``, which it swaps with the weights."""
     _require(
         isinstance(averages, dict)
         and all(
             isinstance(name, str) and isinstance(value, torch.Tensor) and bool(value.isfinite().all())
             and value.shape == getattr(weights.get(name.removeprefix('module.'), value), 'shape', None)
             for name, value in averages.items()
-        ), 'ema_state_dict', 'a dict of averaged weights, of the shapes of those in state_dict',
+        ), 'ema_state_dict', 'a dict of averaged weights with the shapes of those in state_dict',
     )  # fmt: skip
 
 
 def _check_log(log: Any) -> None:
-    """Check what :class:`~fnoise_mmdet.engine.hooks.ExactResumeHook` has saved."""
+    """Check the state of :class:`~fnoise_mmdet.engine.hooks.ExactResumeHook`."""
     if log is None:
         return
     _require(
@@ -403,7 +402,7 @@ def _check_log(log: Any) -> None:
 
 
 def _check_optimizer(content: dict[str, Any], cfg: Config, model: nn.Module) -> None:
-    """Load the states of optimizer and schedules, and take a step from there."""
+    """Load the states of optimizer and schedulers, and take a step."""
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     try:
@@ -411,28 +410,30 @@ def _check_optimizer(content: dict[str, Any], cfg: Config, model: nn.Module) -> 
         optimizers = [one.optimizer for one in _wrappers(wrapper)]
         for optimizer in optimizers:
             optimizer.step()
-    except Exception:  # it needs another device, which is no fault of the checkpoint
+    except Exception:  # it needs another device, not an error of the checkpoint
         return
     expected = "the state of the config's optimizer"
     sketches = [_sketch(optimizer) for optimizer in optimizers]
     try:
         wrapper.load_state_dict(copy.copy(content['optimizer']))
-        # torch's fused step writes beyond tensors that are smaller than their parameter.
+        # torch's fused step writes out of bounds if a state is smaller than its parameter.
         if not all(_fits_sketch(optimizer, *sketch) for optimizer, sketch in zip(optimizers, sketches)):
             raise ValueError('a state or a setting is of another shape or type')
         for optimizer in optimizers:
             optimizer.step()
-    except Exception as error:  # every optimizer fails in its own way
-        raise _InvalidEntryError(f'its entry optimizer should be {expected}, but {one_line(error)}') from error
+    except Exception as error:  # every optimizer raises other types
+        raise _InvalidEntryError(f'its entry optimizer should be {expected}: {one_line(error)}') from error
     finally:
         model.zero_grad()
-    _require(all(value.isfinite().all() for value in model.parameters()), 'optimizer', f'{expected}, of finite numbers')
+    _require(
+        all(value.isfinite().all() for value in model.parameters()), 'optimizer', f'{expected}, with finite values'
+    )
     if 'param_schedulers' in content:
         _check_schedules(content['param_schedulers'], cfg, wrapper)
 
 
 def _sketch(optimizer: torch.optim.Optimizer) -> tuple[dict[torch.Tensor, dict[str, Any]], list[dict[str, Any]]]:
-    """Return the states of an optimizer's parameters, of tensors only shapes and types, and its settings."""
+    """Return parameter states and settings of an optimizer, with tensors as shapes and dtypes."""
     states = {
         parameter: {name: one.to('meta') if isinstance(one, torch.Tensor) else one for name, one in state.items()}
         for parameter, state in optimizer.state.items()
@@ -461,7 +462,7 @@ def _wrappers(wrapper: Any) -> list[Any]:
 def _check_schedules(states: Any, cfg: Config, wrapper: Any) -> None:
     configs = cfg.get('param_scheduler') or []
     configs = [configs] if 'type' in configs else configs
-    if not isinstance(configs, list):  # of several optimizers
+    if not isinstance(configs, list):  # dict of several optimizers
         return
     _require(
         isinstance(states, list) and all(isinstance(state, dict) for state in states),
@@ -480,12 +481,12 @@ def _check_schedules(states: Any, cfg: Config, wrapper: Any) -> None:
             _require(
                 name not in state or _are_alike(state[name], value),
                 f'{entry}.{one_line(name)}',
-                f'as {one_line(value)}',
+                f'like {one_line(value)}',
             )
 
 
 def _are_alike(value: Any, expected: Any) -> bool:
-    """Return whether a value has the type of another, and a tensor its shape."""
+    """Return whether a value has the type of another and, for tensors, its shape."""
     if isinstance(expected, torch.Tensor):
         return isinstance(value, torch.Tensor) and (value.shape, value.dtype) == (expected.shape, expected.dtype)
     if isinstance(expected, list | tuple):

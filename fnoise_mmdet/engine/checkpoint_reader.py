@@ -1,11 +1,11 @@
-"""A reader of torch's checkpoint files that runs nothing of what they hold.
+"""Reader of torch checkpoint files that executes no code from them.
 
-``torch.load(weights_only=True)`` is not enough for files from strangers:
-mmengine's checkpoints need ``getattr`` and NumPy's reconstruction among its
-allowed globals, which reach any attribute and any memory; torch below 2.6 runs
-code from its oldest format; and no version bounds what a small file may ask to
-be allocated. This reader knows the few objects that mmengine's checkpoints are
-made of, builds each itself from checked values, and refuses everything else.
+``torch.load(weights_only=True)`` is not safe for untrusted files: mmengine's
+checkpoints need ``getattr`` and NumPy's reconstruction among the safe globals,
+which give access to any attribute and any memory; torch < 2.6 executes code
+from the legacy format; and no version limits the memory that a small file can
+allocate. This reader knows the few object types of mmengine's checkpoints,
+builds them from validated values, and rejects everything else.
 """
 
 import io
@@ -29,9 +29,9 @@ from torch.storage import TypedStorage
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before torch 1.6
 MAX_DEPTH = 64  # of nested containers
-MAX_OPERATIONS = 10_000_000  # of a pickle, each of which may take some 100 bytes; a large detector needs 500,000
-STATISTICS = ('min', 'max', 'current', 'mean')  # methods of HistoryBuffer that it refers to by getattr
-SCALARS = (str, bytes, int, float, bool, type(None))  # which may be a key
+MAX_OPERATIONS = 10_000_000  # of a pickle, up to about 100 bytes each; a large detector needs 500,000
+STATISTICS = ('min', 'max', 'current', 'mean')  # methods of HistoryBuffer, pickled by getattr
+SCALARS = (str, bytes, int, float, bool, type(None))  # valid dict keys
 PLAIN = (bytes, float, bool, type(None), Tensor, torch.nn.Parameter, np.ndarray, torch.Size)
 STORAGES = {
     'DoubleStorage': torch.float64, 'FloatStorage': torch.float32, 'HalfStorage': torch.float16,
@@ -42,34 +42,34 @@ STORAGES = {
 
 
 class CorruptCheckpointError(ValueError):
-    """A file is not a whole checkpoint."""
+    """Incomplete or corrupt checkpoint."""
 
 
 class UnsafeCheckpointError(ValueError):
-    """A checkpoint holds more than weights and plain data."""
+    """Checkpoint that holds more than weights and plain data."""
 
 
 def read_checkpoint(source: str | os.PathLike | IO[bytes]) -> Any:
-    """Read what ``torch.save`` has written, its tensors on the CPU.
+    """Read a file of ``torch.save``, with tensors on the CPU.
 
     Args:
         source: Path of a regular file, or a seekable binary file.
 
     Returns:
-        Containers, numbers, texts, tensors, NumPy's arrays and numbers, and
-        mmengine's ``HistoryBuffer``; nested to a depth of 64 at most. Or a
+        Containers, numbers, strings, tensors, NumPy arrays and scalars, and
+        mmengine's ``HistoryBuffer``, nested to a depth of at most 64. Or a
         single storage, as which the tensors of an ordinary pickle are loaded.
 
     Raises:
-        OSError: The file cannot be read.
-        CorruptCheckpointError: It is no regular file, not in torch's format, cut
-            off, or a checksum is wrong.
-        UnsafeCheckpointError: It holds other objects, or would take more memory
-            than the file itself.
+        OSError: If the file cannot be read.
+        CorruptCheckpointError: If it is not a regular file, not in torch's
+            format, truncated, or a checksum is wrong.
+        UnsafeCheckpointError: If it holds other objects, or would take more
+            memory than the file itself.
     """
     if not isinstance(source, str | os.PathLike):
         return _read(source, source.seek(0, io.SEEK_END))
-    # Not blocking: a pipe without a writer would never open.
+    # Non-blocking, since opening a pipe without a writer would block.
     with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -92,20 +92,20 @@ def _read(file: IO[bytes], size: int) -> Any:
     except (CorruptCheckpointError, UnsafeCheckpointError):
         raise
     except EOFError as error:
-        raise CorruptCheckpointError('it is cut off') from error
-    except Exception as error:  # an invalid pickle fails in many ways
+        raise CorruptCheckpointError('it is truncated') from error
+    except Exception as error:  # invalid pickles raise many types
         raise CorruptCheckpointError(str(error) or type(error).__name__) from error
 
 
 def check_sums(path: str | os.PathLike) -> None:
-    """Compare the checksums of a checkpoint to what it holds, without reading its objects.
+    """Verify the checksums of a checkpoint, without reading its objects.
 
-    Files of the format before torch 1.6 have none, and are taken for whole unless they are empty.
+    Files of the format before torch 1.6 have no checksums, and pass unless they are empty.
 
     Raises:
-        OSError: The file cannot be read.
-        CorruptCheckpointError: A checksum is wrong, or the file is cut off.
-        UnsafeCheckpointError: Its records are larger than the file.
+        OSError: If the file cannot be read.
+        CorruptCheckpointError: If a checksum is wrong, or the file is truncated.
+        UnsafeCheckpointError: If its records are larger than the file.
     """
     size = os.path.getsize(path)
     with open(path, 'rb') as file:
@@ -124,11 +124,11 @@ def check_sums(path: str | os.PathLike) -> None:
 
 
 def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Return the records of an archive by name; together they are no larger than the file."""
+    """Return the records of an archive by name, which together are not larger than the file."""
     records = {info.filename: info for info in archive.infolist()}
     if len(records) < len(archive.infolist()):
         raise UnsafeCheckpointError('two records of the same name')
-    if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):  # which torch never does
+    if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):  # torch never compresses
         raise UnsafeCheckpointError('compressed records')
     if sum(info.file_size for info in records.values()) > size:
         raise UnsafeCheckpointError('records that overlap')
@@ -146,7 +146,7 @@ def _read_zip(file: IO[bytes], size: int) -> Any:
             raise UnsafeCheckpointError('a TorchScript program')
         order = archive.read(f'{root}/byteorder').decode() if f'{root}/byteorder' in records else sys.byteorder
         if order != sys.byteorder:
-            raise CorruptCheckpointError(f'its byte order is {order}, and that of this machine {sys.byteorder}')
+            raise CorruptCheckpointError(f'its byte order is {order}, but that of this machine is {sys.byteorder}')
 
         storages: dict[str, Tensor] = {}
 
@@ -157,12 +157,12 @@ def _read_zip(file: IO[bytes], size: int) -> Any:
                 storages[key] = _empty(records[f'{root}/data/{key}'].file_size)
                 storages[key].numpy()[:] = np.frombuffer(archive.read(f'{root}/data/{key}'), np.uint8)
             if count * itemsize != storages[key].numel():
-                raise CorruptCheckpointError(f'storage {key} is not of the size that the checkpoint states')
+                raise CorruptCheckpointError(f'storage {key} does not have the stated size')
             return storages[key]
 
         content = _Unpickler(io.BytesIO(archive.read(f'{root}/data.pkl')), read_storage).load()
         for name in records.keys() - {f'{root}/data/{key}' for key in storages}:
-            archive.read(name)  # for its checksum
+            archive.read(name)  # verifies its checksum
     return content
 
 
@@ -181,7 +181,7 @@ def _read_legacy(file: IO[bytes], size: int) -> Any:
             storages[key], itemsizes[key] = _empty(count * itemsize), itemsize
         return storages[key]
 
-    # Reading from a map never allocates more than is there, whatever length a pickle states.
+    # Reading from a memory map never allocates more than the file size.
     mapped = isinstance(file, io.BufferedReader)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else nullcontext(file) as source:
         if _Unpickler(source).load() != LEGACY_MAGIC or _Unpickler(source).load() != LEGACY_PROTOCOL:
@@ -191,7 +191,7 @@ def _read_legacy(file: IO[bytes], size: int) -> Any:
             raise CorruptCheckpointError('its byte order is not that of this machine')
         content = _Unpickler(source, reserve_storage).load()
         keys = _Unpickler(source).load()
-        if type(keys) is not list or any(type(key) is not str for key in keys):  # others may hash without end
+        if type(keys) is not list or any(type(key) is not str for key in keys):  # hashing other types may not terminate
             raise CorruptCheckpointError('it has no list of storages')
         if set(keys) != storages.keys() or len(keys) != len(storages):
             raise CorruptCheckpointError('its tensors and its list of storages do not match')
@@ -199,7 +199,7 @@ def _read_legacy(file: IO[bytes], size: int) -> Any:
             count = int.from_bytes(source.read(8), sys.byteorder)
             data = source.read(storages[key].numel())
             if count * itemsizes[key] != storages[key].numel() or len(data) < storages[key].numel():
-                raise CorruptCheckpointError('it is cut off')
+                raise CorruptCheckpointError('it is truncated')
             storages[key].numpy()[:] = np.frombuffer(data, np.uint8)
     return content
 
@@ -209,7 +209,7 @@ def _empty(num_bytes: int) -> Tensor:
 
 
 class _Storage:
-    """Bytes of a checkpoint, and what kind of numbers they are."""
+    """Bytes of a checkpoint and their dtype."""
 
     __slots__ = ('content', 'dtype')
 
@@ -218,7 +218,7 @@ class _Storage:
 
 
 class _NumpyType:
-    """The type of NumPy's numbers, in the place of ``np.dtype``, whose state can describe any memory."""
+    """Replacement for ``np.dtype``, whose state could describe arbitrary memory."""
 
     __slots__ = ('dtype',)
 
@@ -233,16 +233,16 @@ def _unsafe(what: str) -> NoReturn:
 def _rebuild_tensor(
     storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """Make a tensor that lies within its storage; its gradient and hooks are left out."""
+    """Build a tensor within the bounds of its storage, without gradient and hooks."""
     dtype = dtype or storage.dtype
     count = storage.content.numel() // dtype.itemsize
     if type(size) not in (tuple, torch.Size) or len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         _unsafe('a tensor of an invalid shape')
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    # Not more elements than storage from its begin, either, whose parts would overlap: some code takes them in a row.
+    # Nor more elements than the storage has, i.e. overlapping strides, which some code assumes contiguous.
     if offset + math.prod(size) > count or (math.prod(size) and last >= count):
         _unsafe('a tensor that is larger than its storage')
-    # Strides of an empty tensor are of no use, and could overflow.
+    # Strides of an empty tensor are unused, and could overflow.
     strides = stride if math.prod(size) else (0,) * len(size)
     return torch.empty(0, dtype=dtype).set_(storage.content.untyped_storage(), offset, size, strides)
 
@@ -266,14 +266,14 @@ def _device(kind: str, index: int | None = None) -> torch.device:
     return torch.device(kind, index) if index is not None else torch.device(kind)
 
 
-def _ordered_dict(items: list = []) -> OrderedDict:  # noqa: B006  # never changed
+def _ordered_dict(items: list = []) -> OrderedDict:  # noqa: B006  # never mutated
     for item in items:
         _check_key(item[0])
     return OrderedDict(items)
 
 
 def _counter(counts: dict) -> Counter:
-    return Counter(counts) if type(counts) is dict else _unsafe('a Counter of something else than a dict')
+    return Counter(counts) if type(counts) is dict else _unsafe('a Counter of something other than a dict')
 
 
 def _set(items: list) -> set:
@@ -291,15 +291,15 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _statistic(owner: type, name: str) -> str:
-    """Name a method of ``HistoryBuffer``, which is what mmengine's checkpoints need ``getattr`` for."""
+    """Return a method name of ``HistoryBuffer``, the only use of ``getattr`` in mmengine's checkpoints."""
     if owner is not HistoryBuffer or name not in STATISTICS:
-        _unsafe('builtins.getattr of something else than the statistics of HistoryBuffer')
+        _unsafe('builtins.getattr of something other than the statistics of HistoryBuffer')
     return name
 
 
 def _numpy_type(text: str, *_: Any) -> _NumpyType:
     if text[:1] not in 'biufc' or not text[1:].isdecimal():
-        _unsafe('an array of something else than numbers')
+        _unsafe('an array of something other than numbers')
     return _NumpyType(np.dtype(text))
 
 
@@ -343,16 +343,16 @@ _NAMES: dict[str, Any] = {
 
 
 def _check_key(key: Any) -> None:
-    if type(key) not in SCALARS:  # others may hash without end
+    if type(key) not in SCALARS:  # hashing other types may not terminate
         _unsafe(f'a dict with a {type(key).__name__} as a key')
 
 
-# The one in C allocates what a pickle states, before it is there.
+# The C implementation allocates the stated length before reading.
 PythonUnpickler: Any = vars(pickle)['_Unpickler']
 
 
 class _Unpickler(PythonUnpickler):
-    """An unpickler of :data:`_NAMES`, which calls nothing else and changes nothing but new containers."""
+    """Unpickler restricted to :data:`_NAMES`, which modifies only new containers."""
 
     dispatch: dict[int, Callable]
 
@@ -368,7 +368,7 @@ class _Unpickler(PythonUnpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         tag, dtype, key, _, count, *views = pid
         if self._storage is None or tag != 'storage' or not isinstance(dtype, torch.dtype) or type(key) is not str:
-            _unsafe('an object that is kept elsewhere')
+            _unsafe('an external object')
         if type(count) is not int or count < 0 or any(view is not None for view in views):
             _unsafe('a storage of an invalid size')
         return _Storage(self._storage(key, count, dtype.itemsize), dtype)
@@ -376,8 +376,8 @@ class _Unpickler(PythonUnpickler):
     def load_reduce(self) -> None:
         args = self.stack.pop()
         function = self.stack[-1]
-        if not callable(function) or isinstance(function, type):  # only those of _NAMES can be here
-            _unsafe('a call of what is no function')
+        if not callable(function) or isinstance(function, type):  # only those of _NAMES can occur
+            _unsafe('a call of an object that is not a function')
         self.stack[-1] = function(*args)
 
     def load_newobj(self) -> None:
@@ -393,17 +393,17 @@ class _Unpickler(PythonUnpickler):
         if kind is np.ndarray:
             version, shape, of, is_fortran, content = state
             if version != 1 or type(of) is not _NumpyType or type(content) is not bytes or min(shape, default=0) < 0:
-                _unsafe('an array of something else than numbers')
+                _unsafe('an array of something other than numbers')
             built.__setstate__((1, shape, of.dtype, bool(is_fortran), content))
         elif kind is _NumpyType:
             _, order, *described = state
             if order not in ('<', '>', '|', '=') or any(part is not None for part in described[:3]):
-                _unsafe('an array of something else than numbers')
+                _unsafe('an array of something other than numbers')
             built.dtype = built.dtype.newbyteorder(order)
         elif kind is HistoryBuffer:
             vars(built).update({name: state[name] for name in ('max_length', '_log_history', '_count_history')})
-            built._set_default_statistics()  # mmengine's own, not those that the checkpoint names
-        elif kind is OrderedDict and state.keys() == {'_metadata'}:  # versions of a state dict's modules
+            built._set_default_statistics()  # mmengine's own, not those of the checkpoint
+        elif kind is OrderedDict and state.keys() == {'_metadata'}:  # module versions of a state dict
             built._metadata = state['_metadata']
         else:
             _unsafe(f'a state for a {kind.__name__}')
@@ -437,11 +437,11 @@ class _Unpickler(PythonUnpickler):
             self.stack[-1][key] = value
 
     def load_other(self) -> None:
-        """Refuse an operation that neither weights nor plain data need."""
+        """Reject an operation that weights and plain data do not need."""
         _unsafe('an operation of pickle that torch does not use')
 
 
-# Operations of pickle that weights and plain data need. Those of them that change something are overridden above.
+# Pickle operations needed for weights and plain data. Those that mutate objects are overridden above.
 _NEEDED = {
     *('proto', 'frame', 'stop', 'mark', 'none', 'true', 'false', 'binint', 'binint1', 'binint2', 'long1', 'binfloat'),
     *('binunicode', 'short_binunicode', 'binunicode8', 'binstring', 'short_binstring'),
@@ -452,7 +452,7 @@ _NEEDED = {
 
 
 class _Operations(dict):
-    """What an unpickler does for each operation, for a limited number of them."""
+    """Dispatch table with a limit on the number of operations."""
 
     left = MAX_OPERATIONS
 
@@ -472,11 +472,11 @@ def _check_plain(value: Any, seen: dict[int, int], depth: int = 0) -> None:
 
     Args:
         value: A part of the checkpoint.
-        seen: Depths at which containers have been checked, by their ids.
-        depth: How deep the part lies.
+        seen: Depths at which containers were checked, by id.
+        depth: Nesting depth of ``value``.
 
     Raises:
-        UnsafeCheckpointError: It does not.
+        UnsafeCheckpointError: If it does not.
     """
     kind = type(value)
     if kind in (dict, OrderedDict, Counter, list, tuple, set):
@@ -492,7 +492,7 @@ def _check_plain(value: Any, seen: dict[int, int], depth: int = 0) -> None:
         if value.bit_length() > 64:
             _unsafe('a number of more than 64 bits')
     elif kind is str:
-        value.encode()  # a lone surrogate could not be printed
+        value.encode()  # a lone surrogate cannot be printed
     elif kind is HistoryBuffer:
         _check_history(vars(value))
     elif kind not in PLAIN and not isinstance(value, np.number | np.bool_ | torch.device | torch.dtype):
@@ -502,6 +502,6 @@ def _check_plain(value: Any, seen: dict[int, int], depth: int = 0) -> None:
 def _check_history(state: dict[str, Any]) -> None:
     logs, counts, length = (state.get(name) for name in ('_log_history', '_count_history', 'max_length'))
     if type(logs) is not np.ndarray or type(counts) is not np.ndarray or type(length) is not int:
-        _unsafe('a HistoryBuffer of something else than numbers')
+        _unsafe('a HistoryBuffer of something other than numbers')
     if logs.ndim != 1 or logs.shape != counts.shape or length < 1:
         _unsafe('a HistoryBuffer of invalid sizes')

@@ -1,4 +1,4 @@
-"""Trainings of several processes, also on machines without a GPU."""
+"""Distributed training, also on machines without a GPU."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from mmengine.device import get_device
 
 from ..errors import InputError
 
-# Where each launcher tells a process its rank, the number of processes, and its rank on its machine.
+# Environment variables of each launcher: rank, world size, local rank.
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -26,26 +26,26 @@ PORT = '29500'  # torch's, and mmengine's
 
 
 def rank() -> int:
-    """Return the rank of this process, 0 for one that is alone, before the launcher's group is made."""
+    """Return the rank of this process, 0 without launcher, before the process group is initialized."""
     ranks = (os.environ.get(name) for name, _, _ in VARIABLES.values())
     return int(next(filter(None, ranks), 0))
 
 
 def world_size(launcher: str) -> int:
-    """Return the number of processes that the launcher has started, before their group is made."""
+    """Return the world size, before the process group is initialized."""
     return 1 if launcher == 'none' else int(os.environ.get(VARIABLES[launcher][1]) or 1)
 
 
 def is_main_process() -> bool:
-    """Return whether this is the only process of a run or its first, before the launcher's group is made."""
+    """Return whether this is rank 0, before the process group is initialized."""
     return rank() == 0
 
 
 def check_launcher(launcher: str) -> None:
-    """Check that the launcher has started this process, and that there is a GPU for it where there are any.
+    """Check that the launcher started this process, and that there are enough GPUs, if any.
 
     Raises:
-        InputError: One of these is not so.
+        InputError: If one of these does not hold.
     """
     if launcher == 'none':
         return
@@ -57,18 +57,20 @@ def check_launcher(launcher: str) -> None:
         )
     gpus, place = torch.cuda.device_count(), int(os.environ.get(VARIABLES[launcher][2]) or 0)
     if gpus and place >= gpus:
-        raise InputError(f'this machine has {gpus} GPUs, too few for process {place + 1} on it: start one for each GPU')
+        raise InputError(
+            f'this machine has {gpus} GPUs, too few for process {place + 1} on it: start one process per GPU'
+        )
 
 
 def use_cpus(cfg: Config) -> None:
-    """Make the group of a launcher's processes with gloo where there is no GPU, and fit the config to it, in place.
+    """Initialize the process group with gloo if there is no GPU, and adapt the config, in place.
 
-    mmengine makes the group itself, but not without a GPU; one that is there
-    it takes as it is. On GPUs, and without a launcher, nothing is done.
+    mmengine initializes the group only with GPUs, and uses an existing one.
+    With GPUs, or without a launcher, this does nothing.
     """
     if cfg.launcher == 'none' or get_device() != 'cpu':
         return
-    for name, its in zip(VARIABLES['pytorch'], VARIABLES[cfg.launcher]):  # by torch's names for all
+    for name, its in zip(VARIABLES['pytorch'], VARIABLES[cfg.launcher]):  # under torch's names
         os.environ[name] = os.environ.get(its, '0')
     os.environ.setdefault('MASTER_PORT', PORT)
     if 'MASTER_ADDR' not in os.environ:
@@ -76,7 +78,7 @@ def use_cpus(cfg: Config) -> None:
     settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     timeout = settings.get('timeout')
     dist.init_process_group('gloo', timeout=timedelta(seconds=timeout) if timeout else None)
-    # DistributedDataParallel refuses devices on CPUs, which mmengine's default names. The rest is as there.
+    # mmengine's default wrapper, but without device_ids, which DistributedDataParallel rejects on CPUs.
     wrapper = dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
@@ -86,12 +88,12 @@ def use_cpus(cfg: Config) -> None:
 
 
 def _first_node() -> str:
-    """Ask Slurm for the name of the first machine of the job step."""
+    """Return the first host of the Slurm job step."""
     nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ['SLURM_NODELIST']
     command = ['scontrol', 'show', 'hostnames', nodes]
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
     except (OSError, subprocess.CalledProcessError, IndexError) as error:
         raise InputError(
-            f'the first machine of {nodes} cannot be told by {" ".join(command)}: {error}; name it with MASTER_ADDR'
+            f'the first host of {nodes} cannot be found by {" ".join(command)}: {error}; set it with MASTER_ADDR'
         ) from error

@@ -1,4 +1,4 @@
-"""What a result was obtained with: machine and versions."""
+"""Machine and package versions of a result."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-# Both sets of distributions that give mmengine, mmcv and mmdet.
+# Original and maintained distributions of mmengine, mmcv and mmdet.
 DISTRIBUTIONS = (
     'torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'onedl-mmdetection', 'mmdet', 'fnoise_mmdet', 'numpy',
     'pycocotools', 'numba', 'triton',
@@ -15,7 +15,7 @@ DISTRIBUTIONS = (
 
 
 def environment() -> dict[str, str]:
-    """Return processor, threads, GPU, Python and the versions of what is installed, each by its name."""
+    """Return processor, threads, GPU, and the versions of Python and packages, by name."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     found = {
         'processor': _processor(),
@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the name of the processor; `platform` alone does not know it on Linux."""
+    """Return the name of the processor, which `platform` does not report on Linux."""
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():

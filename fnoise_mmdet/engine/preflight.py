@@ -1,4 +1,4 @@
-"""Checks of a config before anything is built or written."""
+"""Checks of config, data, checkpoints and work dir before a run."""
 
 import copy
 import shutil
@@ -45,27 +45,27 @@ from .hooks import NoiseScheduleHook
 from .mixed_precision import computes_in_bfloat16
 from .resume import find_checkpoints, latest_checkpoint
 
-SEVERAL = 'several things are wrong'
-LR_FACTOR = 4  # from which on a learning rate is taken for one of another batch size
-ENDLESS = (InfiniteSampler, MultiSourceSampler)  # the samplers of mmengine and mmdet that never end
+SEVERAL = 'several problems were found'
+LR_FACTOR = 4  # ratio from which a learning rate is assumed to belong to another batch size
+ENDLESS = (InfiniteSampler, MultiSourceSampler)  # infinite samplers of mmengine and mmdet
 
 
 def check_data(cfg: Config, parts: Sequence[str]) -> None:
-    """Check annotations, images and classes of the given parts, where the config has them.
+    """Check annotations, images and classes of the given splits of a config.
 
-    Of data sets in another format than COCO's it is checked that their
-    annotation file is there.
+    For data sets in other formats than COCO's, only the existence of the
+    annotation file is checked.
 
     Raises:
-        InputError: An annotation file is not there or not in COCO format, an
-            image is not on disk, no image is left after mmdet's filters, or
-            the labels of a file would be those of other classes.
+        InputError: If an annotation file is not found or not in COCO format,
+            an image is missing, no image is left after mmdet's filters, or
+            labels do not match the classes.
     """
     checks: list[Callable[[], None]] = [partial(_check_encoding, cfg), partial(_check_parts_agree, cfg, parts)]
     for part in parts:
         if not cfg.get(f'{part}_dataloader'):
             continue
-        objects: list[int] = []  # of each data set of the part that was found without errors
+        objects: list[int] = []  # of each valid data set of the split
         datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
         for dataset in datasets:
             use, unannotated = _use_of(cfg, part, dataset), _is_unannotated(cfg, part, dataset)
@@ -77,17 +77,17 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
 
 
 def check_all(checks: Iterable[Callable[[], object]]) -> None:
-    """Run checks, and report what all of them have found at once.
+    """Run checks, and report all findings at once.
 
     Raises:
-        InputError: One of them has found something.
+        InputError: If a check fails.
     """
     found: list[str] = []
     for check in checks:
         try:
             check()
         except InputError as error:
-            # A check may have run several itself.
+            # A check may itself report several findings.
             found += [line.removeprefix('- ') for line in str(error).splitlines() if line != SEVERAL]
     found = list(dict.fromkeys(found))
     if found:
@@ -101,18 +101,18 @@ def _check_encoding(cfg: Config) -> None:
             value.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f'{printable(value)} in the config is not UTF-8, as which a run saves it: rename the file or folder'
+                f'{printable(value)} in the config is not UTF-8, so it cannot be saved: rename the file or folder'
             ) from None
 
 
 def _same_file(evaluator: dict[str, Any], dataset: dict[str, Any]) -> bool:
-    """Return whether an evaluator reads the annotations of a data set; without a file of its own it does."""
+    """Return whether an evaluator uses the annotations of the data set, having no file of its own."""
     named = evaluator.get('ann_file')
     return named is None or Path(named).resolve() == annotation_file(dataset).resolve()
 
 
 def _coco_metrics(evaluator: dict[str, Any]) -> list[str]:
-    """Return what an evaluator has COCO's evaluation made of, ``bbox`` and ``segm``."""
+    """Return the types of COCO's evaluation of an evaluator, ``bbox`` and ``segm``."""
     if not _is_coco_metric(evaluator) or evaluator.get('format_only'):
         return []
     named = evaluator.get('metric', 'bbox')
@@ -125,7 +125,7 @@ def _is_coco_metric(evaluator: dict[str, Any]) -> bool:
 
 
 def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
-    """Return what the annotations of a data set are read for."""
+    """Return the intended use of the annotations of a data set."""
     metrics = {
         metric
         for evaluator in evaluators(cfg, part)
@@ -140,9 +140,9 @@ def _use_of(cfg: Config, part: str, dataset: dict[str, Any]) -> Use:
 
 
 def _is_unannotated(cfg: Config, part: str, dataset: dict[str, Any]) -> bool:
-    """Return whether a data set needs no annotations: unlabelled images, or images whose detections are only written.
+    """Return whether a data set needs no annotations: unlabelled images, or a test that only writes detections.
 
-    Annotations are loaded by mmdet's transforms whose names say so, all but LoadEmptyAnnotations.
+    Annotations are loaded by mmdet's Load*Annotations transforms except LoadEmptyAnnotations.
     """
     if part == 'train':
         names = {type_name(step) for step in nested_dicts(dataset.get('pipeline') or [])}
@@ -152,7 +152,7 @@ def _is_unannotated(cfg: Config, part: str, dataset: dict[str, Any]) -> bool:
 
 
 def _check_parts_agree(cfg: Config, parts: Sequence[str]) -> None:
-    """Check that training and validation have the same classes, without which their labels differ."""
+    """Check that training and validation have the same classes, and thus the same labels."""
     found = {}
     for part in parts:
         if cfg.get(f'{part}_dataloader'):
@@ -163,9 +163,9 @@ def _check_parts_agree(cfg: Config, parts: Sequence[str]) -> None:
     (first, (classes, is_known)), *others = found.items()
     for part, (names, is_other_known) in others:
         if is_known and is_other_known and names != classes:
-            how = 'the same classes in another order' if set(names) == set(classes) else 'other classes'
+            kind = 'the same classes in another order' if set(names) == set(classes) else 'other classes'
             raise InputError(
-                f'{part}_dataloader has {how} than {first}_dataloader, so that their labels differ: metainfo.classes '
+                f'{part}_dataloader has {kind} than {first}_dataloader, so that their labels differ: metainfo.classes '
                 f'is {_some(names)}, and {_some(classes)} in {first}_dataloader'
             )
 
@@ -184,7 +184,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _reads_image_files(dataset: dict[str, Any]) -> bool:
-    """Return whether images are local files that mmdet's own LoadImageFromFile reads, so that they can be checked."""
+    """Return whether images are local files read by mmdet's LoadImageFromFile, so that they can be checked."""
     step: dict[str, Any] = next(iter(dataset.get('pipeline') or []), {})
     return (
         type_class(step, TRANSFORMS) is LoadImageFromFile
@@ -194,10 +194,10 @@ def _reads_image_files(dataset: dict[str, Any]) -> bool:
 
 
 def _check_left(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path, classes: Sequence[str]) -> None:
-    """Check that mmdet's filters leave an image to train on."""
+    """Check that an image is left after mmdet's filters."""
     filters = {} if dataset.get('test_mode') else dataset.get('filter_cfg') or {}
     cls: Any = type_class(dataset)
-    if cls.filter_data is not CocoDataset.filter_data or not coco['images']:  # of which the latter is told apart
+    if cls.filter_data is not CocoDataset.filter_data or not coco['images']:  # no images are reported elsewhere
         return
     kept, small, empty = kept_images(coco, classes, filters)
     if not kept:
@@ -206,22 +206,24 @@ def _check_left(dataset: dict[str, Any], coco: dict[str, Any], ann_file: Path, c
             f"{empty} have no object of the config's classes, and filter_cfg.filter_empty_gt is set" if empty else '',
         ]
         raise InputError(
-            f'{ann_file}: mmdet leaves out all {len(coco["images"])} images, and the data set is empty: '
+            f'{ann_file}: mmdet filters all {len(coco["images"])} images, and the data set is empty: '
             f'{"; ".join(filter(None, why))}'
         )
     indices = dataset.get('indices')
     if indices is not None and not (abs(indices) if isinstance(indices, int) else len(indices)):
-        raise InputError(f'{ann_file}: the data set is empty, as its indices are {indices!r}')
+        raise InputError(f'{ann_file}: the data set is empty, because its indices are {indices!r}')
 
 
 def _check_dataset(dataset: dict[str, Any], part: str, use: Use, objects: list[int], unannotated: bool) -> None:
     ann_file = annotation_file(dataset)
     if not is_local(dataset):
-        print(f'warning: {dataset.get("ann_file")} of {part}_dataloader is read by another file back end: not checked')
+        print(
+            f'warning: {dataset.get("ann_file")} of {part}_dataloader is not checked, because it is not on a local disk'
+        )
         return
     if not is_coco(dataset):
         if not ann_file.exists():
-            raise InputError(f'annotation file {ann_file} of {part}_dataloader is not there')
+            raise InputError(f'annotation file {ann_file} of {part}_dataloader not found')
         return
     coco = read_coco(ann_file, annotated=not unannotated)
     classes = config_classes(dataset)
@@ -249,13 +251,13 @@ def _annotation_errors(coco: dict[str, Any], ann_file: Path, use: Use) -> list[s
 
 
 def _check_annotated(cfg: Config, part: str, objects: list[int]) -> None:
-    """Check that there is something to learn from, and that nothing waits for an AP that is undefined."""
+    """Check that there are objects to train on, and that no hook monitors an undefined AP."""
     if not objects or any(objects):
         return
     if part == 'train':
-        raise InputError("nothing can be learned: no object of the config's classes is annotated in the training data")
+        raise InputError("no training objects: no object of the config's classes is annotated in the training data")
     print(
-        f"warning: no object of the config's classes is annotated in the {part} data: AP is undefined, and not reported"
+        f"warning: no object of the config's classes is annotated in the {part} data: AP is undefined and not reported"
     )
     for place, metric in _monitored(cfg) if part == 'val' else ():
         if metric == 'auto' or metric.startswith('coco/'):
@@ -263,7 +265,7 @@ def _check_annotated(cfg: Config, part: str, objects: list[int]) -> None:
 
 
 def _monitored(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Yield what waits for a metric of the validation, and the metric's name."""
+    """Yield the settings that monitor a validation metric, and the name of the metric."""
     saved = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best') or []
     for metric in [saved] if isinstance(saved, str) else saved:
         yield 'save_best', metric
@@ -277,10 +279,10 @@ def _refuse(message: str) -> None:
 
 
 def check_heads(cfg: Config) -> None:
-    """Check that the heads have room for the classes of the training data, and weigh these.
+    """Check that the heads fit the classes of the training data.
 
     Raises:
-        InputError: A head has fewer classes, or weights of another number of them.
+        InputError: If a head has too few classes, or another number of class weights.
     """
     if _reads_classes_as_text(cfg):
         return
@@ -289,16 +291,16 @@ def check_heads(cfg: Config) -> None:
 
 
 def _check_evaluator(evaluator: dict[str, Any], part: str, datasets: Sequence[dict[str, Any]]) -> None:
-    """Check what an evaluator writes, and the annotations that it reads beside those of the data sets."""
+    """Check the outputs of an evaluator, and annotation files other than those of the data sets."""
     only_writes = evaluator.get('format_only')
     if only_writes and not evaluator.get('outfile_prefix'):
-        raise InputError(f'{part}_evaluator has format_only, but no outfile_prefix to name the files that it writes')
+        raise InputError(f'{part}_evaluator has format_only, but no outfile_prefix for its output files')
     named = evaluator.get('ann_file')
     if not named or not is_local(evaluator) or any(_same_file(evaluator, dataset) for dataset in datasets):
         return
     ann_file = Path(named)
     if not ann_file.is_file():
-        raise InputError(f'annotation file {ann_file} of {part}_evaluator is not there')
+        raise InputError(f'annotation file {ann_file} of {part}_evaluator not found')
     if not _is_coco_metric(evaluator):
         return
     classes = config_classes(datasets[0])
@@ -310,44 +312,44 @@ def _check_evaluator(evaluator: dict[str, Any], part: str, datasets: Sequence[di
 
 
 def check_model(cfg: Config) -> nn.Module:
-    """Check the settings of the model, F-Noise's among them, by building it once.
+    """Check the settings of the model, including F-Noise, by building it.
 
     Returns:
         The model.
 
     Raises:
-        InputError: A setting is unknown or out of range.
+        InputError: If a setting is unknown or out of range.
     """
     init_default_scope('mmdet')
     try:
         return MODELS.build(copy.deepcopy(cfg.model))  # mmdet's detectors add to the settings of their heads
-    except Exception as error:  # every module checks its settings in its own way
+    except Exception as error:  # every module raises other types
         raise InputError(f'the model cannot be built: {error}') from error
 
 
 def check_hooks(cfg: Config, model: nn.Module) -> None:
-    """Check the settings of the config's own hooks by building each once, and that they fit the model.
+    """Check the custom hooks by building them, and that they fit the model.
 
     Raises:
-        InputError: A hook or a setting is unknown or out of range.
+        InputError: If a hook or a setting is unknown or out of range.
     """
     for index, hook in enumerate(cfg.get('custom_hooks') or []):
         try:
             built = HOOKS.build(hook)
             if isinstance(built, NoiseScheduleHook):
                 built.strengths(model)
-        except Exception as error:  # every hook checks its settings in its own way
+        except Exception as error:  # every hook raises other types
             raise InputError(f'custom_hooks[{index}] cannot be used: {error}') from error
 
 
 def check_loops(cfg: Config) -> None:
-    """Check that an epoch of the training, and the validation, can end.
+    """Check that training epochs and validations are finite.
 
     Raises:
-        InputError: A sampler that never ends feeds a loop that takes all it gives, or an interval is not positive.
+        InputError: If an infinite sampler feeds an epoch-based loop, or an interval is not positive.
     """
     loops = {
-        'train': 'an epoch of the training' if _counts_epochs(cfg) else None,  # the other loop counts iterations
+        'train': 'a training epoch' if _counts_epochs(cfg) else None,  # the other loop counts iterations
         'val': 'the validation' if type_name(cfg.get('val_cfg')) in ('', 'ValLoop', 'TeacherStudentValLoop') else None,
     }
     for part, what in loops.items():
@@ -356,7 +358,7 @@ def check_loops(cfg: Config) -> None:
             cls = type_class(loader.get(key), DATA_SAMPLERS)
             if what and cls is not None and issubclass(cls, ENDLESS):
                 raise InputError(
-                    f'{what} would never end: {part}_dataloader.{key} is {cls.__name__}, which goes on for ever. '
+                    f'{what} would never end: {part}_dataloader.{key} is {cls.__name__}, which is infinite. '
                     'Set it to DefaultSampler'
                     + (', or train_cfg to IterBasedTrainLoop with max_iters' if part == 'train' else '')
                 )
@@ -377,7 +379,7 @@ def warn_of_no_validation(cfg: Config) -> None:
         return
     length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')
     begin = cfg.train_cfg.get('val_begin', 1)
-    if length and begin > length:  # whatever the interval, the last epoch or iteration is validated
+    if length and begin > length:  # the last epoch or iteration is always validated
         unit = 'epochs' if cfg.train_cfg.get('max_epochs') else 'iterations'
         print(
             f'warning: the training never validates: it ends after {length} {unit}, before train_cfg.val_begin={begin}'
@@ -385,58 +387,58 @@ def warn_of_no_validation(cfg: Config) -> None:
 
 
 def check_pretrained(cfg: Config, model: nn.Module) -> None:
-    """Check that pre-trained weights can be had, and fit the model: a local file, or one that is downloaded.
+    """Check that pretrained weights, local or downloaded, are available and fit the model.
 
-    What is at an address is kept in torch's download cache.
+    Downloads are kept in torch's cache.
 
     Raises:
-        InputError: A checkpoint is not found, cannot be read or downloaded, or fits no part of the model.
+        InputError: If a checkpoint is not found, cannot be read or downloaded, or fits no part of the model.
     """
     for path in filter(_loads_here, pretrained_checkpoints(cfg)):
         try:
             check_part(model, load_checkpoint(path), path)
         except InputError as error:
             raise InputError(
-                f'pre-trained weights cannot be used: {error}; name a local file with --cfg-options '
+                f'pretrained weights cannot be used: {error}; use a local file with --cfg-options '
                 'model.backbone.init_cfg.checkpoint=FILE, or train from random weights with --from-scratch'
             ) from None
 
 
 def _loads_here(path: str) -> bool:
-    """Return whether this process loads a checkpoint to check it: of several, one downloads."""
+    """Return whether this process checks a checkpoint: URLs are checked by rank 0 alone."""
     return '://' not in path or is_main_process()
 
 
 def check_device(cfg: Config) -> None:
-    """Check that mixed precision has what it needs.
+    """Check that mixed precision is supported.
 
     Raises:
-        InputError: It asks for a GPU or for bfloat16, and there is none.
+        InputError: If it needs a GPU or bfloat16 arithmetic, which are not available.
     """
     kind = type_name(cfg.optim_wrapper)
     if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
         raise InputError(
-            'mixed precision by AmpOptimWrapper needs a GPU, and torch sees none here: set --cfg-options '
-            'optim_wrapper.type=OptimWrapper, or call for mixed precision on this processor with --amp'
+            'mixed precision by AmpOptimWrapper needs a GPU, and torch finds none: use --cfg-options '
+            'optim_wrapper.type=OptimWrapper, or --amp for mixed precision on this CPU'
         )
     if kind == 'CPUAmpOptimWrapper' and not computes_in_bfloat16():
         raise InputError(
-            'mixed precision needs a GPU, or a processor that computes in bfloat16 (avx512_bf16, amx_bf16 or bf16 '
-            'among its flags in /proc/cpuinfo), and this machine has neither: leave --amp out'
+            'mixed precision needs a GPU, or a CPU with bfloat16 arithmetic (avx512_bf16, amx_bf16 or bf16 '
+            'among its flags in /proc/cpuinfo), and this machine has neither: omit --amp'
         )
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Check that a training can write, does not overwrite the checkpoints of another, and can resume what it should.
+    """Check that the work dir is writable and does not hold another training, and that resuming is supported.
 
     Raises:
-        InputError: The work dir is a file or not to be written to, it holds
-            checkpoints and the config does not resume, or what is installed
+        InputError: If the work dir is a file or not writable, holds
+            checkpoints without the config resuming, or the installed versions
             cannot resume.
     """
     work_dir = Path(cfg.work_dir)
     if work_dir.is_file():
-        raise InputError(f'work dir {work_dir} is a file: name a folder with --work-dir')
+        raise InputError(f'work dir {work_dir} is a file: use a folder with --work-dir')
     try:
         check_writable(work_dir)
     except InputError as error:
@@ -444,8 +446,8 @@ def check_work_dir(cfg: Config) -> None:
     if not cfg.get('resume'):
         if latest_checkpoint(work_dir)[0]:
             raise InputError(
-                f'work dir {work_dir} holds the checkpoints of a run already: continue it with --resume, '
-                'or name another one with --work-dir'
+                f'work dir {work_dir} already holds the checkpoints of a run: continue it with --resume, '
+                'or use another one with --work-dir'
             )
         return
     if digit_version(torch.__version__) >= digit_version('2.6') and digit_version(mmengine.__version__) < digit_version(
@@ -458,19 +460,19 @@ def check_work_dir(cfg: Config) -> None:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """Return a path, or what is there of the way to it."""
+    """Return a path or its nearest existing parent."""
     return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
 
 
 def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
-    """Return the size of a checkpoint: weights and buffers, and the optimizer's state of what it trains."""
-    states = 2 if 'Adam' in type_name(cfg.optim_wrapper.optimizer) else 1  # a parameter's
+    """Return the size of a checkpoint: weights, buffers, and optimizer state."""
+    states = 2 if 'Adam' in type_name(cfg.optim_wrapper.optimizer) else 1  # per parameter
     trained = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
     return sum(one.numel() * one.element_size() for one in model.state_dict().values()) + states * trained
 
 
 def kept_checkpoints(cfg: Config) -> int:
-    """Return the number of checkpoints that a training leaves, 0 where it saves none."""
+    """Return the number of checkpoints that a training keeps, 0 if it saves none."""
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
     if not hook:
         return 0
@@ -481,28 +483,28 @@ def kept_checkpoints(cfg: Config) -> int:
 
 
 def check_room(cfg: Config, model: nn.Module) -> None:
-    """Check that the disk of the work dir has room for the checkpoints, one more than are kept.
+    """Check that the disk of the work dir has space for the checkpoints, one more than are kept.
 
     Raises:
-        InputError: It has not.
+        InputError: If it has not.
     """
     kept = kept_checkpoints(cfg)
     if not kept:
         return
     size = checkpoint_bytes(cfg, model)
-    there = len(find_checkpoints(Path(cfg.work_dir)))  # of a training that goes on
+    there = len(find_checkpoints(Path(cfg.work_dir)))  # of a resumed training
     missing = kept + 1 - min(kept, there)
     free = shutil.disk_usage(_nearest_folder(Path(cfg.work_dir))).free
     if free < size * missing:
         raise InputError(
             f'the disk of work dir {cfg.work_dir} has {free / 2**20:.0f} MiB left, but {missing} checkpoints need '
-            f'{size * missing / 2**20:.0f} MiB: free some, name another --work-dir, or keep fewer with '
+            f'{size * missing / 2**20:.0f} MiB: free some, use another --work-dir, or keep fewer with '
             '--cfg-options default_hooks.checkpoint.max_keep_ckpts=1'
         )
 
 
 def warn_of_learning_rate(cfg: Config) -> None:
-    """Warn where the learning rate is meant for another number of images an iteration (linear scaling rule)."""
+    """Warn if the learning rate is meant for another batch size (linear scaling rule)."""
     scaling = cfg.get('auto_scale_lr') or {}
     base = scaling.get('base_batch_size')
     accumulated = cfg.optim_wrapper.get('accumulative_counts') or 1
@@ -512,20 +514,20 @@ def warn_of_learning_rate(cfg: Config) -> None:
         return
     if batch / base >= LR_FACTOR or base / batch >= LR_FACTOR:
         print(
-            f'warning: learning rate {rate:g} is meant for {base} images an iteration, and there are {batch}: scale it '
+            f'warning: learning rate {rate:g} is meant for a batch size of {base}, but it is {batch}: scale it '
             f'with --cfg-options auto_scale_lr.enable=True, or optim_wrapper.optimizer.lr={rate * batch / base:g}'
         )
 
 
 def check_training(cfg: Config, with_data: bool = True) -> None:
-    """Run every check that a training needs, and report all findings at once.
+    """Run all checks of a training, and report all findings at once.
 
     Args:
         cfg: The config.
-        with_data: Whether annotations and images are checked too, and not because another config has the same.
+        with_data: Whether to check annotations and images; not needed again for configs with the same data.
 
     Raises:
-        InputError: Something is wrong; nothing has been written.
+        InputError: If a check fails; nothing has been written.
     """
     check_all(
         [
@@ -549,14 +551,14 @@ def _check_built(cfg: Config) -> None:
 
 
 def check_start_weights(cfg: Config, model: nn.Module) -> None:
-    """Check the files that a training takes its first weights from: ``init_cfg``, ``load_from`` or ``--resume``.
+    """Check the files with the initial weights of a training: ``init_cfg``, ``load_from`` or ``--resume``.
 
     Args:
         cfg: Config of the training.
-        model: Its model, whose weights are changed.
+        model: Model of the training, whose weights are changed.
 
     Raises:
-        InputError: A checkpoint cannot be read, fits nothing of the model, or the training cannot be resumed from it.
+        InputError: If a checkpoint cannot be read, fits no part of the model, or cannot be resumed from.
     """
     check_pretrained(cfg, model)
     path = cfg.get('load_from')
@@ -570,18 +572,18 @@ def check_start_weights(cfg: Config, model: nn.Module) -> None:
 
 
 def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.Module | None = None) -> dict[str, Any]:
-    """Check that a checkpoint can be read, was trained on the given classes, and has the weights of the model.
+    """Check that a checkpoint is readable, was trained on the given classes, and has the weights of the model.
 
     Args:
         path: File or URL.
         classes: Class names that the checkpoint must have been trained on, or None.
-        model: A model that gets the weights, in place, or None.
+        model: A model into which the weights are loaded, or None.
 
     Returns:
-        The checkpoint's ``meta``, empty where it has none.
+        The ``meta`` of the checkpoint, empty if it has none.
 
     Raises:
-        InputError: The checkpoint cannot be read, has other classes, or leaves weights of the model random.
+        InputError: If the checkpoint cannot be read, has other classes, or leaves weights of the model random.
     """
     checkpoint = load_checkpoint(path)
     meta: dict[str, Any] = checkpoint.get('meta') or {}
@@ -602,7 +604,7 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.
 
 
 def describe_training(cfg: Config) -> str:
-    """Say what a training would do, a setting a line; the config must have passed :func:`check_training`."""
+    """Describe a training, one setting per line. The config must have passed :func:`check_training`."""
     model = check_model(cfg)
     necks = find_fnoise_necks(model)
     batch = cfg.train_dataloader.get('batch_size')
@@ -620,7 +622,7 @@ def describe_training(cfg: Config) -> str:
         'length': ', '.join(f'{key} {value}' for key, value in cfg.train_cfg.items() if key.startswith('max_')),
         'optimizer': f'{type_name(cfg.optim_wrapper.optimizer)}, learning rate {cfg.optim_wrapper.optimizer.get("lr")}',
         'seed': (cfg.get('randomness') or {}).get('seed'),
-        'begins from': cfg.load_from or ', '.join(pretrained_checkpoints(cfg)) or 'random weights',
+        'initial weights': cfg.load_from or ', '.join(pretrained_checkpoints(cfg)) or 'random weights',
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
         'work dir': cfg.work_dir,
     }

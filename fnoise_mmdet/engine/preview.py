@@ -1,4 +1,4 @@
-"""The features of a detector on images of one's own, without a training."""
+"""Features of a detector on given images, without a training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,54 +28,54 @@ from .preflight import check_model
 
 
 def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -> nn.Module:
-    """Build a detector in evaluation mode, and name the random stream of its noise.
+    """Build a detector in evaluation mode, and set the random stream of its noise.
 
     Args:
         cfg: Config with a model.
-        checkpoint: File or URL of its weights; None for random ones.
-        seed: Of the noise, and of random weights.
-        device: Where it runs, e.g. ``'cpu'`` or ``'cuda:0'``.
+        checkpoint: File or URL of the weights; None for random weights.
+        seed: Seed of the noise and of random weights.
+        device: Device, e.g. ``'cpu'`` or ``'cuda:0'``.
 
     Raises:
-        InputError: The model cannot be built, takes no images, or the
-            checkpoint does not hold its weights.
+        InputError: If the model cannot be built, does not take images, or the
+            checkpoint does not fit it.
     """
-    leave_out_checkpoints(cfg)  # weights come from the one that is given, or are random
-    MMLogger.get_current_instance().setLevel('WARNING')  # else a line for every weight
+    leave_out_checkpoints(cfg)  # weights are loaded from `checkpoint`, or random
+    MMLogger.get_current_instance().setLevel('WARNING')  # otherwise one line per weight
     torch.manual_seed(seed)
     MessageHub.get_current_instance().update_info('seed', seed)
     model = check_model(cfg)
     if isinstance(model, BaseMOTModel):
-        raise InputError(f'{type(model).__name__} takes videos: name the config of the detector that it tracks with')
+        raise InputError(f'{type(model).__name__} takes videos: use the config of its detector')
     if checkpoint is None:
         initialise(model)
     else:
         load_weights(model, load_checkpoint(checkpoint), checkpoint)
     try:
         model.to(device)
-    except RuntimeError as error:  # no such device, or no driver
+    except RuntimeError as error:  # unknown device, or no driver
         raise InputError(f'--device {device} cannot be used: {error}') from error
-    model.eval()  # not in one line: mmdet's distilling detectors return nothing from it
+    model.eval()  # separate, since eval() of mmdet's distillation detectors returns None
     return model
 
 
 class ImageFeatures:
-    """The features of one image, and what the noise would do to them.
+    """Features of one image, clean and with noise.
 
     Args:
         model: A detector in evaluation mode.
-        cfg: Its config, whose test pipeline reads the image.
-        path: The image.
-        source: Whose features, see :class:`~fnoise_mmdet.visualization.tap.FeatureTap`.
-        predict: Whether to predict boxes too. Defaults to True.
+        cfg: Config of the model, whose test pipeline reads the image.
+        path: Image file.
+        source: Module of the features, see :class:`~fnoise_mmdet.visualization.tap.FeatureTap`.
+        predict: Whether to predict boxes, too. Defaults to True.
 
     Raises:
-        InputError: The pipeline cannot read the image (an ImageError), the detector cannot
-            take it, or has no such features.
+        InputError: If the pipeline cannot read the image (an ImageError), the
+            detector cannot process it, or has no such features.
     """
 
     def __init__(self, model: nn.Module, cfg: Config, path: Path, source: str = 'noise', predict: bool = True) -> None:
-        detector: Any = model  # whose methods are not those of every module
+        detector: Any = model  # methods of detectors, not of every module
         self._batch = _read(cfg, path)
         self._tap = FeatureTap(model, source)
         output: DetDataSample | None = None
@@ -85,8 +85,10 @@ class ImageFeatures:
                     output = detector.test_step(self._batch)[0]
                 else:
                     detector.extract_feat(detector.data_preprocessor(self._batch, False)['inputs'])
-        except Exception as error:  # every detector fails in its own way
-            raise InputError(f'{type(model).__name__} cannot take {path}: {type(error).__name__}: {error}') from error
+        except Exception as error:  # every detector raises other types
+            raise InputError(
+                f'{type(model).__name__} cannot process {path}: {type(error).__name__}: {error}'
+            ) from error
         finally:
             self._tap.detach()
         self.image = to_picture(self._batch['inputs'][0])
@@ -100,10 +102,10 @@ class ImageFeatures:
             raise InputError(str(error)) from error
 
     def maps(self, levels: Sequence[int] | None = None) -> list[FeatureMap]:
-        """Return the levels of the image, and those that training would give.
+        """Return the levels of the image, clean and perturbed as in training.
 
         Raises:
-            InputError: There is no such level, or the features are not of images.
+            InputError: If there is no such level, or the features are not of images.
         """
         try:
             return self._features().maps(0, levels)
@@ -111,14 +113,14 @@ class ImageFeatures:
             raise InputError(str(error)) from error
 
     def sweep(self, values: Sequence[float], levels: Sequence[int] | None = None) -> list[Sweep]:
-        """Return the levels under several strengths of the noise, all from the same random numbers.
+        """Return the levels for several strengths of the noise, with the same random numbers.
 
         Raises:
-            InputError: There is no noise, its strength cannot have one of the
-                values, or there is no such level.
+            InputError: If there is no noise, a value is out of range, or there
+                is no such level.
         """
         if self.noise is None:
-            raise InputError('the config has no noise to sweep: put one into it with --fnoise')
+            raise InputError('the config has no noise to sweep: insert one with --fnoise')
         noise = self.noise.noise
         setting = strength_of(noise)
         configured = getattr(noise, setting)
@@ -141,18 +143,18 @@ class ImageFeatures:
 
 
 def strength_of(noise: Noise) -> str:
-    """Return the name of the setting that is a noise's strength, ``scale`` of F-Noise."""
+    """Return the name of the strength setting of a noise, ``scale`` for F-Noise."""
     return noise.strengths[-1]
 
 
 def _read(cfg: Config, path: Path) -> dict[str, Any]:
-    """Read an image by the test pipeline of a config, as a batch of one."""
+    """Read an image with the test pipeline of a config, as a batch of one."""
     init_default_scope('mmdet')
     try:
         steps = [step for step in get_test_pipeline_cfg(cfg) if not type_name(step).startswith('LoadAnn')]
         data = Compose(steps)(dict(img_path=str(path), img_id=0))
         return dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
-    except Exception as error:  # every pipeline fails in its own way
+    except Exception as error:  # every pipeline raises other types
         raise ImageError(
             f'the test pipeline of the config cannot read {path}: {type(error).__name__}: {error}'
         ) from error
@@ -162,8 +164,8 @@ def _read(cfg: Config, path: Path) -> dict[str, Any]:
 def initialise(model: BaseModule) -> None:
     """Initialize every weight.
 
-    Without their checkpoint some layers, TridentNet's for one, keep what the
-    memory held before: anything up to NaN.
+    Without a checkpoint, some layers (e.g. of TridentNet) keep uninitialized
+    memory, which may be NaN.
     """
     model.init_weights()
     for parameter in model.parameters():

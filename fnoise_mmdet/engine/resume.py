@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from, and that no two are at work in one folder."""
+"""Checkpoint from which a training resumes, and the lock of its work dir."""
 
 import contextlib
 import errno
@@ -14,14 +14,14 @@ from ..datasets.files import file_error, remove_parts
 from ..errors import InputError, RunError
 from .checkpoint_reader import CorruptCheckpointError, UnsafeCheckpointError, check_sums
 
-RESUME_POINT = 'resume.pth'  # saved within an epoch, and when a training is told to stop
-POINTER = 'last_checkpoint'  # mmengine's, to a checkpoint that may be kept elsewhere
-UNFINISHED_PREDICTIONS = 'predictions/.part'  # of a validation, until it has ended
+RESUME_POINT = 'resume.pth'  # saved within an epoch, and when a training is stopped by a signal
+POINTER = 'last_checkpoint'  # mmengine's file with the path of the last checkpoint
+UNFINISHED_PREDICTIONS = 'predictions/.part'  # of a running validation
 PATTERNS = ('epoch_*.pth', 'iter_*.pth', RESUME_POINT)
 
 
 def find_checkpoints(work_dir: Path) -> list[Path]:
-    """Return the checkpoints of a training, the one that was saved last first; those named best are left out."""
+    """Return the checkpoints of a training, latest first, without the best_* ones."""
     found = {path.resolve() for pattern in PATTERNS for path in work_dir.glob(pattern)}
     if (work_dir / POINTER).is_file():
         found.add(pointed_checkpoint(work_dir).resolve())
@@ -30,80 +30,81 @@ def find_checkpoints(work_dir: Path) -> list[Path]:
 
 
 def pointed_checkpoint(work_dir: Path) -> Path:
-    """Return the path that mmengine's pointer in a work dir names; there may be no such file."""
-    # A crash of the machine may leave bytes of zero, which are in no path.
+    """Return the path in mmengine's last_checkpoint file, which may not exist."""
+    # A system crash may leave zero bytes, which are invalid in paths.
     return Path((work_dir / POINTER).read_text(encoding='utf-8', errors='replace').partition('\0')[0].strip())
 
 
-def is_torn(path: Path) -> bool:
-    """Return whether a checkpoint is cut off or otherwise damaged, by its checksums."""
+def is_corrupt(path: Path) -> bool:
+    """Return whether a checkpoint is truncated or corrupt, by its checksums."""
     try:
         check_sums(path)
     except CorruptCheckpointError:
         return True
-    except UnsafeCheckpointError:  # is named where it is loaded
+    except UnsafeCheckpointError:  # reported when it is loaded
         pass
     return False
 
 
 def latest_checkpoint(work_dir: Path) -> tuple[Path | None, list[Path]]:
-    """Find the checkpoint to go on from: the last one that is whole.
+    """Find the latest intact checkpoint.
 
     Returns:
-        The checkpoint, None where there is none, and those saved after it that
-        are torn.
+        The checkpoint, None if there is none, and the corrupt ones saved after it.
     """
-    torn: list[Path] = []
+    corrupt: list[Path] = []
     for path in find_checkpoints(work_dir):
-        if not is_torn(path):
-            return path, torn
-        torn.append(path)
-    return None, torn
+        if not is_corrupt(path):
+            return path, corrupt
+        corrupt.append(path)
+    return None, corrupt
 
 
 def resume_from(cfg: Config, checkpoint: str | None) -> None:
-    """Have a config go on from a checkpoint, or from the last one in its work dir that is whole.
+    """Make a config resume from a checkpoint, or from the latest intact one in its work dir.
 
-    Checkpoints that are torn are named. Where there is none to go on from, the
-    training begins.
+    Corrupt checkpoints are reported. If there is no checkpoint, the training
+    starts from the beginning.
 
     Raises:
-        InputError: The checkpoint that was named is torn.
+        InputError: If the given checkpoint is corrupt.
     """
     if checkpoint is None:
-        path, torn = latest_checkpoint(Path(cfg.work_dir))
-        for damaged in torn:
-            print(f'warning: checkpoint {damaged} is torn and is left out')
-        print(f'going on from {path}' if path else f'{cfg.work_dir} has no checkpoint: the training begins')
+        path, corrupt = latest_checkpoint(Path(cfg.work_dir))
+        for skipped in corrupt:
+            print(f'warning: checkpoint {skipped} is corrupt and was skipped')
+        print(f'resuming from {path}' if path else f'{cfg.work_dir} has no checkpoint: starting from the beginning')
         checkpoint = str(path) if path else None
-    elif Path(checkpoint).is_file() and is_torn(Path(checkpoint)):
-        raise InputError(f'checkpoint {checkpoint} is torn: --resume without its name takes the last one that is whole')
+    elif Path(checkpoint).is_file() and is_corrupt(Path(checkpoint)):
+        raise InputError(f'checkpoint {checkpoint} is corrupt: --resume without a file uses the latest intact one')
     cfg.resume = checkpoint is not None
     cfg.load_from = checkpoint or cfg.get('load_from')
 
 
 def stopped(error: Exception, work_dir: Path) -> Exception:
-    """Return the error that says how to go on after a training could not, or the same where that is not known."""
+    """Return an error with a hint at how to resume a failed training, or the same error if it is unknown."""
     what: object = error
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = f'no space is left on the disk of {work_dir}' if full else file_error(error)
+        what = f'no space left on the disk of {work_dir}' if full else file_error(error)
     elif isinstance(error, RuntimeError):
-        if 'PytorchStreamWriter' in str(error):  # torch.save into a file, which hides the system's error
+        if 'PytorchStreamWriter' in str(error):  # torch.save, which hides the system error
             what = f'a file could not be written: {error}'
         elif 'gloo' in str(error):
-            what = 'another process of this training is gone, or does not answer'
+            what = 'another process of this training has died or does not respond'
         else:
             return error
     path, _ = latest_checkpoint(work_dir)
-    way_on = f'the last good checkpoint is {path}; --resume goes on from it' if path else 'no checkpoint was saved yet'
-    return RunError(f'{what}; {way_on}')
+    hint = (
+        f'the last good checkpoint is {path}; resume from it with --resume' if path else 'no checkpoint was saved yet'
+    )
+    return RunError(f'{what}; {hint}')
 
 
 def remove_unfinished(work_dir: Path) -> None:
-    """Remove what a killed training was writing; the caller holds the work dir, see :func:`locked`.
+    """Remove unfinished files of a killed training; the caller must hold the lock, see :func:`locked`.
 
-    Only where a training writes: a folder inside may be the work dir of another one that is running.
+    Not recursive, since a subfolder may be the work dir of another running training.
     """
     for folder in ('.', '*/vis_data', '*/vis_data/vis_image'):
         remove_parts(work_dir.glob(f'{folder}/.*.part'))
@@ -112,18 +113,18 @@ def remove_unfinished(work_dir: Path) -> None:
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Make the folder of a training or a study, and keep other processes out of it until the block is left.
+    """Create the folder of a training or a study, and lock it within the block.
 
     Raises:
-        InputError: Another process is at work in the folder.
+        InputError: If another process is using the folder.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / '.lock').open('a') as lock:  # not to empty what a link in a folder from elsewhere leads to
-        os.register_at_fork(after_in_child=lock.close)  # a worker would hold it for as long as it takes to kill it
+    with (out / '.lock').open('a') as lock:  # append, so that the target of a link is not truncated
+        os.register_at_fork(after_in_child=lock.close)  # otherwise a worker would keep the lock
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f'another process is at work in {out}: wait until it has ended, or stop it (see: fuser {out}/.lock)'
+                f'another process is using {out}: wait until it has ended, or stop it (see: fuser {out}/.lock)'
             ) from None
         yield

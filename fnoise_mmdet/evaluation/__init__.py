@@ -1,4 +1,4 @@
-"""Metrics, and what is done to images before they are measured."""
+"""COCO metrics, image corruptions and robustness evaluation."""
 
 from .coco_metric import CompleteCocoMetric
 from .corruption import SeededCorrupt

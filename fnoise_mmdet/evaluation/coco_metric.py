@@ -1,4 +1,4 @@
-"""COCO's metrics, also where mmdet's ``CocoMetric`` reports none or a wrong one."""
+"""COCO metric that handles missing detections, missing objects and arbitrary ids."""
 
 import tempfile
 from collections.abc import Sequence
@@ -15,36 +15,36 @@ from pycocotools import mask as coco_mask
 from ..datasets.ground_truth import prepare_ground_truth
 from ..datasets.images import UNREADABLE
 
-MAX_AREA = 1e10  # of the objects that COCO evaluates, in square pixels
-OBJECTS = 'objects'  # the number of annotated objects, reported where the AP is undefined
+MAX_AREA = 1e10  # upper area limit of COCO's evaluation, in square pixels
+OBJECTS = 'objects'  # number of annotated objects, reported if the AP is undefined
 
 
 @METRICS.register_module()
 class CompleteCocoMetric(CocoMetric):
-    """Report every metric that is defined in every validation.
+    """Report all defined metrics in every validation.
 
-    A detector at the start of its training often detects nothing. mmdet's
-    ``CocoMetric`` then reports no metric at all: the log has a validation line
-    without AP, which mmdet's ``analyze_logs.py`` takes for a training step.
-    Here the AP is what COCO's definition gives, 0.
+    A detector at the start of its training often has no detections. mmdet's
+    ``CocoMetric`` then reports no metric at all, and the validation row without
+    AP is taken for a training step by mmdet's ``analyze_logs.py``. Here the AP
+    is 0, as defined by COCO.
 
-    Without objects the AP is undefined. mmdet reports -1 for the sizes of which there
-    is no object, and for all where nothing is annotated. Here what is
-    undefined is not reported. Where nothing is annotated, a
-    warning says so and ``objects``, 0, stands for the AP: the
-    line remains one of a validation for ``analyze_logs.py`` too.
+    Without objects the AP is undefined. mmdet reports -1 for object sizes
+    without objects, or for all if nothing is annotated. Here undefined metrics
+    are not reported. If nothing is annotated, a warning is logged, and
+    ``objects``, 0, is reported instead of the AP, so that ``analyze_logs.py``
+    still recognizes the row as a validation.
 
-    Images that could not be read are left out of the evaluation, and a warning
-    says so, see :class:`~fnoise_mmdet.CorruptImageHook`.
+    Unreadable images are excluded from the evaluation with a warning, see
+    :class:`~fnoise_mmdet.CorruptImageHook`.
 
-    Any ids of annotations are evaluated right, see
+    Arbitrary annotation ids are supported, see
     :func:`~fnoise_mmdet.datasets.ground_truth.prepare_ground_truth`.
 
     Args: See :class:`mmdet.evaluation.CocoMetric`.
     """
 
     skips_unreadable = True  # see CorruptImageHook
-    img_ids: Any  # those that are evaluated, None for all
+    img_ids: Any  # evaluated images, None for all
     _coco_api: Any  # None until the ground truth of the data set has been converted
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -53,7 +53,7 @@ class CompleteCocoMetric(CocoMetric):
             prepare_ground_truth(self._coco_api)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep ground truth and prediction of a batch of images."""
+        """Store ground truth and predictions of a batch of images."""
         super().process(data_batch, data_samples)
         for (_, prediction), sample in zip(self.results[-len(data_samples) :], data_samples):
             prediction[UNREADABLE] = sample.get(UNREADABLE, False)
@@ -85,7 +85,7 @@ class CompleteCocoMetric(CocoMetric):
             )
             return {OBJECTS: 0}
         if not any(len(prediction['scores']) for _, prediction in results):
-            # One detection of no extent matches no object: the AP stays 0, and pycocotools has something to load.
+            # An empty box matches no object, so the AP is 0; pycocotools cannot load an empty list.
             truth, prediction = results[0]
             nothing = dict(
                 img_id=prediction['img_id'],
@@ -93,15 +93,15 @@ class CompleteCocoMetric(CocoMetric):
                 scores=np.zeros(1),
                 labels=np.zeros(1, dtype=int),
             )
-            if 'masks' in prediction:  # mmdet expects masks of all images, or of none
+            if 'masks' in prediction:  # mmdet expects masks for all images or none
                 no_mask = coco_mask.encode(np.zeros((truth['height'], truth['width']), dtype=np.uint8, order='F'))
                 nothing['masks'] = [no_mask]
             results = [(truth, nothing), *results[1:]]
-        # COCO marks by -1 what is undefined, mmdet's table of classes by NaN.
+        # Undefined values are -1 in COCO's metrics, and NaN in mmdet's per-class table.
         return {name: value for name, value in super().compute_metrics(results).items() if value >= 0}
 
     def _objects(self) -> int:
-        """Return the number of annotated objects that count in the evaluation."""
+        """Return the number of annotated objects in the evaluation."""
         classes = set(self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes']))
         images = set(self._coco_api.get_img_ids() if self.img_ids is None else self.img_ids)
         return sum(

@@ -1,4 +1,4 @@
-"""Corruptions of images that are a function of seed, image, corruption and severity alone."""
+"""Reproducible image corruptions, seeded by image, corruption and severity."""
 
 import contextlib
 import difflib
@@ -24,15 +24,15 @@ CORRUPTIONS = {
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression'),
 }
 SEVERITIES = (1, 2, 3, 4, 5)
-MIN_SIDE = 32  # pixels; imagecorruptions takes no smaller image
+MIN_SIDE = 32  # pixels, the minimum of imagecorruptions
 INSTALL = 'pip install imagecorruptions-imaug'
 
 
 def corruption_names(words: Sequence[str]) -> list[str]:
-    """Return the names of corruptions for names, groups of them, or ``none``, in the order of the groups.
+    """Expand names and groups of corruptions, or ``none``, in the order of the groups.
 
     Raises:
-        InputError: A word is none of these; the message names the nearest one.
+        InputError: If a name is unknown; the message suggests the closest one.
     """
     every = [name for names in CORRUPTIONS.values() for name in names]
     known = [*every, *CORRUPTIONS, 'none']
@@ -41,59 +41,59 @@ def corruption_names(words: Sequence[str]) -> list[str]:
         if word not in known:
             near = difflib.get_close_matches(word, known, n=1, cutoff=0)[0]
             raise InputError(
-                f'corruption {word} is unknown, did you mean {near}? There are {", ".join(every)}; '
-                f'the groups {", ".join(CORRUPTIONS)}; and none'
+                f'unknown corruption {word}, did you mean {near}? Choices: {", ".join(every)}; '
+                f'the groups {", ".join(CORRUPTIONS)}; or none'
             )
         chosen |= {*CORRUPTIONS.get(word, [word])}
     if 'none' in chosen and len(chosen) > 1:
-        raise InputError('corruption none stands for no corruption at all, and goes with no other name')
+        raise InputError('corruption none cannot be combined with other names')
     return [name for name in every if name in chosen]
 
 
 def check_corruptions(names: Sequence[str]) -> None:
-    """Check that the corruptions run here, and give the same image every time, on a small image.
+    """Check on a small image that the corruptions run and are reproducible.
 
-    This also compiles what the package compiles, before workers are forked.
+    This also triggers JIT compilation before workers are forked.
 
     Raises:
-        InputError: The package is missing, or one of the corruptions is broken
-            with the installed versions, or cannot be repeated.
+        InputError: If the package is missing, or a corruption fails with the
+            installed versions or is not reproducible.
     """
     if not names:
         return
     try:
-        import imagecorruptions  # noqa: F401  # late: it is slow, and feature noise does without
+        import imagecorruptions  # noqa: F401  # imported late: slow, and not needed for feature noise
     except ImportError as error:
         raise InputError(
-            f'corruptions need the package imagecorruptions ({error}): {INSTALL}, or leave them out '
+            f'corruptions need the package imagecorruptions ({error}): {INSTALL}, or disable them '
             'with --corruptions none'
         ) from error
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     for name in names:
         try:
             once, again = (corrupt(image, name, 3, seed=0, image_id=0) for _ in range(2))
-        except Exception as error:  # of scikit-image, numba, OpenCV: whatever does not fit together
+        except Exception as error:  # many types, from incompatible scikit-image, numba or OpenCV
             raise InputError(
-                f'corruption {name} does not run with the installed versions ({type(error).__name__}: {error}): '
-                f'{INSTALL}, or leave it out of --corruptions'
+                f'corruption {name} fails with the installed versions ({type(error).__name__}: {error}): '
+                f'{INSTALL}, or remove it from --corruptions'
             ) from error
         if not np.array_equal(once, again):
             raise InputError(
-                f'corruption {name} of the installed imagecorruptions takes no seed, and cannot be repeated: '
-                f'{INSTALL}, which does, or leave it out of --corruptions'
+                f'corruption {name} of the installed imagecorruptions takes no seed and is not reproducible: '
+                f'{INSTALL}, which does, or remove it from --corruptions'
             )
 
 
 def corrupt(image: np.ndarray, name: str, severity: int, seed: int, image_id: int | str) -> np.ndarray:
-    """Corrupt an image, and leave NumPy's global random state as it was.
+    """Corrupt an image, without changing NumPy's global random state.
 
     Args:
-        image: RGB, uint8, of shape (H, W, 3), no side below 32 pixels.
-        name: One of the names of :data:`CORRUPTIONS`.
+        image: RGB, uint8, of shape (H, W, 3), with sides >= 32 pixels.
+        name: A name in :data:`CORRUPTIONS`.
         severity: From 1 to 5.
-        seed: What the random numbers are a function of, together with name,
+        seed: Seed of the random numbers, together with name,
             severity and ``image_id``.
-        image_id: Names the image.
+        image_id: Id of the image.
 
     Returns:
         The corrupted image, of the same shape and dtype.
@@ -102,22 +102,22 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int, image_id: in
     from imagecorruptions import corruption_dict
 
     numbers = np.random.SeedSequence([seed, as_number(image_id), as_number(name), severity]).generate_state(4)
-    # Some corruptions draw from NumPy's global stream, others from one of their own, which takes a seed.
+    # Some corruptions draw from NumPy's global stream, others take a seed.
     takes_seed = 'seed' in inspect.signature(corruption_dict[name]).parameters
     own = {'seed': int(numbers[0])} if takes_seed else {}
-    # They print, too, where an image is small.
+    # They print on small images.
     with _global_stream(numbers), contextlib.redirect_stdout(io.StringIO()):
         return apply(image, severity, name, **own)
 
 
 def as_number(name: Any) -> int:
-    """Return a name, such as the id of an image, as a number that can be part of a random stream's key."""
+    """Return a name, such as an image id, as a number for the key of a random stream."""
     return int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8], 'big')
 
 
 @contextlib.contextmanager
 def _global_stream(numbers: np.ndarray) -> Iterator[None]:
-    """Seed NumPy's global random stream within the block, and put it back after."""
+    """Seed NumPy's global random stream within the block, and restore it afterwards."""
     state = np.random.get_state()
     np.random.seed(numbers)
     try:
@@ -128,24 +128,24 @@ def _global_stream(numbers: np.ndarray) -> Iterator[None]:
 
 @TRANSFORMS.register_module()
 class SeededCorrupt(BaseTransform):
-    """Corrupt an image as soon as it is loaded, in the same way whenever and wherever it is.
+    """Corrupt an image after loading, reproducibly.
 
-    mmdet's ``Corrupt`` draws from NumPy's global stream, so that an image
-    depends on the worker and on what was drawn before, and hands BGR to
-    functions made for RGB. Here the image is a function of seed, image id,
-    corruption and severity, so that several detectors see the same images.
+    mmdet's ``Corrupt`` draws from NumPy's global stream, so the result depends
+    on the worker and on earlier draws, and it passes BGR to functions for RGB.
+    Here the result is a function of seed, image id, corruption and severity,
+    so that several detectors see the same images.
 
     Required keys: ``img`` (BGR as mmcv loads it), ``img_id``, ``img_path``.
     Modified key: ``img``.
 
     Args:
-        corruption: One of the names of :data:`CORRUPTIONS`, or None for the
-            image as it is. Defaults to None.
+        corruption: A name in :data:`CORRUPTIONS`, or None for the unchanged
+            image. Defaults to None.
         severity: From 1 to 5. Defaults to 1.
         seed: Defaults to 0.
 
     Raises:
-        InputError: An image has a side below 32 pixels, or not three channels.
+        InputError: If an image has a side < 32 pixels, or not three channels.
     """
 
     def __init__(self, corruption: str | None = None, severity: int = 1, seed: int = 0) -> None:
@@ -161,7 +161,7 @@ class SeededCorrupt(BaseTransform):
         if image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f'image {path} cannot be corrupted: it must have 3 channels, but is {image.shape}')
         check_size(path, image.shape[1], image.shape[0])
-        rgb = np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)  # some pipelines load whole numbers as floats
+        rgb = np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)  # some pipelines load float images
         corrupted = corrupt(rgb, self.corruption, self.severity, self.seed, results['img_id'])
         results['img'] = np.ascontiguousarray(corrupted[..., ::-1], dtype=image.dtype)
         return results
@@ -171,10 +171,10 @@ class SeededCorrupt(BaseTransform):
 
 
 def check_size(name: Any, width: int, height: int) -> None:
-    """Check that an image is large enough to be corrupted.
+    """Check that an image is large enough for corruptions.
 
     Raises:
-        InputError: A side is below 32 pixels.
+        InputError: If a side is < 32 pixels.
     """
     if min(width, height) < MIN_SIDE:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint under corruptions of its images, and under feature noise."""
+"""Evaluation of a checkpoint under image corruptions and feature noise."""
 
 import contextlib
 import copy
@@ -33,7 +33,7 @@ from ..noise import FeatureNoise, Noise
 from .coco_metric import CompleteCocoMetric
 from .corruption import SeededCorrupt, as_number, check_size
 
-# What results must have in common to stand in one file, in words.
+# Properties that results in one file must share, and their descriptions.
 IDENTITY = {
     'annotations_sha256': 'annotations',
     'image_ids': 'images',
@@ -43,7 +43,7 @@ IDENTITY = {
 
 
 class Evaluation(NamedTuple):
-    """One way to evaluate a checkpoint; ``kind`` is ``clean``, ``corruption`` or ``feature_noise``."""
+    """One evaluation of a checkpoint; ``kind`` is ``clean``, ``corruption`` or ``feature_noise``."""
 
     kind: str
     name: str | None = None
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
     scale: float | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Return what is set, by name."""
+        """Return the settings that are not None."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     def label(self) -> str:
@@ -74,23 +74,23 @@ def make_plan(
 
 
 class RobustnessSetup:
-    """A checkpoint and the data to evaluate it on, checked before anything is evaluated.
+    """A checkpoint and its evaluation data, checked in advance.
 
-    Images are corrupted by :class:`SeededCorrupt`, right after they are
-    loaded. Feature noise acts on every level between backbone and neck, or
-    where the preset was published for, whatever noise the checkpoint was
-    trained with: so that checkpoints with and without F-Noise are evaluated
-    alike. Each image has a noise of its own, see :class:`NoisePerImage`.
+    Images are corrupted by :class:`SeededCorrupt` right after loading. Feature
+    noise is applied to every level between backbone and neck, or at the
+    published place of the preset, independent of the noise in training, so
+    that checkpoints with and without F-Noise are evaluated alike. Each image
+    has its own noise, see :class:`NoisePerImage`.
 
     Args:
-        cfg: Config of the training, with the paths of the data.
-        checkpoint: File.
+        cfg: Training config, with the paths of the data.
+        checkpoint: Checkpoint file.
         part: ``'val'`` or ``'test'``.
-        seed: Of the corruptions and the noise.
-        images: Evaluate the first ``images`` images alone. Defaults to None, which is all.
+        seed: Seed of the corruptions and the noise.
+        images: Number of images to evaluate, from the start. Defaults to None, which is all.
 
     Raises:
-        InputError: The config, the checkpoint or the data cannot be used.
+        InputError: If the config, the checkpoint or the data cannot be used.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class RobustnessSetup:
         self.cfg.model = without_fnoise(self.cfg.model)
         self._identity = self._identify()
         _add_corruption(self.loader_config.dataset, seed)
-        self.loader_config['persistent_workers'] = False  # else they would keep the corruption they began with
+        self.loader_config['persistent_workers'] = False  # persistent workers would keep their first corruption
 
     def _check_data(self, part: str, images: int | None) -> tuple[Path, list[dict[str, Any]]]:
-        """Check the data set, restrict it to its first images, and give its annotations and images."""
+        """Check the data set, restrict it to its first images, and return annotations and images."""
         dataset = self.loader_config.dataset
         if list(innermost_datasets(dataset)) != [dataset] or not is_coco(dataset):
             raise InputError(
@@ -120,7 +120,7 @@ class RobustnessSetup:
             )
         check_data(self.cfg, [part])
         ann_file = (Path(dataset.get('data_root') or '') / dataset.ann_file).resolve()
-        # mmdet goes through the images in the order of their ids' first mention.
+        # mmdet's order of the images is that of the first occurrence of their ids.
         coco = read_coco(ann_file)
         records = coco['images'][:images]
         if not count_objects({**coco, 'images': records}, config_classes(dataset)):
@@ -133,7 +133,7 @@ class RobustnessSetup:
         return ann_file, records
 
     def check_sizes(self) -> None:
-        """Check that every image is large enough to be corrupted, as far as the annotations tell.
+        """Check the annotated size of every image for corruptions.
 
         Raises:
             InputError: A side is below 32 pixels.
@@ -142,7 +142,7 @@ class RobustnessSetup:
             check_size(record['file_name'], record['width'], record['height'])
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes results comparable with others of the same: data, seed, and settings of the config."""
+        """Return the properties that comparable results share: data, seed, and settings of the config."""
         return self._identity
 
     def _identify(self) -> dict[str, Any]:
@@ -160,10 +160,10 @@ class RobustnessSetup:
         }
 
     def load_model(self, preset: str | None = None) -> nn.Module:
-        """Build the detector with its weights, and a place for feature noise where a preset is given.
+        """Build the detector with its weights, and an FNoiseNeck if a preset is given.
 
         Raises:
-            InputError: The model cannot be built, or the checkpoint does not fit it.
+            InputError: If the model cannot be built, or the checkpoint does not fit it.
         """
         cfg = copy.deepcopy(self.cfg)
         if preset is not None:
@@ -173,31 +173,31 @@ class RobustnessSetup:
         return model.to(get_device()).eval()
 
     def build(self, preset: str | None = None) -> 'RobustnessEvaluator':
-        """Build what evaluates the checkpoint, with the preset of the feature noise where there is to be one.
+        """Build the evaluator of the checkpoint, with the preset of the feature noise, if any.
 
         Raises:
-            InputError: The model cannot be built, or the checkpoint does not fit it.
+            InputError: If the model cannot be built, or the checkpoint does not fit it.
         """
         with quiet():
             loader = Runner.build_dataloader(self.loader_config, seed=self.seed)
             metric = METRICS.build(self.metric_config)
         metric.dataset_meta = loader.dataset.metainfo
-        metric.img_ids = self.identity()['image_ids']  # others would count as images without detections
+        metric.img_ids = self.identity()['image_ids']  # other images would count as without detections
         return RobustnessEvaluator(self.load_model(preset), loader, metric, self.seed)
 
 
 class RobustnessEvaluator:
-    """Evaluate a detector in one way after the other, with one model, data set and metric for all of them.
+    """Run several evaluations of a detector, reusing model, data set and metric.
 
     Args:
-        model: In evaluation mode.
-        loader: Its data set has a :class:`SeededCorrupt` in its pipeline.
+        model: Detector in evaluation mode.
+        loader: Data loader with a :class:`SeededCorrupt` in the pipeline of its data set.
         metric: Metric of the data set.
-        seed: Of the feature noise.
+        seed: Seed of the feature noise.
     """
 
     def __init__(self, model: nn.Module, loader: DataLoader, metric: CompleteCocoMetric, seed: int) -> None:
-        self.model: Any = model  # whose test_step torch's types do not know
+        self.model: Any = model  # test_step is not in torch's types
         self.loader = loader
         self.dataset: Any = loader.dataset
         self.metric = metric
@@ -207,19 +207,19 @@ class RobustnessEvaluator:
     def evaluate(
         self, evaluation: Evaluation, predictions: Path, advance: Callable[[int], None] = lambda images: None
     ) -> dict[str, float]:
-        """Evaluate in one way.
+        """Run one evaluation.
 
         Args:
-            evaluation: The way.
-            predictions: Folder for the detections, which are written in COCO's
+            evaluation: Evaluation to run.
+            predictions: Folder for the detections, written in COCO's
                 results format as ``LABEL.bbox.json`` and ``LABEL.segm.json``.
-            advance: Called with the number of images done after each batch.
+            advance: Called after each batch with its number of images.
 
         Returns:
             The metrics, such as ``bbox_mAP``.
 
         Raises:
-            InputError: An image cannot be loaded or corrupted.
+            InputError: If an image cannot be loaded or corrupted.
         """
         self._corruption.corruption = evaluation.name
         self._corruption.severity = evaluation.severity or 1
@@ -227,7 +227,7 @@ class RobustnessEvaluator:
         if evaluation.preset is not None:
             noise = NoisePerImage(FeatureNoise(evaluation.preset, scale=evaluation.scale), self.seed)
         detections = 0
-        # A few detectors draw random numbers when they predict.
+        # Some detectors draw random numbers in inference.
         with torch.random.fork_rng(), torch.no_grad(), noise_in_evaluation(self.model, noise):
             torch.manual_seed(self.seed)
             for batch in self._batches():
@@ -241,7 +241,7 @@ class RobustnessEvaluator:
         self.metric.outfile_prefix = str(predictions / evaluation.label())
         with quiet():
             metrics = self.metric.evaluate(len(self.dataset))
-        if not detections:  # CompleteCocoMetric lets a detection of no extent stand for none
+        if not detections:  # CompleteCocoMetric writes an empty box instead
             for kind in ('bbox', 'segm'):
                 Path(f'{self.metric.outfile_prefix}.{kind}.json').unlink(missing_ok=True)
             for kind in self.metric.metrics:
@@ -255,38 +255,37 @@ class RobustnessEvaluator:
                 batch = next(batches)
             except StopIteration:
                 return
-            except Exception as error:  # a broken image makes OpenCV raise, or not, by its kind
-                # Of an error from a worker the text is its stack trace.
+            except Exception as error:  # whether OpenCV raises depends on the kind of corruption
+                # The text of a worker's error is its stack trace.
                 reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
                 raise InputError(f'an image cannot be loaded: {reason[0]}') from error
             yield batch
 
 
 class NoisePerImage(Noise):
-    """A noise that is a function of seed, image and level, and not of the batch.
+    """Noise that is a function of seed, image and level, independent of the batch.
 
-    Each image is perturbed as a batch of its own: also where a preset shares
-    a draw over a batch, as ``cct`` does, every image has its own. Images of
-    different sizes in one batch are padded to a common one, of which the
-    shape of the draw is a function too: there the size of the batches must be
-    the same for noise to be repeated.
+    Each image is perturbed as a batch of one, even if a preset shares a draw
+    over a batch, as ``cct`` does. The shape of a draw depends on the padding,
+    so with images of different sizes the batch size must be the same to
+    reproduce the noise.
     """
 
     def __init__(self, noise: Noise, seed: int) -> None:
         super().__init__()
         self.noise = noise
         self.seed = seed
-        self.images: list[int] = []  # of the batch to come
+        self.images: list[int] = []  # of the next batch
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
-        """Perturb a level, which is the last number of ``key``.
+        """Perturb a level, given by the last number of ``key``.
 
         Raises:
-            ValueError: There are not as many features as images.
+            ValueError: If the number of features does not match the images.
         """
         if len(x) % len(self.images):
             raise ValueError(f'there must be features of {len(self.images)} images, but got {len(x)}')
-        views = len(x) // len(self.images)  # of one image each, where a detector looks at several
+        views = len(x) // len(self.images)  # several views per image in some detectors
         return torch.cat(
             [
                 self.noise.perturb(x[i : i + 1], (self.seed, self.images[i // views], i % views, key[-1]))
@@ -297,11 +296,11 @@ class NoisePerImage(Noise):
 
 @contextlib.contextmanager
 def noise_in_evaluation(model: nn.Module, noise: Noise | None) -> Iterator[None]:
-    """Put noise on what passes a model's :class:`~fnoise_mmdet.FNoiseNeck` also in evaluation mode, within the block.
+    """Apply noise in the :class:`~fnoise_mmdet.FNoiseNeck` of a model also in evaluation mode, within the block.
 
     Args:
-        model: With at least one such neck where there is a noise.
-        noise: Takes the place of the neck's own; None changes nothing.
+        model: Model with at least one such neck, if there is a noise.
+        noise: Replaces the noise of the neck; None changes nothing.
     """
     necks = find_fnoise_necks(model) if noise is not None else []
     handles, own = [], [neck.noise for neck in necks]
@@ -325,12 +324,12 @@ def _preview(neck: FNoiseNeck, features: Sequence[Tensor] | Tensor) -> Sequence[
 
 
 def quiet() -> contextlib.AbstractContextManager:
-    """Keep pycocotools and mmengine from printing within the block."""
+    """Suppress output of pycocotools and mmengine within the block."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
 def without_fnoise(node: Any) -> Any:
-    """Return a part of a config with what each FNoiseNeck wraps in its place."""
+    """Return a part of a config with each FNoiseNeck replaced by its inner neck."""
     if _is_fnoise(node):
         return without_fnoise(node.get('neck'))
     if isinstance(node, dict):
@@ -352,7 +351,7 @@ def _is_fnoise(node: Any) -> bool:
 
 
 def _coco_metric(cfg: Config, part: str) -> dict[str, Any]:
-    """Return the config of the part's COCO metric, one that knows the AP of no detection, with nothing left out."""
+    """Return the config of a split's COCO metric as CompleteCocoMetric with default output options."""
     evaluator = cfg[f'{part}_evaluator']
     for metric in evaluator if isinstance(evaluator, list | tuple) else [evaluator]:
         if type_name(metric) in ('CocoMetric', 'CompleteCocoMetric'):
@@ -371,7 +370,7 @@ def _coco_metric(cfg: Config, part: str) -> dict[str, Any]:
 
 
 def _add_corruption(dataset: dict[str, Any], seed: int) -> None:
-    """Put a corruption, which is off, right after the step of a data set's pipeline that loads the image."""
+    """Insert a disabled SeededCorrupt after the image loading of a data set's pipeline."""
     pipeline = list(dataset['pipeline'])
     for index, step in enumerate(pipeline):
         kind = type_class(step, TRANSFORMS)
@@ -390,15 +389,15 @@ def _find_corruption(dataset: Any) -> SeededCorrupt:
 
 
 class ResultFile:
-    """The results of a checkpoint on disk: what was evaluated is kept, and the rest is added.
+    """Results of a checkpoint on disk, to which missing evaluations are added.
 
     Args:
-        work_dir: Folder in which ``robustness/`` lies, or will lie.
-        setup: What is evaluated.
-        force: Whether results that are there are dropped.
+        work_dir: Parent folder of ``robustness/``.
+        setup: Setup of the evaluation.
+        force: Whether to discard existing results.
 
     Raises:
-        InputError: There are results of other data, another seed or other
+        InputError: If there are results of other data, another seed or other
             settings, and ``force`` is not set.
     """
 
@@ -427,20 +426,20 @@ class ResultFile:
         if trained == self.header['checkpoint_sha256']:
             self.results = results
         else:
-            self.note = 'the checkpoint is another one than that of the results there, which are replaced'
+            self.note = 'the existing results are of another checkpoint and are replaced'
 
     def missing(self, plan: Sequence[Evaluation]) -> list[Evaluation]:
-        """Return the evaluations of a plan that are not there yet."""
+        """Return the missing evaluations of a plan."""
         return [one for one in plan if not any(one.settings().items() <= result.items() for result in self.results)]
 
     def start(self) -> None:
-        """Drop what is there, unless it is kept: no list of results may name the detections of others."""
+        """Remove existing results unless they are kept, so that results never refer to other detections."""
         if not self.results:
             self.path.unlink(missing_ok=True)
             shutil.rmtree(self.predictions, ignore_errors=True)
 
     def add(self, evaluation: Evaluation, metrics: dict[str, float]) -> None:
-        """Add a result, and write all of them, whole or not at all."""
+        """Add a result, and write all results atomically."""
         result = {**evaluation.settings(), 'metrics': metrics, 'predictions': evaluation.label()}
         self.results.append(result)
         self.path.parent.mkdir(parents=True, exist_ok=True)

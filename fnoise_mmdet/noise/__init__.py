@@ -1,4 +1,4 @@
-"""The mathematics of feature noise and of its neighbours: torch, with kernels in Numba and Triton; no mmdet."""
+"""Feature noise and related perturbations in PyTorch, with Numba and Triton kernels; independent of mmdet."""
 
 from .base import Noise
 from .dropping import ChannelDropout, FDrop, FeatureDropBlock

@@ -1,8 +1,8 @@
-"""Noises that set parts of a feature map to zero: attended places, blocks, channels.
+"""Noises that set parts of a feature map to zero: attended positions, blocks, channels.
 
-torch, torchvision and mmdet keep DropBlock and channel dropout too, but draw
-from torch's global stream, which would unpair a comparison. What is drawn is
-ours for that reason; the tests hold the rest against mmdet's and torch's.
+torch, torchvision and mmdet also have DropBlock or channel dropout, but draw
+from torch's global stream, which breaks paired comparisons. Tests compare the
+application of a draw to mmdet and torch.
 """
 
 import torch
@@ -13,9 +13,9 @@ from .base import Noise, in_range
 
 
 def f_drop(x: Tensor, threshold: Tensor) -> Tensor:
-    r"""Drop the places that a feature map attends to most, without rescaling.
+    r"""Drop the most attended positions of a feature map, without rescaling.
 
-    With the mean :math:`a` of x over its channels, a place stays where
+    With the mean :math:`a` of x over its channels, a position is kept where
     :math:`a < threshold \cdot \max a`, the maximum being that of the sample.
 
     Source: F-Drop in Ouali, Hudelot, Tami, "Semi-Supervised Semantic
@@ -34,12 +34,12 @@ class FDrop(Noise):
 
     Args:
         low: Lower end of the uniform distribution of the threshold, which is
-            drawn once a batch. Defaults to 0.7.
+            drawn once per batch. Defaults to 0.7.
         high: Upper end. Defaults to 0.9.
         prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
 
     Raises:
-        ValueError: A setting is out of range, or ``low`` above ``high``.
+        ValueError: If a setting is out of range, or ``low`` > ``high``.
     """
 
     def __init__(self, low: float = 0.7, high: float = 0.9, prob: float = 1.0) -> None:
@@ -57,7 +57,7 @@ class FDrop(Noise):
 
 
 def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
-    r"""Drop square blocks, and scale the rest up by (number of places) / (places left).
+    r"""Drop square blocks, and rescale the rest by (number of positions) / (positions kept).
 
     Source: Ghiasi, Lin, Le, "DropBlock: A regularization method for
     convolutional networks", NeurIPS 2018, arXiv 1810.12890, algorithm 1.
@@ -71,28 +71,28 @@ def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
         x: (B, C, H, W). corners: (B, C, H - block_size + 1, W - block_size + 1). Output: (B, C, H, W).
     """
     padded = F.pad(corners, [block_size - 1] * 4)
-    # Rows, then columns: the same maxima with 2 s comparisons a place instead of s^2.
+    # Separable maximum: 2 s comparisons per position instead of s^2.
     dropped = F.max_pool2d(F.max_pool2d(padded, (block_size, 1), stride=1), (1, block_size), stride=1)
     left = 1 - dropped
     return x * (left * (left.numel() / left.sum().clamp(min=1))).to(x.dtype)
 
 
 class FeatureDropBlock(Noise):
-    r"""DropBlock, see :func:`drop_blocks`; every channel drops blocks of its own.
+    r"""DropBlock, see :func:`drop_blocks`, with independent blocks per channel.
 
-    The name is not DropBlock, because mmdet has registered a layer under it.
+    The name DropBlock is already registered by mmdet.
 
     Corners of blocks are drawn with the probability
     :math:`\gamma = \frac{p}{s^2} \cdot \frac{H W}{(H - s + 1)(W - s + 1)}` for
     blocks of s rows and columns, at most H and W.
 
     Args:
-        drop_prob: Share of places to drop, p. Defaults to 0.1, the paper's.
-        block_size: Rows and columns of a block. Defaults to 7, the paper's.
+        drop_prob: Fraction of positions to drop, p. Defaults to 0.1, as in the paper.
+        block_size: Height and width of a block. Defaults to 7, as in the paper.
         prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
 
     Raises:
-        ValueError: A setting is out of range.
+        ValueError: If a setting is out of range.
     """
 
     strengths = ('prob', 'drop_prob')
@@ -120,13 +120,13 @@ class FeatureDropBlock(Noise):
 
 
 def drop_channels(x: Tensor, kept: Tensor, drop_prob: float) -> Tensor:
-    """Drop whole channels, and scale the others up by 1 / (1 - drop_prob).
+    """Drop whole channels, and rescale the others by 1 / (1 - drop_prob).
 
     Source: Tompson et al., "Efficient object localization using convolutional
     networks", CVPR 2015, arXiv 1411.4280 (torch's ``Dropout2d``); on features
     of a network under perturbation in CCT, arXiv 2003.09005, and UniMatch,
     arXiv 2208.09910. Both train with a drop_prob of 0.5; 0.3 is the default of
-    CCT's class alone.
+    CCT's class.
 
     Shape:
         x: (B, C, H, W). kept: (B, C, 1, 1), 1 or 0. Output: (B, C, H, W).
@@ -139,11 +139,11 @@ class ChannelDropout(Noise):
 
     Args:
         drop_prob: Probability of each channel of each sample to be dropped,
-            below 1. Defaults to 0.3, as CCT's class does.
+            below 1. Defaults to 0.3, as in CCT's class.
         prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
 
     Raises:
-        ValueError: A setting is out of range.
+        ValueError: If a setting is out of range.
     """
 
     strengths = ('prob', 'drop_prob')
@@ -152,7 +152,7 @@ class ChannelDropout(Noise):
         super().__init__(prob)
         self.drop_prob = in_range('drop_prob', drop_prob, 0, 1)
         if drop_prob == 1:
-            raise ValueError('drop_prob must be below 1: no channel would be left to scale up')
+            raise ValueError('drop_prob must be < 1: no channel would be left')
 
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return torch.empty(*x.shape[:2], 1, 1, device=x.device).bernoulli_(1 - self.drop_prob, generator=generator)

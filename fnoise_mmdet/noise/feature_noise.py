@@ -15,14 +15,14 @@ def _rms(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return at_least_float32(x).square().mean(dims, keepdim=True).sqrt()
 
 
-# What the noise is proportional to, broadcastable to (B, C, H, W).
+# Magnitudes to which the noise is proportional, broadcastable to (B, C, H, W).
 MAGNITUDES = {
-    # x itself for |x|: eps is symmetric, so the noise is the same in law, and this is CCT's x + x n.
+    # x instead of |x|, as in CCT's x + x n: eps is symmetric, so the distribution is the same.
     'element': lambda x: x,
     'channel': lambda x: _rms(x, (2, 3)),
     'sample': lambda x: _rms(x, (1, 2, 3)),
     'batch': lambda x: _rms(x, (0, 1, 2, 3)),
-    # Divided by sqrt(number of elements), which is what the norm of a tensor grows with.
+    # Divided by sqrt(number of elements), to be independent of the size.
     'l2': lambda x: torch.linalg.vector_norm(at_least_float32(x)) / x.numel() ** 0.5,
     'mean': lambda x: at_least_float32(x).mean().abs(),
     'one': lambda x: torch.ones((), device=x.device),
@@ -35,7 +35,7 @@ DISTRIBUTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 SHARES = {'batch': (0,), 'channel': (1,), 'space': (2, 3)}
 BIASES = ('none', 'mean')
 
-# Published noises as the settings that spell them out.
+# Settings of published noises.
 PRESETS: dict[str, dict[str, Any]] = {
     # Ouali, Hudelot, Tami, "Semi-Supervised Semantic Segmentation with Cross-Consistency Training",
     # CVPR 2020, arXiv 2003.09005, section 3.2: y = x + x n, n ~ U(-0.3, 0.3) of shape (C, H, W).
@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # y = x n, n ~ U(0.8, 1.2) for every element. Published for the outputs of the FPN:
     # ``position='post'`` of the neck.
     'uniform_20': dict(magnitude='element', distribution='uniform', share='none', scale=0.2),
-    # cct with the tensor's norm in the place of |x|: at the same scale the same noise power, spread evenly.
+    # cct with the tensor's norm instead of |x|: the same noise power at the same scale, spread evenly.
     'l2': dict(magnitude='l2', distribution='uniform', share='batch', scale=0.3),
 }
 
@@ -63,9 +63,9 @@ def feature_noise(
 
     Args:
         x: Features.
-        eps: Numbers drawn with mean 0.
+        eps: Random numbers with mean 0.
         scale: Strength of the noise.
-        magnitude: What the noise is proportional to, see :class:`FeatureNoise`.
+        magnitude: Magnitude to which the noise is proportional, see :class:`FeatureNoise`.
         bias: ``'mean'`` adds the mean of x over all elements.
         detach_statistics: Whether statistics of x are constants in the backward pass.
 
@@ -82,28 +82,28 @@ def feature_noise(
 class FeatureNoise(Noise):
     r"""F-Noise and its relatives: :math:`y = x + scale \cdot magnitude(x) \cdot \epsilon`.
 
-    A preset is a published noise; every other setting given beside it replaces
-    the preset's. RMS is the root of the mean of the squares.
+    A preset is a published noise; other settings override those of the preset.
+    RMS is the root mean square.
 
     Args:
-        preset: Defaults to ``'cct'``, which is F-Noise.
+        preset: Name of a published noise. Defaults to ``'cct'``, which is F-Noise.
 
             - ``'cct'``: :math:`y = x + x n`, :math:`n \sim U(-0.3, 0.3)`, one
               draw of shape (C, H, W) for the whole batch.
             - ``'mean_normal'``: :math:`y = x + n`,
               :math:`n \sim N(\bar x, 0.1^2)`, one draw of shape (H, W) for all
-              samples and channels; meant for the last level alone.
+              samples and channels; meant for the last level only.
             - ``'uniform_20'``: :math:`y = x n`, :math:`n \sim U(0.8, 1.2)` for
               every element; meant for the neck's outputs.
             - ``'l2'``: :math:`y = x + 0.3 \lVert x \rVert_2 / \sqrt{N}\,\epsilon`,
-              :math:`\epsilon \sim U(-1, 1)`, shared as ``'cct'``'s.
-        magnitude: What the noise is proportional to: ``'element'`` the element
+              :math:`\epsilon \sim U(-1, 1)`, shared as in ``'cct'``.
+        magnitude: Magnitude to which the noise is proportional: ``'element'`` the element
             itself; ``'channel'`` RMS over H, W of each (B, C); ``'sample'`` RMS
             over C, H, W; ``'batch'`` RMS over all; ``'l2'`` the tensor's L2 norm
             divided by the root of its number of elements, which is the same as
             ``'batch'``; ``'mean'`` the absolute mean over all; ``'one'`` nothing.
-        distribution: Of :math:`\epsilon`: ``'uniform'`` U(-1, 1) or ``'normal'`` N(0, 1).
-        share: Axes along which one draw serves all: ``'batch'``, ``'channel'``,
+        distribution: Distribution of :math:`\epsilon`: ``'uniform'`` U(-1, 1) or ``'normal'`` N(0, 1).
+        share: Axes along which a draw is shared: ``'batch'``, ``'channel'``,
             ``'space'``, a list of several, or ``'none'``.
         scale: Strength of the noise; 0 turns it off.
         bias: ``'mean'`` adds the mean of x over all elements, ``'none'`` nothing.
@@ -116,7 +116,7 @@ class FeatureNoise(Noise):
         Input and output: (B, C, H, W), any floating dtype and memory format.
 
     Raises:
-        ValueError: A name is unknown, or a number out of range.
+        ValueError: If a name is unknown, or a number out of range.
 
     Examples:
         >>> noise = FeatureNoise(scale=0.2)
@@ -154,7 +154,7 @@ class FeatureNoise(Noise):
         self.detach_statistics = detach_statistics
 
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw eps, with size 1 along the shared axes."""
+        """Draw eps, of size 1 along the shared axes."""
         shape = list(x.shape)
         for axis in self.share:
             for dim in SHARES[axis]:
@@ -163,8 +163,8 @@ class FeatureNoise(Noise):
 
     @property
     def _is_linear(self) -> bool:
-        """Whether the output is linear in the features: then the backward pass is the forward one again."""
-        # A subclass may draw or apply in another way.
+        """Whether the output is linear in the features, so that backward is the same operation as forward."""
+        # A subclass may override sampling or application.
         plain = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
         return plain and not self.is_off
 
@@ -188,19 +188,19 @@ class FeatureNoise(Noise):
 
 
 def _one_of(name: str, value: Any, known: Any) -> str:
-    if value not in list(known):  # a list takes any value, a dict hashable ones only
+    if value not in list(known):  # a list, since the value may be unhashable
         raise ValueError(f'{name} must be one of {list(known)}, but got {value!r}')
     return value
 
 
 def _axes(share: Any) -> tuple[str, ...]:
-    """Bring ``share`` to a tuple of axes, in the order of the dimensions."""
+    """Return ``share`` as a tuple of axes, in the order of the dimensions."""
     if share == 'none':
         return ()
     axes = [share] if isinstance(share, str) else list(share) if isinstance(share, Sequence) else [share]
     for axis in axes:
         if axis not in list(SHARES):
-            raise ValueError(f"share must be 'none' or of {list(SHARES)}, but got {axis!r}")
+            raise ValueError(f"share must be 'none' or among {list(SHARES)}, but got {axis!r}")
     if len(set(axes)) < len(axes):
         raise ValueError(f'share must name every axis once, but got {share!r}')
     return tuple(axis for axis in SHARES if axis in axes)

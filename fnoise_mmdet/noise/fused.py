@@ -1,7 +1,7 @@
 """Linear noise, fused into one pass over the features and one over their gradients, with nothing saved for backward.
 
-The eager path (plain PyTorch) is :meth:`.Noise.perturb`. Both give the same result; whatever the kernels do not
-support takes the eager one.
+The eager path (plain PyTorch) is :meth:`.Noise.perturb`, with the same result. It is the fallback for inputs that the
+kernels do not support.
 """
 
 import copy
@@ -18,20 +18,20 @@ from .stream import make_seed
 
 
 class UniformFactors(NamedTuple):
-    """Factors 1 + ``scale`` eps with uniform eps, drawn in the order of the features in memory.
+    """Factors 1 + ``scale`` eps with uniform eps, in the memory order of the features.
 
-    All samples of a batch get the same ones where they are ``shared``.
+    If ``shared``, all samples of a batch have the same factors.
     """
 
     scale: float
     shared: bool
 
     def rows(self, x: Tensor) -> int:
-        """Return how many equal parts of ``x``, contiguous in memory, share their factors."""
+        """Return the number of equal, contiguous parts of ``x`` that share their factors."""
         return len(x) if self.shared else 1
 
 
-@torch.compiler.disable  # its random stream is no part of a graph
+@torch.compiler.disable  # its random stream cannot be traced
 def perturb_linear(
     xs: Sequence[Tensor],
     noise: Noise,
@@ -39,22 +39,22 @@ def perturb_linear(
     factors: UniformFactors | None,
     peaks: Tensor | None = None,
 ) -> list[Tensor]:
-    """Perturb features by a noise that is linear in them, and their gradients by the same factors.
+    """Multiply features by the factors of a linear noise, and gradients by the same factors.
 
-    Nothing is saved for backward: the factors are drawn again from their streams.
+    Nothing is saved for backward: the factors are redrawn from their streams.
 
     Args:
         xs: Features, each (B, C, H, W).
         noise: The noise, for the eager path.
-        keys: Name the random stream of each, see :func:`.make_generator`.
-        factors: The factors that the kernels draw, None where the noise has other ones.
+        keys: Keys of their random streams, see :func:`.make_generator`.
+        factors: Factors for the kernels, None if the noise has other ones.
         peaks: Zeros that are overwritten by :func:`.measure_peaks` of ``xs``; None to skip it.
     """
     draws: _Draws
     if factors and (kernels := _kernels_for(xs)):
         draws = _FusedDraws(kernels, factors, [make_seed(key) for key in keys])
     else:
-        draws = _EagerDraws(copy.copy(noise), keys)  # a copy, because a schedule changes the settings
+        draws = _EagerDraws(copy.copy(noise), keys)  # a copy, since a schedule may change the settings
     return list(_LinearNoise.apply(draws, peaks, *xs))
 
 
@@ -71,7 +71,7 @@ class _FusedDraws(NamedTuple):
 
     def apply(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
         """Multiply one tensor per level by its factors."""
-        xs = [x.contiguous() for x in xs]  # as the features are; a gradient may not be
+        xs = [x.contiguous() for x in xs]  # gradients may be non-contiguous
         return self.kernels.rescale(xs, self.seeds, self.factors.scale, [self.factors.rows(x) for x in xs], peaks)
 
 
@@ -96,7 +96,7 @@ _Draws = _FusedDraws | _EagerDraws
 
 
 class _LinearNoise(torch.autograd.Function):
-    """All levels in one launch, because launching takes a GPU longer than small levels do."""
+    """Autograd function for all levels in one kernel launch, which dominates the time of small levels."""
 
     @staticmethod
     def forward(ctx: Any, draws: _Draws, peaks: Tensor | None, *xs: Tensor) -> tuple[Tensor, ...]:
@@ -119,7 +119,7 @@ class _LinearNoise(torch.autograd.Function):
 
 @torch.compiler.disable  # in the backward pass of a compiled model too
 def _apply_to_gradients(draws: _Draws, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-    # Autograd is needed only where the gradients are differentiated in turn.
+    # Autograd is needed only for double backward.
     return _LinearNoise.apply(draws, None, *gradients) if torch.is_grad_enabled() else draws.apply(gradients)
 
 

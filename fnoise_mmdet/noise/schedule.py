@@ -1,4 +1,4 @@
-"""Schedules of a noise's strength: closed forms of the step, so that a resumed run needs no state."""
+"""Stateless schedules of the noise strength, as functions of the step."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ def schedule_factor(
     milestones: Sequence[int] = (),
     gamma: float = 0.1,
 ) -> float:
-    r"""Return what a strength is multiplied by at a step, counted from 0.
+    r"""Return the factor of the strength at a step, counted from 0.
 
-    Before ``begin`` the factor is ``start_factor``. From then on it is
+    Before ``begin`` the factor is ``start_factor``. From ``begin`` on it is
 
     - ``'constant'``: ``end_factor``;
-    - ``'linear'``: on the line from ``start_factor`` at ``begin`` to ``end_factor`` at ``end``;
-    - ``'cosine'``: on the half wave :math:`(1 - \cos \pi t) / 2` between the same points;
+    - ``'linear'``: interpolated linearly from ``start_factor`` at ``begin`` to ``end_factor`` at ``end``;
+    - ``'cosine'``: interpolated by :math:`(1 - \cos \pi t) / 2` between the same points;
     - ``'step'``: ``end_factor`` times ``gamma`` for every milestone that is reached.
 
     From ``end`` on, ``'linear'`` and ``'cosine'`` stay at ``end_factor``.

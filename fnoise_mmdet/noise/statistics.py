@@ -1,8 +1,8 @@
-"""Noises that change the mean and the deviation of each channel, and keep its pattern.
+"""Noises that perturb the mean and the standard deviation of each channel.
 
-All of them write a channel as mean + deviation x pattern, over H and W of
-each (B, C), and perturb the first two: the style of an image, where the
-pattern is its content.
+They decompose each (B, C) channel into mean + standard deviation x normalized
+features over H and W, and perturb the statistics (the style of an image) but
+not the normalized features (its content).
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ EPS = 1e-6  # added to variances, as in the published code of DSU and MixStyle
 
 
 def _deviation(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Standard deviation over dimensions that stay, with size 1; of a single element it is that of EPS, not NaN."""
+    """Return the standard deviation over dimensions, keeping them; sqrt(EPS) instead of NaN for one element."""
     count = 1
     for dim in dims:
         count *= x.shape[dim]
@@ -45,11 +45,11 @@ class NormalizationPerturbation(Noise):
 
     Args:
         std: Standard deviation of a and b, which are drawn from N(1, std²) for
-            each channel of each sample; 0 turns the noise off. Defaults to 0.75, the paper's.
+            each channel of each sample; 0 disables the noise. Defaults to 0.75, as in the paper.
         prob: Probability of each sample of a batch to be perturbed. Defaults to 1.
 
     Raises:
-        ValueError: A setting is out of range.
+        ValueError: If a setting is out of range.
     """
 
     strengths = ('prob', 'std')
@@ -90,10 +90,10 @@ class DSU(Noise):
 
     Args:
         prob: Probability of each sample of a batch to be perturbed. Defaults
-            to 0.5, the paper's, which decides once for the whole batch.
+            to 0.5, as in the paper, where it applies to the whole batch.
 
     Raises:
-        ValueError: The probability is out of range.
+        ValueError: If the probability is out of range.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -130,12 +130,12 @@ class MixStyle(Noise):
     """MixStyle, see :func:`mix_statistics`; partners are a permutation of the batch.
 
     Args:
-        alpha: The weight is drawn from Beta(alpha, alpha) for each sample. Defaults to 0.1, the paper's.
+        alpha: The weight of each sample is drawn from Beta(alpha, alpha). Defaults to 0.1, as in the paper.
         prob: Probability of each sample of a batch to be perturbed. Defaults
-            to 0.5, the paper's, which decides once for the whole batch.
+            to 0.5, as in the paper, where it applies to the whole batch.
 
     Raises:
-        ValueError: A setting is out of range.
+        ValueError: If a setting is out of range.
     """
 
     def __init__(self, alpha: float = 0.1, prob: float = 0.5) -> None:
@@ -146,7 +146,7 @@ class MixStyle(Noise):
 
     def sample(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw weights and partners."""
-        # torch has no Beta distribution that takes a generator.
+        # torch's Beta distribution does not take a generator.
         rng = np.random.default_rng(generator.initial_seed())
         weight = torch.from_numpy(rng.beta(self.alpha, self.alpha, (len(x), 1, 1, 1))).to(x.device, torch.float32)
         return weight, torch.randperm(len(x), generator=generator, device=x.device)

@@ -1,8 +1,8 @@
-"""The noise's own stream of random numbers.
+"""Random stream of the noise, separate from torch's global stream.
 
-Noise drawn from torch's global stream would change every later draw from it:
-which RoIs are sampled, how images are augmented. Two trainings, with and
-without noise, would then differ in more than the noise.
+Drawing noise from torch's global stream would change all later draws, such as
+RoI sampling and augmentation, so that trainings with and without noise would
+differ in more than the noise.
 """
 
 import hashlib
@@ -15,18 +15,18 @@ from .kernels import load_kernels
 
 
 def make_seed(key: Sequence[int]) -> int:
-    """Make a seed of 64 bits that is a function of ``key`` alone.
+    """Return a 64-bit seed that is a function of ``key`` alone.
 
-    BLAKE2b hashes the key, so that keys which differ in one number give
-    unrelated seeds. A training step makes one for every level: this is
-    several times as fast as ``numpy.random.SeedSequence``.
+    The key is hashed with BLAKE2b, so that keys which differ in one number give
+    unrelated seeds. This is several times as fast as
+    ``numpy.random.SeedSequence``, which matters once per level and step.
 
     Args:
-        key: Non-negative integers that name the draw, e.g. seed, rank,
+        key: Non-negative integers that identify the draw, e.g. seed, rank,
             iteration, call and level.
 
     Raises:
-        ValueError: A number of the key is negative.
+        ValueError: If a number of the key is negative.
     """
     if min(key) < 0:
         raise ValueError(f'numbers of a key must be >= 0, but got {tuple(key)}')
@@ -35,23 +35,23 @@ def make_seed(key: Sequence[int]) -> int:
 
 
 def make_generator(key: Sequence[int], device: torch.device | str = 'cpu') -> torch.Generator:
-    """Make a random generator that is a function of ``key`` alone.
+    """Return a random generator seeded by ``key`` alone.
 
     Args:
-        key: Names the draw, see :func:`make_seed`. torch's generator for the
-            CPU takes 32 bits of the seed.
+        key: Identifies the draw, see :func:`make_seed`. torch's generator for the
+            CPU uses 32 bits of the seed.
         device: Device of the tensors to be drawn.
 
     Raises:
-        ValueError: A number of the key is negative.
+        ValueError: If a number of the key is negative.
     """
     return torch.Generator(device).manual_seed(make_seed(key))
 
 
 def draw_uniform(out: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill a contiguous tensor of float32 with uniform numbers in (-1, 1), see :mod:`.kernels`.
+    """Fill a contiguous float32 tensor with uniform numbers in (-1, 1), see :mod:`.kernels`.
 
-    They are a function of the generator's seed alone: two draws from one generator are the same.
+    They depend only on the seed of the generator, so two draws from one generator are equal.
     """
     if kernels := load_kernels(out.device):
         return kernels.draw(out, generator.initial_seed())

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported or begins: it sends nothing home, leaves Ctrl-C to the command line, keeps no logs
-# of its own beside the runs', and leaves trainings the priority of any other process.
+# Environment of Ray: no usage statistics, no handling of Ctrl-C, no separate logs, default priority of workers.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED='0',
-    RAY_AIR_NEW_OUTPUT='0',  # whose silent mode still prints failures
+    RAY_AIR_NEW_OUTPUT='0',  # its silent mode still prints failures
     TUNE_DISABLE_SIGINT_HANDLER='1',
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS='1',
     RAY_CHDIR_TO_TRIAL_DIR='0',
@@ -39,35 +38,35 @@ REFRESH, CONNECTS = 0.5, 10  # seconds
 
 @contextmanager
 def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tuple[float, int]]:
-    """Connect to a Ray cluster, or begin a Ray of this machine alone, which ends with the block.
+    """Connect to a Ray cluster, or start a local Ray, which ends with the block.
 
     Args:
         address: Address of the cluster, None for this machine.
         cpus: CPUs of a trial.
-        gpus: GPUs of a trial, None for one where the cluster has any.
+        gpus: GPUs of a trial; None for one if the cluster has any.
 
     Yields:
-        The GPUs of a trial, and how many trials run side by side.
+        The GPUs of a trial, and the number of parallel trials.
 
     Raises:
-        InputError: There is no such cluster, or a trial does not fit on any of its machines.
+        InputError: If there is no such cluster, or a trial fits on none of its machines.
     """
     quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.CRITICAL)
     alone: dict[str, Any] = dict(
         num_cpus=len(os.sched_getaffinity(0)),
         include_dashboard=False,
-        object_store_memory=100 * 2**20,  # trials hand nothing over; Ray would set a third of the memory aside
+        object_store_memory=100 * 2**20,  # unused by trials; Ray's default is a third of the memory
     )
     warnings.filterwarnings('ignore', category=FutureWarning, module='ray')
     host, colon, port = (address or '').rpartition(':')
     try:
-        if colon and port.isdigit():  # Ray itself would try for minutes
+        if colon and port.isdigit():  # Ray itself would retry for minutes
             socket.create_connection((host, int(port)), timeout=CONNECTS).close()
         ray.init(address=address or 'local', **quiet, **({} if address else alone))
     except (OSError, ValueError, RuntimeError) as error:
-        # Ray shows its token to an address only when it is told to, and asks for one by default.
+        # Ray sends its token only if told to, but requires one by default.
         token = (
-            '; if it asks for a token, set RAY_AUTH_MODE=token' if colon and 'RAY_AUTH_MODE' not in os.environ else ''
+            '; if it requires a token, set RAY_AUTH_MODE=token' if colon and 'RAY_AUTH_MODE' not in os.environ else ''
         )
         raise InputError(f'Ray at {address or "this machine"} cannot be used: {error}{token}') from None
     try:
@@ -82,14 +81,14 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
             has = ', '.join(
                 f'{machine.get("CPU", 0):g} CPUs and {machine.get("GPU", 0):g} GPUs' for machine in machines
             )
-            raise InputError(f'no machine has the {cpus} CPUs and {gpus:g} GPUs of a trial: Ray has found {has}')
+            raise InputError(f'no machine has the {cpus} CPUs and {gpus:g} GPUs of a trial: Ray found {has}')
         yield gpus, places
     finally:
         ray.shutdown()
 
 
 class PlanSearcher(Searcher):
-    """Has Tune ask a plan for what to train next: a trial is a run, or a part of it that ends at a rung."""
+    """Search algorithm of Tune that follows a plan: a trial is a run, or its part up to a rung."""
 
     def __init__(self, plan: SweepPlan) -> None:
         super().__init__()
@@ -109,18 +108,18 @@ class PlanSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         try:
             self.plan.ended(self.jobs[trial_id].run, failed=error)
-        except RunError as failure:  # raised here, Tune would take it for one of the trial
+        except RunError as failure:  # Tune would attribute an exception to the trial
             self._error = failure
 
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing: a sweep goes on from its work dirs."""
+        """Save nothing: a sweep resumes from its work dirs."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
 
 
 class Shown(tune.Callback):
-    """Shows what becomes of the trials."""
+    """Callback that reports the trials."""
 
     def __init__(self, searcher: PlanSearcher, progress: StudyProgress, retries: int) -> None:
         self.searcher, self.progress, self.retries = searcher, progress, retries
@@ -143,20 +142,20 @@ class Shown(tune.Callback):
         if job.run.marker.is_file():
             self.progress.finish(job.run)
         else:
-            self.progress.end(job.run, f'waits after epoch {job.until} for its rivals')
+            self.progress.end(job.run, f'waits after epoch {job.until} for the other conditions')
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         done = self._failures[trial.trial_id] = self._failures.get(trial.trial_id, 0) + 1
-        self.progress.end(self._run(trial), f'{_reason(trial)}; is tried again ({done} of {self.retries})')
+        self.progress.end(self._run(trial), f'{_reason(trial)}; retry {done} of {self.retries}')
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         run = self._run(trial)
         if run in self.progress.running:
-            self.progress.end(run, f'{_reason(trial)}, and is given up')
+            self.progress.end(run, f'{_reason(trial)}, no retries left')
 
 
 def _reason(trial: Any) -> str:
-    """Say in a few words why a trial has failed."""
+    """Return the reason for the failure of a trial, in a few words."""
     file = trial.pickled_error_file
     error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).is_file() else None
     if isinstance(error, RayActorError):
@@ -173,22 +172,22 @@ def run_plan(
     gpus: float,
     retries: int,
 ) -> None:
-    """Train all that a plan gives, and leave no training behind, however this ends.
+    """Train all runs of a plan, and leave no training running on exit.
 
     Args:
-        plan: What is trained next.
-        command: Gives the script and arguments that begin a run or go on with it.
-        progress: Shows what happens.
+        plan: Plan of the sweep.
+        command: Returns the script and arguments that start or resume a run.
+        progress: Progress display.
         out: Folder of the study.
-        cpus: CPUs of a trial, which has as many threads.
+        cpus: CPUs and threads of a trial.
         gpus: GPUs of a trial.
-        retries: How often a trial that fails is tried again.
+        retries: Number of retries of a failed trial.
     """
-    for module in (processes, logged_runs):  # so that a worker of Ray imports neither torch nor mmdet
+    for module in (processes, logged_runs):  # pickled by value, so that Ray workers import neither torch nor mmdet
         cloudpickle.register_pickle_by_value(module)
     folder, commands = os.getcwd(), {str(run.work_dir): command(run) for run in plan.runs}
     storage = out / '.ray'
-    stop = storage / 'stop'  # a worker of Ray can be told nothing once this process ends its trial
+    stop = storage / 'stop'  # a file, since a Ray worker gets no message once its trial is stopped
 
     def trial(config: dict[str, Any]) -> dict[str, Any]:
         work_dir = Path(config['work_dir'])
@@ -200,7 +199,7 @@ def run_plan(
         return dict(finished=finished)
 
     searcher = PlanSearcher(plan)
-    shutil.rmtree(storage, ignore_errors=True)  # of one that was killed
+    shutil.rmtree(storage, ignore_errors=True)  # of a killed sweep
     try:
         tune.run(
             trial,
@@ -220,6 +219,6 @@ def run_plan(
         stop.touch()
         for run in plan.under_way:
             if run.work_dir.is_dir() and not processes.wait_until_free(run.work_dir):
-                print(f'{run} has been told to end, and has not yet', flush=True)
-        ray.shutdown()  # with its workers end the trainings that are left
+                print(f'{run} was asked to stop, but is still running', flush=True)
+        ray.shutdown()  # its workers stop the remaining trainings
         shutil.rmtree(storage, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Trainings as processes.
 
-A worker of Ray gets these functions by value, so that it need not import torch
-and mmdet: they use Python's standard library only.
+These functions are sent to Ray workers by value and use only the standard
+library, so that workers need not import torch and mmdet.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from pathlib import Path
 
 from ..comparison.runs import is_validation
 
-PATIENCE = 30  # seconds that trainings are given to end by themselves
+PATIENCE = 30  # seconds until trainings are killed
 POLL = 0.2  # seconds
 
 
 def end(processes: Sequence['subprocess.Popen[bytes]']) -> None:
-    """End processes and their workers, by force where it takes too long or the user is impatient."""
+    """Stop processes and their workers; kill them after a timeout or a second interrupt."""
     try:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
@@ -34,36 +34,36 @@ def end(processes: Sequence['subprocess.Popen[bytes]']) -> None:
         pass
     finally:
         for process in processes:
-            with contextlib.suppress(ProcessLookupError):  # workers may outlive it, or all may be gone
+            with contextlib.suppress(ProcessLookupError):  # workers may outlive it, or all may have exited
                 os.killpg(process.pid, signal.SIGKILL)
         for process in processes:
             process.wait()
 
 
 def how_it_ended(status: int) -> str:
-    """Say how a process ended that did not end well."""
+    """Return how a failed process ended, as text."""
     return f'was killed by signal {-status}' if status < 0 else f'failed with status {status}'
 
 
 def run_training(
     script: Sequence[str], work_dir: Path, log: Path, folder: str, threads: int, until: int | None, stop: Path
 ) -> bool:
-    """Run a training to its end, or until it has validated an epoch or is to stop.
+    """Run a training to its end, to the validation of an epoch, or until it is asked to stop.
 
     Args:
         script: Python script and arguments.
-        work_dir: Its work dir.
-        log: What gets all that it prints, behind what is there.
-        folder: The folder that it runs in.
-        threads: How many threads it computes with.
-        until: The epoch after whose validation it is told to stop, None for none.
-        stop: A file that says, once it exists, that it is to stop.
+        work_dir: Work dir of the training.
+        log: File to which the output is appended.
+        folder: Current directory of the process.
+        threads: Number of threads.
+        until: Epoch after whose validation it is stopped, None for none.
+        stop: File whose existence requests a stop.
 
     Returns:
-        Whether it has come to its end.
+        Whether the training is finished.
 
     Raises:
-        RuntimeError: It ended otherwise; the message says how.
+        RuntimeError: If it failed; the message says how.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     wait_until_free(work_dir)
@@ -74,7 +74,7 @@ def run_training(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            # Which has tools/_processes.py kill the training with this process.
+            # Makes tools/_processes.py kill the training with this process.
             env={**os.environ, 'OMP_NUM_THREADS': str(threads), 'FNOISE_PARENT': str(os.getpid())},
             start_new_session=True,
         )
@@ -85,14 +85,14 @@ def run_training(
             time.sleep(POLL)
     finally:
         if process.returncode != 0:
-            end([process])  # with what it may have left behind
+            end([process])  # and its remaining workers
     if process.returncode:
         raise RuntimeError(how_it_ended(process.returncode))
     return True
 
 
 def wait_until_free(work_dir: Path) -> bool:
-    """Wait for a training that is ending to leave a work dir, and tell whether it has."""
+    """Wait until a stopping training releases a work dir; return whether it has."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with (work_dir / '.lock').open('a') as lock, contextlib.suppress(BlockingIOError):
@@ -103,10 +103,10 @@ def wait_until_free(work_dir: Path) -> bool:
 
 
 def last_validation(work_dir: Path) -> int:
-    """Return the last epoch that a training has validated, as its last log says it; 0 for none."""
+    """Return the last validated epoch according to the latest log, 0 for none."""
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     rows = []
     for line in logs[-1].read_text(encoding='utf-8').splitlines() if logs else []:
-        with contextlib.suppress(ValueError):  # the last line may be being written
+        with contextlib.suppress(ValueError):  # the last line may be incomplete
             rows.append(json.loads(line))
     return max((row['step'] for row in rows if is_validation(row)), default=0)

@@ -1,4 +1,4 @@
-"""What a study shows while its trainings run."""
+"""Progress display of a running study."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from .study import StudyRun, TrainingLog
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a duration as readable text."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours} h {minutes:02} min' if hours else f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Training:
-    """A training that was begun, as its progress is shown."""
+    """A started training and its progress."""
 
     name: str
     log: TrainingLog
@@ -30,12 +30,12 @@ class Training:
 
 
 class StudyProgress:
-    """Shows how far the trainings of a study are: lines, and bars in a terminal.
+    """Progress of the trainings of a study: lines, and bars in a terminal.
 
     Args:
-        runs: Those that are not finished.
-        configs: The config of each condition.
-        workers: How many run side by side.
+        runs: Unfinished runs.
+        configs: Config of each condition.
+        workers: Number of parallel trainings.
     """
 
     def __init__(self, runs: Sequence[StudyRun], configs: Mapping[str, Config], workers: int) -> None:
@@ -61,9 +61,9 @@ class StudyProgress:
         self._bars.stop()
 
     def begin(self, run: StudyRun) -> None:
-        """Say that a run begins, or goes on; call it before it does."""
+        """Report that a run starts or resumes; call it before."""
         checkpoint = run.last_checkpoint()
-        verb = f'goes on from {checkpoint.name}' if checkpoint else 'begins'
+        verb = f'resumes from {checkpoint.name}' if checkpoint else 'starts'
         place = list(self.begun).index(run) if run in self.begun else len(self.begun)
         name = f'{place + 1}/{len(self.runs)}  {run}'
         left = self._left()
@@ -74,7 +74,7 @@ class StudyProgress:
         self.running.append(run)
 
     def refresh(self) -> None:
-        """Read how far the trainings are."""
+        """Update the progress of the trainings."""
         for run in self.running:
             training = self.begun[run]
             training.seconds = time.monotonic() - training.began
@@ -84,18 +84,18 @@ class StudyProgress:
         self._bars.update(self._whole, completed=done, left=self._left())
 
     def finish(self, run: StudyRun) -> None:
-        """Say that a run has come to its end."""
+        """Report that a run is finished."""
         self.begun[run].log.done = 1.0
         self.end(run, f'finished after {duration(self.begun[run].seconds)}')
 
     def end(self, run: StudyRun, how: str) -> None:
-        """Say that a training has ended, and how."""
+        """Report that a training has ended, and how."""
         self.running.remove(run)
         self._bars.remove_task(self.begun[run].bar)
         print(f'{self.begun[run].name}: {how}', flush=True)
 
     def _left(self) -> str:
-        """Say how long all that is left takes at the pace of what was done."""
+        """Return the estimated remaining time of the study as text."""
         unfinished = len(self.runs) - len(self.begun) + len(self.running)
         begun = list(self.begun.values())
         still = len(self.runs) - sum(training.log.done for training in begun)
@@ -103,6 +103,6 @@ class StudyProgress:
 
 
 def _time_left(trainings: Sequence[Training], still: float) -> str:
-    """Say how long so many runs' worth of training take, at the pace of the trainings."""
+    """Return the estimated time for a number of remaining runs as text."""
     done = sum(training.log.done - training.log.start for training in trainings)
     return f'{duration(sum(training.seconds for training in trainings) / done * still)} left' if done > 0 else ''

@@ -1,9 +1,8 @@
 """A paired study: the same training under several conditions, over several seeds.
 
 ``OUT/CONDITION/seed_S`` is the work dir of a run. ``OUT/CONDITION.py`` is the
-config that every run of a condition is trained with, so that a study that is
-continued is the one that was begun, whatever became of the files it was begun
-from.
+config of all runs of a condition, so a resumed study does not depend on later
+changes of the original config files.
 """
 
 import contextlib
@@ -41,22 +40,22 @@ class StudyRun(NamedTuple):
 
     @property
     def marker(self) -> Path:
-        """The empty file that says that the training has ended well."""
+        """Empty file that marks a finished training."""
         return self.work_dir / 'finished'
 
     @property
     def log(self) -> Path:
-        """What its trainings have printed."""
+        """Output of the training."""
         return self.work_dir / 'train.log'
 
     def state(self) -> str:
-        """Return whether the run is ``new``, ``broken`` with a checkpoint to go on from, or ``finished``."""
+        """Return whether the run is ``new``, ``broken`` with a checkpoint to resume from, or ``finished``."""
         if self.marker.is_file():
             return FINISHED
         return BROKEN if self.last_checkpoint() else NEW
 
     def last_checkpoint(self) -> Path | None:
-        """Return the checkpoint to go on from, None where there is none that is whole."""
+        """Return the latest intact checkpoint, None if there is none."""
         return latest_checkpoint(self.work_dir)[0]
 
     def __str__(self) -> str:
@@ -64,40 +63,40 @@ class StudyRun(NamedTuple):
 
 
 def study_runs(out: Path, conditions: Sequence[str], seeds: Sequence[int]) -> list[StudyRun]:
-    """Return the runs of a study, the conditions taking turns, so that a machine that becomes slower hits all alike.
+    """Return the runs of a study, alternating conditions so that a change of the machine's speed affects all alike.
 
     Raises:
-        InputError: A seed occurs twice.
+        InputError: If a seed occurs twice.
     """
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
-        raise InputError(f'seed {twice[0]} is given more than once; runs of one seed would be the same run')
+        raise InputError(f'seed {twice[0]} is given more than once')
     return [StudyRun(name, seed, out / name / f'seed_{seed}') for seed in seeds for name in conditions]
 
 
 def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False) -> None:
-    """Check that a folder is new, empty, or holds a study of the same configs.
+    """Check that a folder is new, empty, or holds a study with the same configs.
 
     Args:
-        out: The folder.
+        out: Folder of the study.
         configs: The config of each condition.
-        may_grow: Whether the study may have other conditions, and get those that it lacks.
+        may_grow: Whether the study may have other conditions, and missing ones may be added.
 
     Raises:
-        InputError: It is a file, holds something else, or a study of other configs.
+        InputError: If it is a file, or holds something else or a study with other configs.
     """
     if out.exists() and not out.is_dir():
-        raise InputError(f'{out} is a file: name a folder with --out')
+        raise InputError(f'{out} is a file: use a folder with --out')
     check_writable(out)
     if not out.is_dir():
         return
     if not (out / STUDY_FILE).is_file():
         if all(_is_of_new_study(path, configs) for path in out.iterdir()):
             return
-        raise InputError(f'{out} has something in it that is no study, and is left as it is: name another folder')
+        raise InputError(f'{out} is not empty and not a study, and is not changed: use another folder')
     conditions = read_study_file(out)['conditions']
     if conditions != list(configs) and not may_grow:
-        raise InputError(f'{out} is a study of {" and ".join(conditions)}: name another folder')
+        raise InputError(f'{out} is a study of {" and ".join(conditions)}: use another folder')
     for name, cfg in configs.items():
         if name not in conditions:
             continue
@@ -106,16 +105,16 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
         here = flatten(Config.fromstring(cfg.pretty_text, '.py').to_dict())
         differing = changed_settings(there, here)
         if differing:
-            shown = ', '.join(f'{key} ({old!r} there, {new!r} now)' for key, (old, new) in list(differing.items())[:3])
+            shown = ', '.join(f'{key} (was {old!r}, now {new!r})' for key, (old, new) in list(differing.items())[:3])
             more = f' and {len(differing) - 3} more' if len(differing) > 3 else ''
             raise InputError(
-                f'{out} is a study of other settings: {name} differs in {shown}{more}. Give the settings that it was '
-                f'begun with ({path}), or name another folder'
+                f'{out} is a study with other settings: {name} differs in {shown}{more}. Use its original settings '
+                f'({path}) or another folder'
             )
 
 
 def _is_of_new_study(path: Path, configs: Mapping[str, Config]) -> bool:
-    """Return whether :func:`write_study`, which may have been interrupted, would leave a file as it is."""
+    """Return whether :func:`write_study`, possibly interrupted before, would keep a file."""
     if path.name == '.lock' or is_part(path):
         return True
     cfg = configs.get(path.stem) if path.suffix == '.py' else None
@@ -123,15 +122,15 @@ def _is_of_new_study(path: Path, configs: Mapping[str, Config]) -> bool:
 
 
 def check_configs(out: Path, configs: Mapping[str, Config]) -> None:
-    """Check all that every training of a study needs, data that several of them share once.
+    """Run the checks of every training of a study, those of shared data once.
 
     Raises:
-        InputError: It is not there, or settings cannot be used; the message begins with the condition.
+        InputError: If a check fails; the message starts with the condition.
     """
     seen: list[list[Any]] = []
     for name, cfg in configs.items():
         checked = Config(cfg.to_dict(), filename=cfg.filename)
-        checked.work_dir, checked.launcher = str(out / name), 'none'  # which holds the work dirs, no checkpoints
+        checked.work_dir, checked.launcher = str(out / name), 'none'  # contains the work dirs, but no checkpoints
         data = [checked.get(key) for key in ('train_dataloader', 'val_dataloader', 'val_evaluator')]
         try:
             check_training(checked, with_data=data not in seen)
@@ -144,7 +143,7 @@ def check_checkpoints(configs: Mapping[str, Config], runs: Iterable[StudyRun]) -
     """Check the checkpoints that the runs of a study resume from.
 
     Raises:
-        InputError: A training cannot be resumed from one of them.
+        InputError: If a training cannot be resumed from one of them.
     """
     for run in runs:
         checkpoint = run.last_checkpoint()
@@ -158,10 +157,9 @@ def _config_file(out: Path, condition: str) -> Path:
 
 
 def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]) -> None:
-    """Write the configs of a study that begins or grows, and last ``study.json``, which says that they are whole.
+    """Write the configs of a new or extended study, and ``study.json`` last, which marks them as complete.
 
-    Conditions that are there are left as they are; the command of one that
-    grows is added to those before.
+    Existing conditions are kept; the command of an extension is appended.
     """
     there: dict[str, Any] = dict(conditions=[], command='')
     if (out / STUDY_FILE).is_file():
@@ -178,30 +176,30 @@ def write_study(out: Path, configs: Mapping[str, Config], command: Sequence[str]
 
 @contextlib.contextmanager
 def held(out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may_grow: bool = False) -> Iterator[None]:
-    """Hold a study while its runs are trained: begin it, or let it grow, and say how much of it is done.
+    """Lock a study while its runs are trained; create or extend it, and report its state.
 
     The arguments are those of :func:`check_study`.
 
     Raises:
-        InputError: Another process holds it, or has begun another study here since the folder was checked.
+        InputError: If another process has locked it, or has created another study here since the check.
     """
     with locked(out):
         check_study(out, configs, may_grow)
         remove_parts(out.glob('.*'))
         write_study(out, configs, ['python', *sys.argv])
-        finished = sum(run.marker.is_file() for run in runs)  # a state would read the checkpoints once more
+        finished = sum(run.marker.is_file() for run in runs)  # state() would read the checkpoints again
         print(f'{len(runs)} runs, {finished} of them finished, in {out}', flush=True)
         yield
 
 
 def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: bool = False) -> list[str]:
-    """Return the command that begins a run, or goes on with it.
+    """Return the command that starts or resumes a run.
 
     Args:
-        train: The command of ``tools/train.py``.
+        train: Command of ``tools/train.py``.
         out: Folder of the study.
         run: The run.
-        newest: Whether the training is to find out by itself where it goes on from, each time that it is begun.
+        newest: Whether the training itself finds the latest checkpoint at each start.
     """
     checkpoint = None if newest else run.last_checkpoint()
     resume = '--resume' if newest else f'--resume={checkpoint}'
@@ -216,12 +214,12 @@ def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: boo
 
 
 def training_environment(workers: int) -> dict[str, str]:
-    """Return the environment of each of several trainings that run side by side: an equal share of the cores.
+    """Return the environment of parallel trainings, each with an equal share of the cores.
 
-    A number of threads that the user has set is left as it is, and a training
-    that runs alone takes as many as torch does. The share is that of
-    ``workers``, however many are left to run: a training that goes on has the
-    threads that it began with, whose sums are the same to the last bit.
+    A number of threads set by the user is kept, and a single training uses
+    torch's default. The share depends on ``workers`` alone, not on the number
+    of remaining runs, so a resumed training has the same number of threads and
+    is bitwise reproducible.
     """
     share = max(1, len(os.sched_getaffinity(0)) // workers)
     return {**({'OMP_NUM_THREADS': str(share)} if workers > 1 else {}), **os.environ}
@@ -231,11 +229,11 @@ def training_environment(workers: int) -> dict[str, str]:
 def trainings(
     train: Sequence[str], out: Path, workers: int = 1
 ) -> Iterator[Callable[[StudyRun], subprocess.Popen[bytes]]]:
-    """Yield what starts a run or resumes it; when the block is left, end those that are still running.
+    """Yield a function that starts or resumes a run; stop running trainings at the end of the block.
 
-    What a training prints is added to its ``train.log``. It has a session of
-    its own: Ctrl-C in a terminal reaches this process alone, which then ends
-    the trainings with all their workers. Where this process is killed, so are they.
+    The output of a training is appended to its ``train.log``. Each training has
+    its own session, so Ctrl-C reaches only this process, which then stops the
+    trainings and their workers. If this process is killed, so are they.
     """
     begun: list[subprocess.Popen[bytes]] = []
     environment = training_environment(workers)
@@ -262,11 +260,11 @@ def trainings(
 
 
 class TrainingLog:
-    """Follows what mmengine prints during a training, for how much of it is done.
+    """Reads the progress of a training from mmengine's output.
 
     Args:
-        path: What the training prints; only what is added from now on counts.
-        max_epochs: Length of a training that is counted in epochs.
+        path: Output of the training; only new lines are read.
+        max_epochs: Number of epochs, for epoch-based training.
     """
 
     EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/\s*(\d+)\]')
@@ -275,19 +273,19 @@ class TrainingLog:
 
     def __init__(self, path: Path, max_epochs: int | None) -> None:
         self.path, self.max_epochs = path, max_epochs
-        self.start = 0.0  # the share that an earlier start has done
+        self.start = 0.0  # fraction done by earlier starts
         self.done = 0.0
         self._resumed_iteration = 0
         self._position = path.stat().st_size if path.is_file() else 0
 
     def read(self) -> float:
-        """Return the share of the training that is done, from 0 to 1."""
+        """Return the finished fraction of the training."""
         if not self.path.is_file():
             return self.done
         with self.path.open('rb') as file:
             file.seek(self._position)
             lines = file.read().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b'\n')]  # the last one may be being written
+        whole = [line for line in lines if line.endswith(b'\n')]  # the last line may be incomplete
         self._position += sum(map(len, whole))
         for line in whole:
             text = line.decode('utf-8', 'replace')
@@ -305,50 +303,50 @@ class TrainingLog:
 
 
 def print_states(states: Mapping[StudyRun, str]) -> None:
-    """Print what would become of each run."""
+    """Print the planned action for each run."""
     for run, state in states.items():
-        will = {NEW: 'will begin', FINISHED: 'is finished and kept'}.get(state)
-        print(f'{run}: {will or f"will go on from {run.last_checkpoint()}"}')
+        will = {NEW: 'will start', FINISHED: 'is finished'}.get(state)
+        print(f'{run}: {will or f"will resume from {run.last_checkpoint()}"}')
 
 
 def log_tail(run: StudyRun, lines: int = 15) -> str:
-    """Return the end of what the trainings of a run have printed, as it is shown where one has failed."""
+    """Return the last lines of the output of a failed run."""
     text = run.log.read_text(encoding='utf-8', errors='replace') if run.log.is_file() else ''
     return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])
 
 
 def run_compare(tools: Path, out: Path) -> None:
-    """Have ``tools/compare.py`` compare the runs of a study in ``OUT/report``.
+    """Run ``tools/compare.py`` on a study, with the report in ``OUT/report``.
 
     Raises:
-        RunError: It could not.
+        RunError: If it failed.
     """
     report = out / 'report'
     command = [sys.executable, str(tools / 'compare.py'), str(out), '--out', str(report), '--force']
     status = subprocess.run(command).returncode
     if status:
-        raise RunError(f'the trainings are finished, but the report failed with status {status}')
-    print(f'the report is {report / "report.html"}', flush=True)
+        raise RunError(f'all trainings are finished, but the report failed with status {status}')
+    print(f'report: {report / "report.html"}', flush=True)
 
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Leave a block by SystemExit when the process is told to end, and say that this is no loss."""
+    """Raise SystemExit on SIGTERM or Ctrl-C, with a hint at how to resume."""
     received: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
         received.append(number)
-        print('stopping: the same command goes on from here', file=sys.stderr)
+        print('stopping: rerun the same command to resume', file=sys.stderr)
         sys.exit(128 + number)
 
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup makes it
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
             before[number] = signal.signal(number, stop)
     try:
         yield
     except BaseException:
-        if received:  # what comes out of Ray for it is SystemExit(1)
+        if received:  # Ray turns it into SystemExit(1)
             sys.exit(128 + received[0])
         raise
     finally:

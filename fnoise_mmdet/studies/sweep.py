@@ -1,6 +1,6 @@
-"""A sweep: a study whose conditions are noises at several scales, and which of them go on.
+"""A sweep: a study with noises at several scales as conditions, and early stopping of conditions.
 
-Nothing here needs Ray: :mod:`fnoise_mmdet.studies.on_ray` runs what is decided here.
+Nothing here needs Ray, which :mod:`fnoise_mmdet.studies.on_ray` uses to run the plan.
 """
 
 import copy
@@ -23,20 +23,20 @@ BASELINE = 'baseline'
 
 
 def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the name and config of each noise of a sweep, by its condition.
+    """Return the name and config of the noise of each condition of a sweep.
 
-    A preset is crossed with the scales, ``NAME=SCALE`` has that one alone, and
-    a noise without a scale stands under its name. Scale 0 is the baseline,
-    which is a condition of every sweep.
+    A preset is combined with all scales, ``NAME=SCALE`` only with its own, and
+    a noise without a scale is one condition. Scale 0 is the baseline, which is
+    a condition of every sweep.
 
     Raises:
-        InputError: A noise is not known, is named twice, or cannot have the scale.
+        InputError: If a noise is unknown, given twice, or cannot have the scale.
     """
     conditions: dict[str, tuple[str, dict[str, Any]]] = {}
     for text in presets:
         preset, fixed, own = text.partition('=')
         if preset not in NOISE_CONFIGS:
-            raise InputError(f'--preset {text}: there is no noise {preset}, but {", ".join(NOISE_CONFIGS)}')
+            raise InputError(f'--preset {text}: unknown noise {preset}, must be one of {", ".join(NOISE_CONFIGS)}')
         noise = NOISE_CONFIGS[preset]
         if noise['type'] != 'FeatureNoise':
             if fixed:
@@ -46,28 +46,28 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
             try:
                 chosen = [float(own)] if fixed else [float(scale) for scale in scales if scale != 0]
             except ValueError:
-                raise InputError(f'--preset {text}: {own!r} is no number') from None
+                raise InputError(f'--preset {text}: {own!r} is not a number') from None
             bad = [scale for scale in chosen if not (math.isfinite(scale) and scale > 0)]
             if bad:
                 what = f'--preset {text}' if fixed else '--scale'
-                raise InputError(f'{what}: a scale of noise must be above 0, but got {bad[0]}')
+                raise InputError(f'{what}: the scale of a noise must be > 0, but got {bad[0]}')
             if not fixed and len(set(chosen)) < len(chosen):
                 raise InputError('--scale: a scale is given more than once')
             found = {f'{preset}_{scale}': dict(noise, scale=scale) for scale in chosen}
         for condition, one in found.items():
             if condition in conditions:
-                raise InputError(f'--preset: {condition} is asked for more than once')
+                raise InputError(f'--preset: {condition} is given more than once')
             conditions[condition] = (preset, one)
     if not conditions:
-        raise InputError('a sweep needs noise: give --scale a value above 0')
+        raise InputError('a sweep needs noise: give a --scale > 0')
     return conditions
 
 
 def sweep_configs(baseline: Config, conditions: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, Config]:
-    """Return the config of the baseline, and of each condition the same with its noise where it was published for.
+    """Return the config of the baseline, and of each condition with its noise at its published place.
 
     Raises:
-        InputError: Noise cannot be put into the baseline, or is in it already.
+        InputError: If noise cannot be inserted into the baseline, or it already has noise.
     """
     configs = {BASELINE: baseline}
     for condition, (preset, noise) in conditions.items():
@@ -77,7 +77,7 @@ def sweep_configs(baseline: Config, conditions: Mapping[str, tuple[str, dict[str
 
 
 class Rungs(NamedTuple):
-    """Where early stopping decides: the epochs, by which metric, and that one condition in ``factor`` goes on."""
+    """Settings of early stopping: epochs of the rungs, metric, and reduction factor."""
 
     epochs: list[int]
     metric: str
@@ -85,7 +85,7 @@ class Rungs(NamedTuple):
 
     @property
     def higher_is_better(self) -> bool:
-        """Return whether the metric is an AP rather than a loss."""
+        """Return whether higher values of the metric are better, i.e. it is not a loss."""
         return 'loss' not in self.metric
 
     @classmethod
@@ -93,15 +93,15 @@ class Rungs(NamedTuple):
         """Return the rungs of a training: its epochs ``grace``, ``grace`` times ``factor``, and so on.
 
         Raises:
-            InputError: The training is not counted in epochs, ends before the
-                first rung, or does not validate at one.
+            InputError: If the training is not epoch-based, ends before the
+                first rung, or does not validate at a rung.
         """
         train = cfg.train_cfg
         length = train.get('max_epochs')
         if not length:
-            raise InputError('--asha decides after epochs, but this training is counted in iterations')
+            raise InputError('--asha needs epoch-based training, but this training is iteration-based')
         if grace >= length:
-            raise InputError(f'--asha-grace {grace}: the training has {length} epochs, so that there is nothing to cut')
+            raise InputError(f'--asha-grace {grace}: the training has only {length} epochs')
         epochs = []
         while grace < length:
             epochs.append(grace)
@@ -117,19 +117,19 @@ class Rungs(NamedTuple):
     def decide(
         self, scores: Mapping[str, Sequence[Mapping[int, float]]], promoted: Mapping[str, int]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        """Decide which conditions go on, by the rule of ASHA (Li et al., arXiv 1810.05934) for whole conditions.
+        """Decide which conditions are promoted, by the rule of ASHA (Li et al., arXiv 1810.05934) on whole conditions.
 
-        A condition comes to a rung when all of its seeds have been validated
-        there, and waits. The best one in ``factor`` of those that have come so
-        far goes on; once all have come, at least one does. The others are cut
-        when nothing else can come to that rung.
+        A condition reaches a rung when all of its seeds have been validated
+        there, and waits. The best 1/``factor`` of those that have reached it
+        are promoted; at least one once all have. The others are cut
+        when no further condition can reach the rung.
 
         Args:
-            scores: Of each condition the metric of each of its seeds by the validated epoch.
-            promoted: The last rung that a condition was sent on from, which stands.
+            scores: Metric of each condition, by seed and validated epoch.
+            promoted: Last rung from which each condition was promoted; promotions are final.
 
         Returns:
-            The conditions promoted by now, and those that are cut, each with the epoch of its rung.
+            The promoted and the cut conditions, each with the epoch of its rung.
         """
         cut: dict[str, int] = {}
         promoted = dict(promoted)
@@ -148,50 +148,50 @@ class Rungs(NamedTuple):
         return promoted, cut
 
     def _rank(self, of_seeds: Sequence[Mapping[int, float]], epoch: int) -> float:
-        """Return what is lower the better; NaN comes last."""
+        """Return a sort key that is lower for better values, with NaN last."""
         mean = float(np.mean([of_seed[epoch] for of_seed in of_seeds]))
         return math.inf if math.isnan(mean) else -mean if self.higher_is_better else mean
 
     def next_rung(self, promoted: int) -> int | None:
-        """Return the epoch that a condition may train to, None for the end of its training."""
+        """Return the epoch up to which a condition may train, None for the whole training."""
         return next((epoch for epoch in self.epochs if epoch > promoted), None)
 
 
 def read_scores(run: StudyRun, metric: str) -> dict[int, float]:
-    """Return a metric of a run by the epoch of its validation.
+    """Return a metric of a run by validated epoch.
 
     Raises:
-        RunError: A validation does not have it.
+        RunError: If a validation does not have it.
     """
     rows = read_run(run.work_dir).val if is_run(run.work_dir) else []
     for row in rows:
         if metric not in row:
             known = ', '.join(sorted(key for key in row if key != 'step'))
-            raise RunError(f'--asha-metric {metric}: {run} was validated without it; there are: {known}')
+            raise RunError(f'--asha-metric {metric}: not reported by the validation of {run}, which has: {known}')
     return {row['step']: float(row[metric]) for row in rows}
 
 
 class Job(NamedTuple):
-    """A run to train to its end, or until it has validated an epoch."""
+    """A run to train, to its end or up to the validation of an epoch."""
 
     run: StudyRun
     until: int | None
 
 
 class SweepPlan:
-    """What a sweep trains next.
+    """Plan of a sweep: which runs are trained next.
 
-    Without rungs that is every run that is not finished, in order. With them
-    no run trains past the rung where its condition waits; the baseline, the
-    partner in every comparison, never waits. All is derived from what the runs
-    have logged, but for the promotions, which ``sweep.json`` keeps: the best of
-    those that had come to a rung then need not be the best of all later.
+    Without rungs these are all unfinished runs, in order. With rungs, no run
+    trains past the rung where its condition waits; the baseline, needed for
+    every comparison, never waits. The state is derived from the logs of the
+    runs, except the promotions in ``sweep.json``, since a condition promoted
+    early need not be among the best later.
 
     Args:
         out: Folder of the study.
-        runs: All runs of the sweep.
-        rungs: Where early stopping decides, None for no early stopping.
-        read: What gives the metric of a run by epoch.
+        runs: Runs of the sweep.
+        rungs: Settings of early stopping, None to disable it.
+        read: Returns the metric of a run by epoch.
     """
 
     def __init__(
@@ -212,9 +212,9 @@ class SweepPlan:
         self.decide()
 
     def next(self) -> Job | None:
-        """Return what is to be trained now, None where nothing is before something that is under way has ended."""
+        """Return the next job, None if it depends on running ones."""
         jobs = [Job(run, self._until(run)) for run in self.runs if self._may_train(run)]
-        # As in ASHA what was promoted goes first, from the last rung on.
+        # As in ASHA, promoted conditions come first, those of the highest rung before others.
         jobs.sort(key=lambda job: -(job.until or math.inf) if self.rungs else 0)
         if not jobs:
             return None
@@ -222,7 +222,7 @@ class SweepPlan:
         return jobs[0]
 
     def ended(self, run: StudyRun, failed: bool = False) -> None:
-        """Take note that a training has ended, for good where it has failed."""
+        """Register that a training has ended; a failure is final."""
         self.under_way.remove(run)
         if failed:
             self.failed.append(run)
@@ -233,16 +233,16 @@ class SweepPlan:
         self.decide()
 
     def decide(self) -> None:
-        """Decide which conditions go on, and keep that in ``sweep.json``."""
+        """Decide which conditions are promoted, and save the decision in ``sweep.json``."""
         decisions: dict[str, Any] = {}
         if self.rungs:
             scores: dict[str, list[dict[int, float]]] = {}
             for run, of_run in self._scores.items():
-                if run not in self.failed:  # what has failed for good is waited for by nobody
+                if run not in self.failed:  # failed runs are not waited for
                     scores.setdefault(run.condition, []).append(of_run)
             self.promoted, self.cut = self.rungs.decide(scores, self.promoted)
             decisions = dict(promoted=self.promoted, cut=self.cut)
-        # What was decided of conditions that this call leaves alone stands.
+        # Keep decisions on conditions that are not part of this call.
         mine = {run.condition for run in self.runs}
         for what, of_conditions in read_decisions(self.out).items():
             others = {name: epoch for name, epoch in of_conditions.items() if name not in mine}
@@ -268,17 +268,17 @@ def _decisions_file(out: Path) -> Path:
 
 
 def read_decisions(out: Path) -> dict[str, Any]:
-    """Return what early stopping has decided in a study, nothing where there was none."""
+    """Return the decisions of early stopping in a study, empty if there were none."""
     file = _decisions_file(out)
     found: dict[str, Any] = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
     return found
 
 
 def cut_after(work_dir: Path) -> int | None:
-    """Return the epoch after which early stopping has cut the condition of a run, None where it has not."""
+    """Return the epoch after which early stopping cut the condition of a run, None if it did not."""
     folder = work_dir.absolute().parent
     try:
         epoch: int | None = read_decisions(folder.parent).get('cut', {}).get(folder.name)
-    except (ValueError, AttributeError):  # a file of something else
+    except (ValueError, AttributeError):  # a file of another program
         return None
     return epoch

@@ -1,4 +1,4 @@
-"""From tensors to pictures: pure functions, no hook, nothing of mmdet."""
+"""Visualization of feature maps and detections."""
 
 from .detections import Detection, detections_panel
 from .maps import FeatureMap, save_arrays, snr_db, without_padding

@@ -1,4 +1,4 @@
-"""What can be drawn of a batch: images, their names and their boxes."""
+"""Images, names and boxes of a batch for drawing."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,17 @@ from . import SCORE_THR
 
 
 class Undrawable(ValueError):
-    """Nothing can be drawn, and the message says why."""
+    """Input that cannot be drawn; the message gives the reason."""
 
 
 def images_of(data_batch: Any) -> list[tuple[Tensor, DetDataSample]]:
-    """Return the images (C, H, W) of a batch, each with its sample.
+    """Return the images (C, H, W) of a batch with their samples.
 
-    Of the branches of semi-supervised training it is the labelled one, and
-    videos of one frame are images.
+    For semi-supervised training this is the labelled branch. Videos of one
+    frame count as images.
 
     Raises:
-        Undrawable: The batch holds something else, e.g. several frames of videos.
+        Undrawable: If the batch holds other inputs, e.g. several video frames.
     """
     if not isinstance(data_batch, dict) or not data_batch.get('data_samples'):
         raise Undrawable('the batch is not one of inputs and data_samples')
@@ -41,18 +41,17 @@ def images_of(data_batch: Any) -> list[tuple[Tensor, DetDataSample]]:
 
 
 def _frame(image: Any, sample: Any) -> tuple[Any, Any]:
-    """Take the frame out of a video that has but one."""
+    """Return the frame of a video with a single frame."""
     frames: Sequence[Any] = getattr(sample, 'video_data_samples', ())
     return (image[0], frames[0]) if len(frames) == 1 and len(image) == 1 else (image, sample)
 
 
 def to_picture(image: Tensor) -> np.ndarray:
-    """Return a picture of an input (C, H, W), uint8 (H, W, 3) in RGB.
+    """Convert an input (C, H, W) to an RGB image, uint8 (H, W, 3).
 
-    Of three channels or more the first three are taken for blue, green and
-    red, of fewer the first for grey. Values from 0 to 255 stay as they are.
-    Others, of 16 bits, in the unit range or normalized, are scaled to the
-    range of the image.
+    The first three channels are taken as BGR, or the first one as grey if
+    there are fewer. Values in [0, 255] are kept; others (16 bits, unit range or
+    normalized) are scaled by the range of the image.
     """
     pixels = image.detach().float().cpu()
     pixels = pixels[:3].flip(0) if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
@@ -67,35 +66,35 @@ def to_picture(image: Tensor) -> np.ndarray:
 
 
 def length(loader: Any) -> int | None:
-    """Return the number of batches of a data loader, or of samples of a data set; None where it does not know it."""
+    """Return the length of a data loader or data set, None if it has none."""
     try:
         return len(loader)
-    except TypeError:  # of a stream
+    except TypeError:  # iterable data set
         return None
 
 
 def image_id(sample: DetDataSample) -> int | str:
-    """Return the id of an image, or the name of its file where it has none."""
+    """Return the id of an image, or its file name if it has none."""
     found = getattr(sample, 'img_id', None)
     return file_name(sample) if found is None else found
 
 
 def file_name(sample: DetDataSample) -> str:
-    """Return the name of an image's file, or nothing."""
+    """Return the file name of an image, or an empty string."""
     return Path(getattr(sample, 'img_path', None) or '').name
 
 
 def as_file_name(identity: int | str) -> str:
-    """Make an image's id fit for a file name."""
+    """Convert an image id to a valid part of a file name."""
     return re.sub(r'[^\w.-]', '_', str(identity))
 
 
 def ground_truth(sample: DetDataSample, resized: bool) -> np.ndarray | None:
-    """Return the ground-truth boxes (N, 4) of a sample in pixels of the input, None where it has none.
+    """Return the ground-truth boxes (N, 4) of a sample in pixels of the input, None if it has none.
 
     Args:
         sample: The sample.
-        resized: Whether its boxes went through the pipeline with the image,
+        resized: Whether the pipeline resized the boxes with the image,
             see :func:`resizes_boxes`.
     """
     boxes = _corners(getattr(sample, 'gt_instances', None))
@@ -103,7 +102,7 @@ def ground_truth(sample: DetDataSample, resized: bool) -> np.ndarray | None:
 
 
 def predicted(sample: DetDataSample) -> np.ndarray | None:
-    """Return the predicted boxes (N, 4) of a sample in pixels of the input, None where there is no prediction."""
+    """Return the predicted boxes (N, 4) of a sample in pixels of the input, None if there is no prediction."""
     instances: Any = getattr(sample, 'pred_instances', None)
     boxes = _corners(instances)
     if boxes is None or 'scores' not in instances:
@@ -112,7 +111,7 @@ def predicted(sample: DetDataSample) -> np.ndarray | None:
 
 
 def to_input(boxes: np.ndarray, sample: DetDataSample) -> np.ndarray:
-    """Bring boxes (N, 4) from the original image to the input, which is scaled and may lie on a larger canvas."""
+    """Transform boxes (N, 4) from the original image to the resized and padded input."""
     across, down = getattr(sample, 'scale_factor', (1.0, 1.0))
     top, _, left, _ = getattr(sample, 'border', (0, 0, 0, 0))
     return boxes * np.array([across, down, across, down]) + np.array([left, top, left, top])
@@ -121,8 +120,8 @@ def to_input(boxes: np.ndarray, sample: DetDataSample) -> np.ndarray:
 def resizes_boxes(dataset: Any) -> bool:
     """Return whether a data set loads its boxes before the image is resized, so that they are resized with it.
 
-    mmdet's pipelines of validation and test load them after that, in pixels of
-    the original image, and those of training before.
+    mmdet's validation and test pipelines load boxes after resizing, in pixels
+    of the original image; training pipelines load them before.
     """
     for transform in _transforms(dataset):
         if isinstance(transform, LoadAnnotations):
@@ -133,7 +132,7 @@ def resizes_boxes(dataset: Any) -> bool:
 
 
 def _transforms(node: Any) -> Iterator[Any]:
-    """Walk through the pipeline of a data set, of the first one of several joined, and of transforms in transforms."""
+    """Yield the transforms of a data set (the first one if concatenated), including nested ones."""
     for name in ('dataset', 'datasets', 'pipeline', 'transforms'):
         inner = getattr(node, name, None)
         if name == 'datasets' and inner:
@@ -145,7 +144,7 @@ def _transforms(node: Any) -> Iterator[Any]:
 
 
 def _corners(instances: Any) -> np.ndarray | None:
-    """Return the boxes (N, 4) of instances, None where there are none or of another kind."""
+    """Return the boxes (N, 4) of instances, None if there are none or of another kind."""
     if instances is None or 'bboxes' not in instances:
         return None
     boxes = getattr(instances.bboxes, 'tensor', instances.bboxes)

@@ -1,6 +1,6 @@
-"""Colours that people of every colour vision tell apart."""
+"""Colour-blind safe palette."""
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/; Wong, Nature Methods 8, 441, 2011), but for its black.
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/; Wong, Nature Methods 8, 441, 2011), without black.
 OKABE_ITO = {
     'orange': '#e69f00',
     'sky blue': '#56b4e9',

@@ -1,4 +1,4 @@
-"""The panel that shows what detectors find in one image, side by side."""
+"""Panel with the detections of several models in one image, side by side."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from PIL import Image
 
 from .colours import OKABE_ITO
 
-# For data of many classes the same colours come again darker, then lighter: then the lightness tells.
+# With many classes the colours are repeated darker, then lighter.
 PALETTE = (
     *OKABE_ITO.values(),
     *(to_hex(tuple(0.55 * np.array(to_rgb(colour)))) for colour in OKABE_ITO.values()),
     *(to_hex(tuple(0.5 + 0.5 * np.array(to_rgb(colour)))) for colour in OKABE_ITO.values()),
 )
-# All in pixels. The panel's width is that of a page, so that text is still read where it is shrunk to a phone's.
+# In pixels. The panel has the width of a page, so that text stays readable on a phone.
 PANEL_WIDTH = 1080
 COLUMN_WIDTHS = (240, 640)
-ASPECTS = (0.4, 1.5)  # height to width of a column's cell, between which it fits the image
+ASPECTS = (0.4, 1.5)  # limits of the aspect ratio (height / width) of a cell
 GAP = 10
 LABEL_SIZE, HEADING_SIZE, TITLE_SIZE = 17, 20, 20
-LINE = 1.25  # distance of lines of text to its size
-LABEL_SHARE = 0.15  # of a column, which labels cover at most; more would bury the picture
+LINE = 1.25  # line spacing
+LABEL_SHARE = 0.15  # maximum fraction of a column covered by labels
 MASK_OPACITY = 0.45
 
 
 class Detection(NamedTuple):
-    """An object of an image: found, or of the ground truth.
+    """Detected or ground-truth object of an image.
 
     ``box`` is (x1, y1, x2, y2) in pixels of the image, ``mask`` a bool array
     (H, W) or None, ``score`` None for ground truth.
@@ -57,25 +57,25 @@ def _check(image: np.ndarray, columns: Sequence[tuple[str, Sequence[Detection]]]
             if mask is not None and (mask.dtype != bool or mask.shape != image.shape[:2]):
                 raise ValueError(
                     f'the mask of a {label} in column {heading!r} must be bool of shape {image.shape[:2]}, '
-                    f'as the image is, but got {mask.dtype} of shape {mask.shape}'
+                    f'like the image, but got {mask.dtype} of shape {mask.shape}'
                 )
 
 
 def _wrap(text: str, width: int, size: int) -> str:
-    """Break lines so that they fit a width in pixels, the letters being 0.6 of their size wide."""
+    """Wrap text to a width in pixels, for letters with a width of 0.6 of their size."""
     letters = max(int(width / (0.6 * size)), 1)
     return '\n'.join(line for part in text.splitlines() for line in textwrap.wrap(part, letters) or [''])
 
 
 def _resize(array: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize an image or a mask: pixels stay sharp where they grow, and are averaged where an image shrinks."""
+    """Resize an image or a mask, by nearest neighbour when enlarging and area averaging when shrinking."""
     shrinks = array.ndim == 3 and width < array.shape[1]
     method = Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(array).resize((width, height), method))
 
 
 def _rim(mask: np.ndarray) -> np.ndarray:
-    """Return the two outermost pixels of a mask."""
+    """Return the contour of a mask, two pixels wide."""
     inner = mask
     for _ in range(2):
         around = np.pad(inner, 1)
@@ -84,7 +84,7 @@ def _rim(mask: np.ndarray) -> np.ndarray:
 
 
 def _text_colour(colour: str) -> str:
-    """Return black or white, whichever is read better on a colour (relative luminance of WCAG 2.1)."""
+    """Return black or white, whichever has more contrast to a colour (relative luminance of WCAG 2.1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return 'black' if float(np.dot(linear, (0.2126, 0.7152, 0.0722))) > 0.179 else 'white'
 
@@ -92,7 +92,7 @@ def _text_colour(colour: str) -> str:
 def _draw_label(
     axes: Axes, text: str, colour: str, box: Sequence[float], taken: list[tuple[float, float, float, float]]
 ) -> None:
-    """Write a label at a corner of its box where it overlaps no other one; where there is none, leave it out."""
+    """Write a label at a free corner of its box, or omit it if there is none."""
     room_x, room_y = axes.get_xlim()[1], axes.get_ylim()[0]
     style: dict[str, Any] = dict(fontsize=LABEL_SIZE, color=_text_colour(colour), va='top', parse_math=False, zorder=4)
     drawn = axes.text(0, 0, text, **style)
@@ -112,10 +112,10 @@ def _draw_label(
 def _draw_column(
     axes: Axes, image: np.ndarray, scale: float, detections: Sequence[Detection], colours: dict[str, str]
 ) -> None:
-    """Draw one column in the middle of an axes whose units are pixels; ``image`` is as large as it is shown."""
+    """Draw one column centred in axes with pixel units; ``image`` has its displayed size."""
     height, width = image.shape[:2]
     left, top = (axes.get_xlim()[1] - width) // 2, (axes.get_ylim()[0] - height) // 2
-    # The surest one last, so that it lies on top.
+    # In ascending order of the score, so that the highest is on top.
     ordered = sorted(detections, key=lambda one: float('inf') if one.score is None else one.score)
     painted = image.astype(np.float32)
     for one in ordered:
@@ -129,7 +129,7 @@ def _draw_column(
 
     boxes = [np.clip(one.box, 0, (width / scale, height / scale) * 2) * scale + (left, top) * 2 for one in ordered]
     for one, (x1, y1, x2, y2) in zip(ordered, boxes):
-        # A dark line around it keeps a bright box seen on a bright image.
+        # A dark outline keeps bright boxes visible on bright images.
         around = [withStroke(linewidth=4, foreground='black', alpha=0.6), Normal()]
         style: dict[str, Any] = dict(fill=False, edgecolor=colours[one.label], linewidth=2, path_effects=around)
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
@@ -149,25 +149,25 @@ def detections_panel(
     title: str = '',
     classes: Sequence[str] = (),
 ) -> np.ndarray:
-    """Draw what several models find in one image, and the ground truth, side by side.
+    """Draw the detections of several models in one image, and the ground truth, side by side.
 
-    A class has one colour in all columns. Every box and mask is drawn, the
-    surest on top; labels are, the surest first, until they cover a seventh of
-    the image, and none over another.
+    A class has the same colour in all columns. All boxes and masks are drawn,
+    those with the highest score on top. Labels are drawn in descending order of
+    the score, without overlap, until they cover a seventh of the image.
 
     Args:
-        image: The image, uint8 (H, W, 3) in RGB.
-        columns: At least one: its heading, and the objects to draw.
+        image: RGB image, uint8 (H, W, 3).
+        columns: Headings and objects of the columns, at least one.
         title: Heading of the panel.
-        classes: Names of all classes of the data. The place of a class among
-            them gives its colour, which is then the same in every picture.
-            Defaults to the classes in this picture, by the alphabet.
+        classes: Names of all classes of the data, whose order gives the
+            colours, so that they are the same in every image. Defaults to the
+            classes in this image, sorted.
 
     Returns:
-        The panel, uint8 (H', W', 3) in RGB, about 1080 pixels wide for 2 to 4 columns.
+        RGB image of the panel, uint8 (H', W', 3), about 1080 pixels wide for 2 to 4 columns.
 
     Raises:
-        ValueError: The image, a box or a mask has another type or shape, or there is no column.
+        ValueError: If the image, a box or a mask has another type or shape, or there is no column.
     """
     _check(image, columns)
     labels = sorted({one.label for _, detections in columns for one in detections} - set(classes))

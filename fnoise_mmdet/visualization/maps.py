@@ -1,4 +1,4 @@
-"""Feature maps of one image: what is drawn, measured and saved."""
+"""Feature maps of one image, and their statistics."""
 
 import io
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from ..datasets.files import write_atomically
 
 
 class FeatureMap(NamedTuple):
-    """The features of one image at one level, which is counted from 0: clean and perturbed, each (C, H, W).
+    """Clean and perturbed features of one image at one level (from 0), each (C, H, W).
 
-    ``perturbed`` is None where there is no noise to show.
+    ``perturbed`` is None without noise.
     """
 
     level: int
@@ -27,7 +27,7 @@ class FeatureMap(NamedTuple):
 def snr_db(clean: Tensor, perturbed: Tensor) -> float:
     r"""Return the signal-to-noise ratio :math:`10 \log_{10} (\sum x^2 / \sum (y - x)^2)` in dB.
 
-    It is infinite where the two are the same.
+    It is infinite if the two are equal.
     """
     signal = clean.double().square().sum()
     noise = (perturbed.double() - clean.double()).square().sum()
@@ -35,13 +35,13 @@ def snr_db(clean: Tensor, perturbed: Tensor) -> float:
 
 
 def relative_change(clean: Tensor, perturbed: Tensor) -> Tensor:
-    """Return |y - x| / |x| of each place, the norms over channels, shape (H, W); 0 where x is 0."""
+    """Return |y - x| / |x| per position, with norms over channels, shape (H, W); 0 where x is 0."""
     size = clean.norm(dim=0)
     return torch.where(size > 0, (perturbed - clean).norm(dim=0) / size, torch.zeros_like(size))
 
 
 def without_padding(features: Tensor, shape: Sequence[int], padded_shape: Sequence[int]) -> Tensor:
-    """Cut the part of (C, H, W) that shows an image of ``shape`` from that of its padded batch."""
+    """Crop features (C, H, W) of a padded batch to the part of an image of ``shape``."""
     rows, columns = (
         -(-extent * size // padded)  # rounded up
         for extent, size, padded in zip(features.shape[1:], shape, padded_shape)
@@ -50,7 +50,7 @@ def without_padding(features: Tensor, shape: Sequence[int], padded_shape: Sequen
 
 
 def save_arrays(path: Path, image: np.ndarray, maps: Sequence[FeatureMap]) -> None:
-    """Save an image and its maps as ``.npz``: ``image``, and for each level i ``clean_{i}`` and ``perturbed_{i}``."""
+    """Save an image and its maps as ``.npz``: ``image``, and per level i ``clean_{i}`` and ``perturbed_{i}``."""
     arrays = {'image': image}
     for level, clean, perturbed in maps:
         arrays[f'clean_{level}'] = clean.detach().float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""The panels that show what noise does to the features of one image."""
+"""Panels with the clean and perturbed features of one image."""
 
 import textwrap
 from collections.abc import Sequence
@@ -23,20 +23,20 @@ CELL = 1.8  # longer side of a map
 INPUT = 2.6  # longer side of the input image
 LEGEND = 2.0, 0.5  # width, height
 LABELS = 1.5
-COLOUR_BAR = 0.7  # with its numbers
+COLOUR_BAR = 0.7  # including tick labels
 HEADING = 0.25
 GAP = 0.12
 DPI = 100
 TITLE_SIZE, HEADING_SIZE, TEXT_SIZE, TICK_SIZE = 11, 10, 8, 7  # points
 
-SCORE_THR = 0.3  # lowest score of a predicted box that is drawn
-# The style of the line says once more what the colour says.
+SCORE_THR = 0.3  # score threshold of predicted boxes
+# The line style is redundant to the colour.
 GROUND_TRUTH: dict[str, Any] = dict(edgecolor=OKABE_ITO['orange'], linestyle='-')
 PREDICTED: dict[str, Any] = dict(edgecolor=OKABE_ITO['sky blue'], linestyle='--')
 
 
 class Boxes(NamedTuple):
-    """Boxes (N, 4) of an image, (x1, y1, x2, y2) in its pixels; None where there is nothing to tell."""
+    """Boxes (N, 4) of an image, (x1, y1, x2, y2) in pixels; None if not available."""
 
     ground_truth: np.ndarray | None = None
     predicted: np.ndarray | None = None
@@ -46,7 +46,7 @@ NO_BOXES = Boxes()
 
 
 class Sweep(NamedTuple):
-    """One level, which is counted from 0, clean and under several strengths of noise, each (C, H, W)."""
+    """Features of one level (from 0), clean and for several strengths of noise, each (C, H, W)."""
 
     level: int
     clean: Tensor
@@ -71,29 +71,28 @@ def feature_panel(
     boxes: Boxes = NO_BOXES,
     max_size: int = 1600,
 ) -> np.ndarray:
-    """Draw the input image and, a row a level, its features: clean, noise, perturbed, relative change.
+    """Draw the input image and its features, one row per level: clean, noise, perturbed, relative change.
 
-    Clean and perturbed share one colour scale, that of the clean map, so that
-    they can be compared; the noise has a diverging one around 0. What stands
-    for all channels in these three is a choice; the relative change is that of
-    all channels together. With a reduction that is not linear, the noise gives
-    way to the difference of the two reduced maps.
+    Clean and perturbed maps share the colour scale of the clean map; the noise
+    has a diverging one around 0. These three show a reduction of the channels;
+    the relative change is over all channels. For a non-linear reduction, the
+    difference of the two reduced maps is shown instead of the noise.
 
     Args:
-        image: The input, uint8 (H, W, 3) in RGB.
-        maps: The levels, at least one. A level without noise has its features drawn alone.
+        image: RGB input, uint8 (H, W, 3).
+        maps: Levels, at least one. For levels without noise only the features are drawn.
         title: Heading of the panel.
-        reduction: From (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
-        caption: A line below the panel, for what is too long for its heading.
-        top_k: How many channels the reduction ``'top_k'`` shows. Defaults to 9.
+        reduction: Reduction of (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
+        caption: Line below the panel.
+        top_k: Number of channels of the reduction ``'top_k'``. Defaults to 9.
         boxes: Boxes to draw on the input.
         max_size: Longest side of the panel in pixels. Defaults to 1600.
 
     Returns:
-        The panel, uint8 (H', W', 3) in RGB.
+        RGB image of the panel, uint8 (H', W', 3).
 
     Raises:
-        ValueError: The reduction is unknown, or ``top_k`` is below 1.
+        ValueError: If the reduction is unknown, or ``top_k`` < 1.
     """
     rows = [_row(level, reduction, top_k) for level in maps]
     columns = ['features']
@@ -122,27 +121,27 @@ def sweep_panel(
     boxes: Boxes = NO_BOXES,
     max_size: int = 1600,
 ) -> np.ndarray:
-    """Draw the input image and, a row a level, its features clean and under growing noise.
+    """Draw the input image and its features for increasing noise, one row per level.
 
-    A row has one colour scale, that of its clean map, whose ends stand for
-    what lies beyond it; above each map is its signal-to-noise ratio.
+    Each row has the colour scale of its clean map, with values clipped to it.
+    The signal-to-noise ratio is given above each map.
 
     Args:
-        image: The input, uint8 (H, W, 3) in RGB.
-        levels: The levels, at least one.
+        image: RGB input, uint8 (H, W, 3).
+        levels: Levels, at least one.
         strengths: Headings of the perturbed columns.
         title: Heading of the panel.
-        reduction: From (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
-        caption: A line below the panel, for what is too long for its heading.
-        top_k: How many channels the reduction ``'top_k'`` shows. Defaults to 9.
+        reduction: Reduction of (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
+        caption: Line below the panel.
+        top_k: Number of channels of the reduction ``'top_k'``. Defaults to 9.
         boxes: Boxes to draw on the input.
         max_size: Longest side of the panel in pixels. Defaults to 1600.
 
     Returns:
-        The panel, uint8 (H', W', 3) in RGB.
+        RGB image of the panel, uint8 (H', W', 3).
 
     Raises:
-        ValueError: The reduction is unknown, or ``top_k`` is below 1.
+        ValueError: If the reduction is unknown, or ``top_k`` < 1.
     """
     columns = len(strengths)
     page = _Page(image, boxes, len(levels), columns + 1, title, caption, colour_bars=False)
@@ -193,15 +192,15 @@ def _on_cpu(features: Tensor) -> Tensor:
 
 
 def _ends(values: Tensor) -> tuple[float, float]:
-    """Return the least and the largest value, NaN left out: those are the lines of a grid."""
+    """Return the minimum and maximum, ignoring NaN, the lines of a grid."""
     there = values[~values.isnan()]
     return (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
 
 
 class _Page:
-    """A figure laid out in inches: the input at the left, then a row a level, its label before its maps.
+    """Figure laid out in inches: the input on the left, then one row per level with label and maps.
 
-    Maps have the shape of the image, within bounds, so that no room is lost around them.
+    Cells have the aspect ratio of the image, within limits.
     """
 
     def __init__(
@@ -218,7 +217,7 @@ class _Page:
         wide, high = min(1.0, 1 / slope), min(1.0, slope)
         self.map_width, self.map_height = CELL * wide, CELL * high
         self.column_width = self.map_width + (COLOUR_BAR if colour_bars else GAP)
-        self.above = 0.0 if colour_bars else 0.18  # room for a line of text above each map
+        self.above = 0.0 if colour_bars else 0.18  # space for a line of text above each map
         self.row_height = self.map_height + self.above + (GAP if colour_bars else 0.02)
         legend_width, legend_height = (0.0, 0.0) if all(some is None for some in boxes) else LEGEND
         input_width, input_height = max(INPUT * wide, legend_width), INPUT * high
@@ -230,7 +229,7 @@ class _Page:
         caption_height = GAP + (caption.count('\n') + 1) * 1.25 * TEXT_SIZE / 72 if caption else 0.0
         body = max(rows * self.row_height, input_height + legend_height)
         self.height = title_height + HEADING + body + caption_height + GAP
-        # Rows and input are centred against each other.
+        # Centre rows and input vertically.
         self.top = title_height + HEADING + (body - rows * self.row_height) / 2
 
         self.figure = Figure(figsize=(self.width, self.height), dpi=DPI)
@@ -245,34 +244,34 @@ class _Page:
         _draw_boxes(axes, boxes)
 
     def head(self, column: int, text: str) -> None:
-        """Write above a column."""
+        """Write the heading of a column."""
         middle, bottom = self._x(column) + self.map_width / 2, self._y(0) - self.above - 0.05
         self._text(middle, bottom, text, HEADING_SIZE, ha='center', va='bottom')
 
     def label(self, row: int, text: str) -> None:
-        """Write before a row."""
+        """Write the label of a row."""
         middle = self._y(row) + self.map_height / 2
         self._text(self.left - GAP, middle, text, TEXT_SIZE, ha='right', va='center', linespacing=1.4)
 
     def draw(self, row: int, column: int, cell: _Cell, title: str = '') -> AxesImage:
-        """Draw a map, with a line of text above it."""
+        """Draw a map with a line of text above it."""
         axes = self._axes(self._x(column), self._y(row), self.map_width, self.map_height)
         axes.set_xticks([])
         axes.set_yticks([])
         if title:
             axes.set_title(title, fontsize=TEXT_SIZE, pad=2)
         high = cell.high if cell.high > cell.low else cell.low + 1
-        # Smoothing would average the noise away where a map is larger than its cell.
+        # Interpolation would average out the noise of large maps.
         return axes.imshow(cell.values.numpy(), cmap=cell.colours, vmin=cell.low, vmax=high, interpolation='nearest')
 
     def add_colour_bar(self, row: int, column: int, picture: AxesImage, **settings: Any) -> None:
-        """Put the colour bar of a map at the right of a cell."""
+        """Draw the colour bar of a map on the right of a cell."""
         axes = self._axes(self._x(column) + self.map_width + 0.05, self._y(row), 0.07, self.map_height)
         self.figure.colorbar(picture, cax=axes, ticks=MaxNLocator(4), format='%.3g', **settings)
         axes.tick_params(labelsize=TICK_SIZE, length=2, pad=2)
 
     def pixels(self, max_size: int) -> np.ndarray:
-        """Render, with so many dots an inch that the longer side has at most ``max_size``."""
+        """Render with a resolution such that the longer side has at most ``max_size`` pixels."""
         self.figure.set_dpi(min(DPI, max_size / max(self.width, self.height)))
         self.canvas.draw()
         return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
@@ -293,12 +292,12 @@ class _Page:
 
 
 def _wrap(text: str, width: float, size: float) -> str:
-    """Break text of a size in points so that it fits a width in inches: a letter is about 0.6 as wide as high."""
+    """Wrap text of a size in points to a width in inches, for letters with a width of 0.6 of their size."""
     return '\n'.join(textwrap.wrap(text, int(width * 72 / (0.6 * size))))
 
 
 def _draw_boxes(axes: Axes, boxes: Boxes) -> None:
-    """Draw boxes on an image, and the legend below it."""
+    """Draw boxes on an image, and a legend below it."""
     legend = []
     for label, corners, style in (
         ('ground truth', boxes.ground_truth, GROUND_TRUTH),
@@ -309,7 +308,7 @@ def _draw_boxes(axes: Axes, boxes: Boxes) -> None:
         legend.append(Patch(facecolor='none', linewidth=1.5, label=f'{label}: {len(corners)}', **style))
         for left, top, right, bottom in corners.tolist():
             box = Rectangle((left, top), right - left, bottom - top, fill=False, linewidth=1.5, **style)
-            box.set_path_effects([withStroke(linewidth=3, foreground='black')])  # seen on any image
+            box.set_path_effects([withStroke(linewidth=3, foreground='black')])  # visible on any image
             axes.add_patch(box)
     if legend:
         axes.legend(

@@ -1,4 +1,4 @@
-"""From the channels of a feature map to one picture: each reduction a pure function of (C, H, W)."""
+"""Reductions of the channels of a feature map (C, H, W) to one map."""
 
 import math
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Reduction(NamedTuple):
-    """A way from (C, H, W) to one map, settled on the clean features so that clean and perturbed go the same way.
+    """Reduction of (C, H, W) to one map, fitted to the clean features and applied to clean and perturbed ones.
 
-    ``linear`` tells whether the difference of two reduced maps is the reduced
-    difference, that is whether what is shown as noise is the noise itself.
+    ``linear``: whether the difference of two reduced maps is the reduced
+    difference, i.e. the reduced noise itself can be shown.
     """
 
     label: str
@@ -26,7 +26,7 @@ def channel_mean(x: Tensor) -> Tensor:
 
 
 def channel_max(x: Tensor) -> Tensor:
-    """Return the largest channel of each place, (C, H, W) to (H, W)."""
+    """Return the maximum over channels, (C, H, W) to (H, W)."""
     return x.amax(dim=0)
 
 
@@ -36,18 +36,17 @@ def channel_norm(x: Tensor) -> Tensor:
 
 
 def strongest_channels(x: Tensor, count: int) -> list[int]:
-    """Return the indices of the ``count`` channels with the largest L2 norm, the strongest first."""
+    """Return the indices of the ``count`` channels with the largest L2 norm, in descending order."""
     norms = x.flatten(1).norm(dim=1)
     return norms.argsort(descending=True, stable=True)[:count].tolist()
 
 
 def principal_direction(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean (C,) of the places of (C, H, W), and the unit direction (C,) of their largest variance.
+    """Return the mean (C,) over positions of (C, H, W), and the first principal direction (C,).
 
-    A direction is one up to its sign: it is the one whose weights have a sum
-    that is not negative, so that bright means strong channels on the whole.
-    It is computed exactly, from the smaller of the two Gram matrices; random
-    methods would draw from torch's stream, which the training uses.
+    Its sign is chosen such that the sum of its weights is non-negative. It is
+    computed exactly from the smaller Gram matrix, because randomized methods
+    would draw from torch's global stream.
     """
     places = x.flatten(1).double()
     mean = places.mean(dim=1)
@@ -63,16 +62,16 @@ def principal_direction(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def project(x: Tensor, mean: Tensor, direction: Tensor) -> Tensor:
-    """Return the coordinate of each place of (C, H, W) along a direction (C,) from the mean (C,), shape (H, W)."""
+    """Project the positions of (C, H, W), minus the mean (C,), onto a direction (C,), shape (H, W)."""
     return torch.einsum('chw,c->hw', x - mean[:, None, None], direction)
 
 
 def tile(maps: Tensor) -> Tensor:
-    """Lay (K, H, W) out as a grid that is as wide as high in maps, row by row.
+    """Arrange (K, H, W) in a square grid of maps, row by row.
 
     Returns:
-        The grid, NaN in places left over and in the lines between maps, which
-        are wide enough to be seen where a picture has fewer pixels than the grid.
+        The grid, with NaN in unused cells and in the lines between maps, which
+        are wide enough to stay visible when the grid is shrunk.
     """
     count, height, width = maps.shape
     columns = math.ceil(math.sqrt(count))
@@ -92,7 +91,7 @@ def _strongest(clean: Tensor, top_k: int) -> Reduction:
 
 def _top_k(clean: Tensor, top_k: int) -> Reduction:
     channels = strongest_channels(clean, top_k)
-    # Long lists would not fit beside a row.
+    # Long lists would not fit into the label of a row.
     named = ', '.join(map(str, channels[:3])) + (', …' if len(channels) > 3 else '')
     return Reduction(f'{len(channels)} channels\n{named}', lambda x: tile(x[channels]))
 
@@ -114,24 +113,23 @@ REDUCTIONS = tuple(_CHOICES)
 
 
 def choose_reduction(name: str, clean: Tensor, top_k: int = 9) -> Reduction:
-    """Settle a reduction on clean features.
+    """Fit a reduction to clean features.
 
     Args:
         name: ``'strongest'`` is the channel with the largest L2 norm,
             ``'top_k'`` a grid of the ``top_k`` strongest, ``'mean'``,
-            ``'max'`` and ``'norm'`` (L2) go over channels place by place, and
-            ``'pca'`` is the first principal component of the places, its sign
-            such that the weights of the channels have a positive sum. Channels
-            and component are chosen on the clean features, and the perturbed
-            ones are reduced by the same. ``'max'`` and ``'norm'`` are not
-            linear: their picture of the noise is the difference of two reduced
-            maps, in which changes that leave the largest or the norm as it is
-            are not seen.
+            ``'max'`` and ``'norm'`` (L2) are over channels per position, and
+            ``'pca'`` is the first principal component over positions, with a
+            positive sum of its weights. Channels and component are chosen on
+            the clean features and applied to the perturbed ones. ``'max'`` and
+            ``'norm'`` are not linear: instead of the noise, the difference of
+            the reduced maps is shown, which hides changes that preserve the
+            maximum or the norm.
         clean: Features (C, H, W).
-        top_k: How many channels ``'top_k'`` shows, fewer where there are fewer. Defaults to 9.
+        top_k: Maximum number of channels of ``'top_k'``. Defaults to 9.
 
     Raises:
-        ValueError: The name is unknown, or ``top_k`` is below 1.
+        ValueError: If the name is unknown, or ``top_k`` < 1.
     """
     check_reduction(name, top_k)
     return _CHOICES[name](clean, top_k)
@@ -141,7 +139,7 @@ def check_reduction(name: str, top_k: int) -> None:
     """Check the settings of a reduction.
 
     Raises:
-        ValueError: The name is unknown, or ``top_k`` is below 1.
+        ValueError: If the name is unknown, or ``top_k`` < 1.
     """
     if name not in REDUCTIONS:
         raise ValueError(f'reduction must be one of {REDUCTIONS}, but got {name!r}')

@@ -1,4 +1,4 @@
-"""The pictures of one image over a training, as an animation."""
+"""Animation of the panels of one image over a training."""
 
 import io
 import re
@@ -11,23 +11,23 @@ from ..datasets.files import write_atomically
 
 MAX_SIZE = 1000  # pixels, longest side of a frame
 MAX_FRAMES = 60
-PALETTE_PIXELS = 1_000_000  # that the colours are taken from
-MILLISECONDS = 600  # a frame; the last one stays three times as long
+PALETTE_PIXELS = 1_000_000  # sampled for the palette
+MILLISECONDS = 600  # per frame, three times as long for the last one
 
 
 def find_frames(work_dir: Path, name: str, last_step: int) -> list[Path]:
-    """Find the pictures of one image in a work dir, those of earlier starts of the run included.
+    """Find the panels of one image in a work dir, including those of earlier starts of the run.
 
     Args:
-        work_dir: Folder with one folder for every start of the run.
-        name: Name of the picture, without its step.
-        last_step: Where the run is now; a resumed run may have gone further before.
+        work_dir: Folder with one subfolder per start of the run.
+        name: Name of the panel, without its step.
+        last_step: Current step; an earlier start may have gone further.
 
     Returns:
-        The files by step; of several of one step, that of the latest start.
+        The files by step, of the latest start if there are several.
     """
     found: dict[int, Path] = {}
-    for folder in sorted(work_dir.glob('*/vis_data/vis_image')):  # the folders' names are times
+    for folder in sorted(work_dir.glob('*/vis_data/vis_image')):  # folder names are timestamps
         for path in folder.glob('*.png'):
             match = re.fullmatch(rf'{re.escape(name)}_(\d+)\.png', path.name)
             if match and int(match[1]) <= last_step:
@@ -36,9 +36,9 @@ def find_frames(work_dir: Path, name: str, last_step: int) -> list[Path]:
 
 
 def write_gif(path: Path, frames: Sequence[Path]) -> None:
-    """Write pictures as an animation that starts over, the file whole or not at all.
+    """Write images as a looping animation, atomically.
 
-    Of more than 60 frames, that many are taken, evenly over all, the first and the last among them.
+    At most 60 evenly spaced frames are used, including the first and the last.
     """
     if len(frames) > MAX_FRAMES:
         frames = [frames[round(i * (len(frames) - 1) / (MAX_FRAMES - 1))] for i in range(MAX_FRAMES)]
@@ -58,12 +58,12 @@ def write_gif(path: Path, frames: Sequence[Path]) -> None:
 
 
 def _palette(images: Sequence[Image.Image]) -> Image.Image:
-    """Choose one palette for all frames: with one each, what stays the same would change its colour."""
+    """Compute a common palette, so that colours do not change between frames."""
     full = images[0]
     shrink = min(1, (PALETTE_PIXELS / (len(images) * full.width * full.height)) ** 0.5)
     width, height = max(1, round(full.width * shrink)), max(1, round(full.height * shrink))
     sheet = Image.new('RGB', (width, height * len(images)))
     for place, image in enumerate(images):
         sheet.paste(image.resize((width, height), Image.Resampling.NEAREST), (0, height * place))
-    # The default method would sacrifice the ends of the colour scales, which take little room.
+    # The default method would lose the ends of the colour scales, which cover few pixels.
     return sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)

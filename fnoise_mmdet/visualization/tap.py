@@ -1,4 +1,4 @@
-"""Take features from a forward pass of any detector, and leave no trace in the model."""
+"""Capture of features in a forward pass of any detector, with temporary forward hooks."""
 
 import contextlib
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ SOURCES = ('noise', 'backbone', 'neck')
 
 
 class Tap:
-    """Take what one forward pass feeds to the noise and what the noise makes of it.
+    """Capture the input and the output of the noise in one forward pass.
 
     ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
-    stays None where there is no noise. ``padded_shape`` is the height and width
-    of the batch that goes into the backbone, where one is given.
+    is None without noise. ``padded_shape`` is the height and width of the input
+    batch of the backbone, if given.
 
     Args:
-        module: A neck with noise, or any other module, whose outputs are clean.
-        backbone: Where images go in.
+        module: A neck with noise, or another module, whose outputs are clean.
+        backbone: Module that takes the images.
     """
 
     def __init__(self, module: nn.Module, backbone: nn.Module | None = None) -> None:
@@ -44,7 +44,7 @@ class Tap:
                 module.register_forward_hook(self._take_perturbed),
             ]
 
-    # Of several passes the first one counts.
+    # Only the first pass is captured.
     def _take_shape(self, backbone: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if self.padded_shape is None:
             self.padded_shape = inputs[0].shape[2:]
@@ -59,15 +59,15 @@ class Tap:
             self.perturbed = _levels(call[-1])
 
     def detach(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         for handle in self._handles:
             handle.remove()
 
 
 class Site(NamedTuple):
-    """A detector within a model: the model itself, or a part such as a student, or the ``detector`` of a tracker.
+    """A detector within a model: the model itself, a student or teacher, or the ``detector`` of a tracker.
 
-    ``name`` is the part's, empty for the model itself; ``neck`` and ``noise`` are None where there is none.
+    ``name`` is empty for the model itself; ``neck`` and ``noise`` are None if absent.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Site(NamedTuple):
 
     @property
     def plain_neck(self) -> nn.Module | None:
-        """The neck that computes something, without the noise around it."""
+        """The inner neck, without the noise."""
         neck = self.neck.neck if isinstance(self.neck, FNoiseNeck) else self.neck
         return None if isinstance(neck, nn.Identity) else neck
 
     @property
     def perturbed_part(self) -> str | None:
-        """Whose outputs the noise perturbs: ``'backbone'``, ``'neck'``, or None where it is neither's."""
+        """Module whose outputs are perturbed: ``'backbone'``, ``'neck'`` or None."""
         if self.noise is None:
             return None
         position = self.noise.position
@@ -94,21 +94,21 @@ class Site(NamedTuple):
         return None
 
     def tap(self, source: str) -> Tap | None:
-        """Attach to what shows the features of a source, None where the detector has no such part."""
+        """Attach to the module of a source, None if the detector does not have it."""
         if source == 'neck' and (self.neck is None or self.plain_neck is None):
             return None
         if self.noise is not None and (
             source in ('noise', self.perturbed_part) or (source == 'neck' and self.perturbed_part == 'backbone')
         ):
             return Tap(self.noise, self.backbone)
-        # A detector without noise shows what noise before its neck would perturb.
+        # Without noise, show the inputs of the neck.
         module = self.neck if source == 'neck' and self.neck is not None else self.backbone
         return Tap(module, self.backbone)
 
     def features(self, source: str, tap: Tap) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
-        """Return the levels of a source from what its tap took, clean and perturbed, each (B, C, H, W).
+        """Return the captured levels of a source, clean and perturbed, each (B, C, H, W).
 
-        In evaluation the perturbed ones are what training would do; they are None where there is no noise.
+        In evaluation they are perturbed as in training; None without noise.
         """
         clean, perturbed = tap.clean or (), tap.perturbed
         if perturbed is None or self.noise is None:
@@ -123,11 +123,10 @@ class Site(NamedTuple):
 
 
 def find_sites(model: nn.Module) -> list[Site]:
-    """Find every detector in a model, in the order of its modules, those with noise first.
+    """Find every detector in a model, in module order, those with noise first.
 
-    A detector is what has a backbone. In semi-supervised training these are
-    the student and the teacher, in tracking the detector and what tells the
-    objects apart.
+    A detector is a module with a backbone. In semi-supervised training these
+    are student and teacher, in tracking the detector and the ReID model.
     """
     sites = []
     for name, module in model.named_modules():
@@ -138,7 +137,7 @@ def find_sites(model: nn.Module) -> list[Site]:
 
 
 class Features(NamedTuple):
-    """What one forward pass of a detector has computed.
+    """Captured features of one forward pass of a detector.
 
     ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
     is None where there is no noise. ``shapes`` are the height and width of each
@@ -152,7 +151,7 @@ class Features(NamedTuple):
     padded_shape: Sequence[int]
 
     def maps(self, place: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
-        """Return the features of the image at a place of the batch, without its padding.
+        """Return the features of one image of the batch, without padding.
 
         Args:
             place: Index in the batch.
@@ -160,7 +159,7 @@ class Features(NamedTuple):
                 Defaults to None, which is every level.
 
         Raises:
-            Undrawable: They are not features of images, or there is no such level.
+            Undrawable: If they are not features of images, or there is no such level.
         """
         count, batch = len(self.clean), len(self.shapes)
         if not all(isinstance(x, Tensor) and x.ndim == 4 and len(x) % batch == 0 for x in self.clean):
@@ -172,7 +171,7 @@ class Features(NamedTuple):
         maps = []
         for level in (level % count for level in chosen):
             clean, perturbed = self.clean[level], None if self.perturbed is None else self.perturbed[level]
-            # A level that the noise leaves alone goes through as the same tensor.
+            # Unperturbed levels are the same tensor.
             noisy = None if perturbed is None or perturbed is clean else self._cut(perturbed, place)
             maps.append(FeatureMap(level, self._cut(clean, place), noisy))
         return maps
@@ -182,10 +181,10 @@ class Features(NamedTuple):
 
 
 class FeatureTap:
-    """Attach to every detector in a model, for one batch.
+    """Capture the features of every detector in a model, for one batch.
 
     Args:
-        model: The model, not wrapped.
+        model: The model, without distributed wrapper.
         source: ``'noise'`` is what the noise perturbs, or would perturb before
             the neck where there is none; ``'backbone'`` and ``'neck'`` are the
             outputs of these. Where the noise acts before the neck, its outputs
@@ -207,7 +206,7 @@ class FeatureTap:
             self._samples = [sample for _, sample in images_of(outputs)]
 
     def detach(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         for _, tap in self._taps:
             if tap is not None:
                 tap.detach()
@@ -215,13 +214,13 @@ class FeatureTap:
             self._handle.remove()
 
     def take(self, data_batch: Any) -> Features:
-        """Return what the first detector has computed of those that ran.
+        """Return the features of the first detector that ran.
 
         Args:
-            data_batch: What the data loader gave.
+            data_batch: Batch of the data loader.
 
         Raises:
-            Undrawable: The batch is not one of images, or none has run.
+            Undrawable: If the batch has no images, or no detector ran.
         """
         images = images_of(data_batch)
         samples = self._samples if self._samples is not None else [sample for _, sample in images]
@@ -230,15 +229,15 @@ class FeatureTap:
                 clean, perturbed = site.features(self.source, tap)
                 shapes = [sample.img_shape[:2] for sample in samples]
                 return Features(site, clean, perturbed, shapes, tap.padded_shape)
-        raise Undrawable(f'the forward pass went through no {"neck" if self.source == "neck" else "backbone"}')
+        raise Undrawable(f'the forward pass did not use a {"neck" if self.source == "neck" else "backbone"}')
 
 
 @torch.no_grad()
 def _evaluate(neck: nn.Module, levels: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Run a neck in evaluation mode: no statistics are updated, and no random numbers drawn."""
+    """Run a neck in evaluation mode, without updating statistics or drawing random numbers."""
     modes = [(module, module.training) for module in neck.modules()]
     weights = next(neck.parameters(), None)
-    if weights is not None:  # features of a pass in mixed precision
+    if weights is not None:  # features of a mixed-precision pass
         levels = [level.to(weights.dtype) for level in levels]
     try:
         return _levels(neck.eval()(tuple(levels)))
@@ -248,7 +247,7 @@ def _evaluate(neck: nn.Module, levels: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def _levels(features: Any) -> Sequence[Tensor]:
-    """Unpack the argument tuple around the levels that a forward pre-hook is given; a single level may stand alone."""
+    """Unpack the levels from the arguments of a forward pre-hook; a single level may be a tensor."""
     if isinstance(features, Tensor):
         return [features]
     return features if isinstance(features[0], Tensor) else features[0]

@@ -1,4 +1,4 @@
-"""mmengine's local back end for scalars and pictures, with pictures that are whole."""
+"""mmengine's local visualization backend with atomic writes of images."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from ..datasets.files import encode_png, write_atomically
 
 @VISBACKENDS.register_module()
 class AtomicLocalVisBackend(LocalVisBackend):
-    """mmengine's ``LocalVisBackend``; a training that is killed while it draws leaves no half picture."""
+    """mmengine's ``LocalVisBackend`` with atomic writes of images."""
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: object) -> None:
-        """Save a picture, uint8 (H, W, 3) in RGB, as ``vis_image/{name}_{step}.png``."""
-        self.experiment  # noqa: B018  # the property makes the folders
+        """Save an RGB image, uint8 (H, W, 3), as ``vis_image/{name}_{step}.png``."""
+        self.experiment  # noqa: B018  # the property creates the folders
         folder = Path(self._img_save_dir)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / f'{name}_{step}.png', encode_png(image))

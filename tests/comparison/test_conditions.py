@@ -46,7 +46,7 @@ def test_folders_of_one_name_are_told_apart_by_what_is_before_it(write_run, tmp_
     runs = [write_run(tmp_path / folder / 'run') for folder in ('a', 'b', 'c/a')]
     assert list(find_groups(runs)) == [f'{tmp_path.name}/a/run', 'b/run', 'c/a/run']
     assert list(find_groups([*runs[:2], tmp_path / 'c'])) == ['a/run', 'b/run', 'a']
-    with pytest.raises(InputError, match='run is named twice'):
+    with pytest.raises(InputError, match='run is given twice'):
         find_groups([runs[0], tmp_path / 'b/../a/run'])
 
 
@@ -86,10 +86,10 @@ def test_notes_of_odd_runs(write_run, tmp_path):
     nothing = write_run(tmp_path / 'nothing', val=False, tail=rows)
     _, warnings = read_conditions({path.name: [path] for path in (torn, unvalidated, nan, nothing)})
     text = '\n'.join(warnings)
-    assert f'torn: the last line of {next(torn.glob("*/vis_data/scalars.json"))} is cut off' in text
+    assert f'torn: the last line of {next(torn.glob("*/vis_data/scalars.json"))} is truncated' in text
     assert 'unvalidated was never validated: it has no AP and no validation loss' in text
     assert 'nothing was never validated' not in text and 'nothing does not match' not in text
-    assert 'nothing was validated, but no metric was reported, as by CocoMetric where nothing is detected' in text
+    assert 'nothing was validated, but no metric was reported (CocoMetric reports none if nothing is detected)' in text
     assert 'nan diverged: loss, loss_cls not finite from iteration 1 on' in text
 
 
@@ -97,7 +97,7 @@ def test_seeds(write_run, tmp_path):
     a = [write_run(tmp_path / 'a' / f'seed_{seed}', record=record(seed)) for seed in (0, 1)]
     b = [write_run(tmp_path / 'b' / f'seed_{seed}', record=record(seed)) for seed in (1, 2)]
     _, warnings = read_conditions({'a': a, 'b': b})
-    assert warnings == ['seeds 0, 2 are in only one of a and b, and count in no difference']
+    assert warnings == ['seeds 0, 2 are in only one of a and b and are excluded from the differences']
     with pytest.raises(InputError, match='condition a has 1 seeds with more than one run, e.g. 0'):
         read_conditions({'a': [a[0], write_run(tmp_path / 'c', record=record(0))]})
 
@@ -135,9 +135,9 @@ def test_robustness_that_is_not_alike_is_named(write_run, write_robustness, tmp_
             write_robustness(tmp_path / name, results, **header)
     conditions, warnings = read_conditions(groups)
     text = '\n'.join(warnings)
-    assert 'the robustness of part was evaluated in 2 ways, of another run in 3: those that all have count' in text
+    assert 'part has 2 robustness evaluations, another run 3: only those that all runs have are compared' in text
     assert 'the robustness of other was evaluated on other images or with another seed' in text
-    assert 'none has no evaluation of its robustness: make it with tools/robustness.py' in text
+    assert 'none has no robustness evaluation: run tools/robustness.py' in text
     assert [one.runs[0].robustness is not None for one in conditions] == [True, True, False, False]
 
 

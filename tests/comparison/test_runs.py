@@ -65,7 +65,7 @@ def test_half_line_of_a_killed_run_is_left_out(tmp_path):
     write(tmp_path / 'scalars.json', [train_row(1, 5.0)], tail='\n{"loss": 4.')
     run = read_run(tmp_path / 'scalars.json')
     assert len(run.train) == 1
-    assert run.notes == (f'the last line of {tmp_path / "scalars.json"} is cut off and is left out',)
+    assert run.notes == (f'the last line of {tmp_path / "scalars.json"} is truncated and was skipped',)
 
 
 def test_wrong_input_is_named(tmp_path):

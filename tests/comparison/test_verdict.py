@@ -21,10 +21,8 @@ def settle(make_run, baseline, fnoise, images=None):
 
 def test_one_pair_tells_nothing(make_run):
     first, second = settle(make_run, [0.0], [0.1])
-    assert first.startswith(
-        'One pair of runs cannot tell a difference in box AP from chance: fnoise − baseline = +0.100'
-    )
-    assert 'which one pair does not tell from chance' in second
+    assert first.startswith('One pair of runs does not allow a significance test in box AP: fnoise − baseline = +0.100')
+    assert 'one pair: significance unknown' in second
 
 
 def test_many_conditions_are_settled_together_first(make_run):
@@ -38,28 +36,29 @@ def test_many_conditions_are_settled_together_first(make_run):
 
     clear, unclear, lucky = [0.2, 0.211, 0.219], [0.1, 0.0, -0.1], [-0.09, -0.14, -0.1]
     assert overview(a=unclear, b=unclear)[0] == (
-        'None of 2 conditions can be told from baseline in box AP: each 95 % interval over seeds holds 0.'
+        'None of 2 conditions differs significantly from baseline in box AP: all 95 % confidence intervals over seeds '
+        'include 0.'
     )
     assert overview(a=unclear, good=clear, bad=lucky, b=unclear, c=unclear)[0] == (
-        'box AP of 5 conditions against baseline, by 95 % intervals over seeds: 1 is better, good (+0.200); 1 is '
-        "worse, bad (−0.120). After Holm's correction for 5 comparisons this holds for good."
+        'box AP of 5 conditions against baseline, by 95 % confidence intervals over seeds: 1 is better, good (+0.200); '
+        "1 is worse, bad (−0.120). Significant after Holm's correction for 5 comparisons: good."
     )
     assert overview(bad=lucky, worse=lucky, c=unclear)[0].endswith(
-        "2 are worse, bad (−0.120), worse (−0.120). After Holm's correction for 3 comparisons this holds for none."
+        "2 are worse, bad (−0.120), worse (−0.120). Significant after Holm's correction for 3 comparisons: none."
     )
-    assert overview(a=unclear)[0].startswith('No difference in box AP'), 'one condition needs no overview'
+    assert overview(a=unclear)[0].startswith('The difference in box AP'), 'one condition needs no overview'
 
 
 def test_models_that_have_not_learned_are_named(make_run):
     sentences = settle(make_run, [-0.2], [-0.195])  # the AP of the made-up runs ends at 0.2
-    assert sentences[0] == 'No model has a box AP of 0.01 or more: they have hardly learned to detect. Train longer.'
+    assert sentences[0] == 'No model reaches a box AP of 0.01: they have hardly learned to detect. Train longer.'
     assert not any('hardly' in sentence for sentence in settle(make_run, [-0.2], [-0.18]))
 
 
 def test_no_difference(make_run):
     first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.1, 0.0, 0.2])
-    assert re.match(r'No difference in box AP can be told with 3 seeds: .* 95 % interval −\d.\d+ to \+\d.\d+', first)
-    assert re.search(r'3 seeds show a difference of 0\.\d+ or more', first)
+    assert re.match(r'The difference in box AP is not significant: .* confidence interval −\d.\d+ to \+\d.\d+', first)
+    assert re.search(r'3 seeds resolve a difference of 0\.\d+ or more', first)
 
 
 @pytest.mark.parametrize(('sign', 'word'), [(1, 'better'), (-1, 'worse')])
@@ -74,8 +73,8 @@ def test_a_difference_has_a_direction(make_run, sign, word):
 @pytest.mark.parametrize(
     ('fnoise', 'words'),
     [
-        ([0.33], 'mask mPC +0.030, which one pair does not tell from chance'),
-        ([0.33, 0.20, 0.30], 'no difference can be told: mask mPC −0.025, −0.'),
+        ([0.33], 'mask mPC +0.030 (one pair: significance unknown)'),
+        ([0.33, 0.20, 0.30], 'the difference is not significant: mask mPC −0.025, −0.'),
         ([0.40, 0.41, 0.42], 'fnoise is better: mask mPC +0.108, +0.'),
         ([0.20, 0.21, 0.19], 'fnoise is worse: mask mPC −0.102, −0.'),
     ],
@@ -94,12 +93,12 @@ def test_robustness(make_run, write_robustness, tmp_path, fnoise, words):
 
 def test_images_that_say_otherwise_are_named(make_run):
     sentences = settle(make_run, [0.0, 0.01, 0.0], [0.1, 0.1, 0.1], images=Interval(-0.1, 0.3))
-    assert 'Over other validation images like these, the difference would range from −0.100 to +0.300' in sentences[-1]
-    assert 'other images might show another sign' in sentences[-1]
+    assert 'confidence interval over validation images, −0.100 to +0.300' in sentences[-1]
+    assert 'the sign may change on other images' in sentences[-1]
 
 
 def test_nothing_to_compare(make_run):
     alone = Condition('baseline', [make_run('a')], [])
-    assert verdict(compare([alone])) == ['There is only one condition, baseline: nothing to compare it with.']
+    assert verdict(compare([alone])) == ['There is only one condition, baseline: nothing to compare.']
     found = compare([alone, Condition('fnoise', [], [make_run('b')])])
     assert verdict(found)[0].startswith('fnoise and baseline cannot be compared')

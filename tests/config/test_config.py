@@ -90,12 +90,12 @@ def test_wrappers_are_looked_into_and_joined_sets_refused(root, shapes):
     use_data_root(cfg, str(shapes), required=('train', 'val'))
     assert cfg.train_dataloader.dataset.dataset.data_root == str(shapes)
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner, inner])
-    with pytest.raises(InputError, match='train_dataloader joins 2 data sets'):
+    with pytest.raises(InputError, match='train_dataloader concatenates 2 data sets'):
         use_data_root(cfg, str(shapes), required=('train', 'val'))
 
 
 def test_missing_root_names_the_ways_on(root, tmp_path):
-    with pytest.raises(InputError, match='nowhere is not a folder: make it with tools/coco_sample.py .* --data-root'):
+    with pytest.raises(InputError, match='nowhere is not a folder: create it with tools/coco_sample.py .* --data-root'):
         use_data_root(demo(root), str(tmp_path / 'nowhere'), required=('train',))
 
 
@@ -161,7 +161,7 @@ def test_classes_may_be_named_in_a_file(root, tmp_path, monkeypatch, content):
 def test_a_class_that_is_no_file_is_told_from_a_file_of_classes(root, name):
     dataset = demo(root).train_dataloader.dataset
     dataset.metainfo = dict(classes=name)
-    with pytest.raises(InputError, match=f"names a text file .* written as a tuple: classes=\\('{name}',\\)"):
+    with pytest.raises(InputError, match=f"is taken for a text file .* written as a tuple: classes=\\('{name}',\\)"):
         config_classes(dataset)
 
 
@@ -278,13 +278,13 @@ def test_add_fnoise_keeps_what_is_imported_already(baseline):
         ),
         (
             dict(model=dict(type='RetinaNet', backbone=dict(type='X'), neck=[dict(type='FNoiseNeck', neck=None)])),
-            'its model has F-Noise already',
+            'its model already has F-Noise',
         ),
     ],
 )
 def test_where_fnoise_cannot_be_added_config_and_reason_are_named(tmp_path, content, reason):
     Config(content).dump(tmp_path / 'some.py')
-    with pytest.raises(InputError, match=f'F-Noise cannot be put into .*some.py: {reason}'):
+    with pytest.raises(InputError, match=f'F-Noise cannot be inserted into .*some.py: {reason}'):
         add_fnoise(Config.fromfile(tmp_path / 'some.py'))
 
 

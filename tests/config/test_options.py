@@ -25,7 +25,7 @@ from fnoise_mmdet.errors import InputError
 def test_a_key_that_nothing_reads_is_named_with_the_nearest_right_one(root, option, nearest):
     with pytest.raises(InputError) as raised:
         load_config(str(root / 'configs/demo_fnoise.py'), {option: 1})
-    assert f'nothing reads {option}' in str(raised.value)
+    assert f'{option} is not used' in str(raised.value)
     assert (f'did you mean {nearest}?' in str(raised.value)) == (nearest is not None)
 
 
@@ -64,10 +64,10 @@ def test_a_key_that_is_read_passes(root, option):
 
 
 def test_a_variable_of_the_config_is_not_read_again(root):
-    with pytest.raises(InputError, match=r'nothing reads max_epochs once .*: did you mean train_cfg.max_epochs\?'):
+    with pytest.raises(InputError, match=r'max_epochs is not used after .*: did you mean train_cfg.max_epochs\?'):
         load_config(str(root / 'configs/demo_fnoise.py'), {'max_epochs': 2})
 
 
 def test_all_unknown_keys_are_named_at_once(root):
-    with pytest.raises(InputError, match=r'nothing reads model.nek: did you mean model.neck\?; nothing reads abc$'):
+    with pytest.raises(InputError, match=r'model.nek is not used: did you mean model.neck\?; abc is not used$'):
         load_config(str(root / 'configs/demo_fnoise.py'), {'model.nek': 1, 'abc': 2})

@@ -66,7 +66,7 @@ def test_read_coco_refuses_other_content(tmp_path, content, message):
 
 
 def test_read_coco_without_a_file(tmp_path):
-    with pytest.raises(InputError, match='is not there'):
+    with pytest.raises(InputError, match='not found'):
         read_coco(tmp_path / 'a.json')
 
 

@@ -80,7 +80,7 @@ def test_what_passes_is_tried_again(mirror, fetch, fault, where):
         ('truncate', 'cannot be fetched: .*IncompleteRead'),
         (404, 'cannot be fetched: status 404 Not Found'),
         (500, 'cannot be fetched: too many 500 error responses'),
-        ('html', "is no whole image: b'<!DOCTYPE html><html>"),
+        ('html', "is not a complete image: b'<!DOCTYPE html><html>"),
     ],
 )
 def test_a_file_that_fails_is_named_and_the_others_stay(mirror, fetch, tmp_path, fault, message):
@@ -88,8 +88,8 @@ def test_a_file_that_fails_is_named_and_the_others_stay(mirror, fetch, tmp_path,
     mirror.faults[bad] = [fault] * 3
     with pytest.raises(InputError, match=message) as caught:
         fetch()
-    assert f'- {mirror.url}{bad} ' in str(caught.value) and 'the same command resumes' in str(caught.value)
-    assert '3 of 4 val images are fetched' in str(caught.value)
+    assert f'- {mirror.url}{bad} ' in str(caught.value) and 'rerun the same command to resume' in str(caught.value)
+    assert '3 of 4 val images are downloaded' in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['cache', 'mirror']
     mirror.faults.clear()
     mirror.answers.clear()
@@ -104,8 +104,8 @@ def test_a_file_that_fails_is_named_and_the_others_stay(mirror, fetch, tmp_path,
         ('stall', 'cannot be fetched: .*timed out'),
         (404, 'cannot be fetched: status 404 Not Found'),
         (500, 'cannot be fetched: too many 500 error responses'),
-        ('html', 'cannot be read in parts: .* status 200 and Content-Type text/html'),
-        ('no ranges', 'cannot be read in parts: .* status 200'),
+        ('html', 'does not support range requests: .* status 200 and Content-Type text/html'),
+        ('no ranges', 'does not support range requests: .* status 200'),
     ],
 )
 def test_without_annotations_there_is_nothing(mirror, fetch, tmp_path, fault, message):
@@ -130,7 +130,7 @@ def test_a_dead_server_is_not_asked_for_everything(mirror, shapes, tmp_path):
     server = CocoServer(tmp_path / 'cache', mirror.url, retries=0, timeout=0.5, workers=1)
     server.annotations('train')
     mirror.faults['*'] = [404] * 100
-    with pytest.raises(InputError, match='0 of 16 train images are fetched') as caught:
+    with pytest.raises(InputError, match='0 of 16 train images are downloaded') as caught:
         sample_coco(server, tmp_path / 'out', 16, 0, 0)
     assert str(caught.value).count('status 404') == 10
 
@@ -139,14 +139,14 @@ def test_no_server(tmp_path):
     with pytest.raises(InputError, match='cannot be fetched: .*[Rr]efused'):
         CocoServer(tmp_path, 'http://127.0.0.1:9', retries=0).annotations('val')
     for url in ('ftp://host', 'host.org', 'http://', '/mnt/coco'):
-        with pytest.raises(InputError, match='is no address of a server'):
+        with pytest.raises(InputError, match='is not the URL of a server'):
             CocoServer(tmp_path, url)
 
 
 def test_another_image_than_the_annotations_describe(mirror, fetch):
     Image.new('RGB', (65, 64)).save(mirror.root / 'small.png')
     mirror.replaced[names(mirror)[0]] = '/small.png'
-    with pytest.raises(InputError, match='has 65 x 64 pixels, but 64 x 64 by its annotation'):
+    with pytest.raises(InputError, match='has 65 x 64 pixels, but 64 x 64 in the annotations'):
         fetch()
 
 
@@ -154,14 +154,14 @@ def test_a_cut_image(mirror, fetch):
     content = (mirror.root / names(mirror)[0][1:]).read_bytes()
     (mirror.root / 'cut.png').write_bytes(content[:-200])
     mirror.replaced[names(mirror)[0]] = '/cut.png'
-    with pytest.raises(InputError, match='is no whole image: .*truncated'):
+    with pytest.raises(InputError, match='is not a complete image: .*truncated'):
         fetch()
 
 
 @pytest.mark.parametrize('name', ['../evil.png', '/tmp/evil.png', 'a/../../evil.png', 'C:\\evil.png', '', 3, 'x' * 300])
 def test_names_that_lead_out_are_refused(mirror, fetch, tmp_path, name):
     rewrite_annotations(mirror.root, dict(file_name=name))
-    with pytest.raises(InputError, match='have a file name that is none within their folder'):
+    with pytest.raises(InputError, match='have a file name that is invalid or outside their folder'):
         fetch()
     assert set(mirror.answers) == {ARCHIVE} and not (tmp_path / 'sample').exists()
 
@@ -169,7 +169,7 @@ def test_names_that_lead_out_are_refused(mirror, fetch, tmp_path, name):
 @pytest.mark.parametrize('entry', ['../evil.json', '/evil.json', 'annotations/../../evil.json'])
 def test_archives_with_entries_that_lead_out_are_refused(mirror, fetch, entry):
     rewrite_annotations(mirror.root, entry=entry)
-    with pytest.raises(InputError, match='has an entry that leads out of its folder'):
+    with pytest.raises(InputError, match='it has an entry outside its folder'):
         fetch()
 
 
@@ -178,11 +178,11 @@ def test_faulty_archives(mirror, fetch, tmp_path):
     content = path.read_bytes()
     for broken in (b'no zip at all', content[:-100], b''):
         path.write_bytes(broken)
-        with pytest.raises(InputError, match='is not a whole zip archive|cannot be read in parts'):
+        with pytest.raises(InputError, match='is not a complete zip archive|does not support range requests'):
             fetch()
     start = content.index(b'annotations/instances_val2017.json') + 100
     path.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
-    with pytest.raises(InputError, match='is not a whole zip archive'):
+    with pytest.raises(InputError, match='is not a complete zip archive'):
         fetch()
     path.write_bytes(content)
     assert fetch().is_dir()  # nothing of the broken ones was kept
@@ -205,7 +205,7 @@ def test_names_are_quoted(mirror, fetch, tmp_path):
 def test_a_taken_folder_is_refused_before_anything_is_fetched(mirror, fetch, tmp_path):
     (tmp_path / 'sample').mkdir()
     (tmp_path / 'sample/mine.txt').write_text('mine')
-    with pytest.raises(InputError, match='exists already'):
+    with pytest.raises(InputError, match='already exists'):
         fetch()
     assert not mirror.answers
 
@@ -255,7 +255,7 @@ def test_sample_of_another_process_is_not_replaced(mirror, tmp_path):
         return CocoServer.images(server, split, images)
 
     server.images = fetch_while_another_finishes
-    with pytest.raises(InputError, match='exists already'):
+    with pytest.raises(InputError, match='already exists'):
         sample_coco(server, tmp_path / 'out', **COUNTS, splits=['val'])
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['mine.txt']
 

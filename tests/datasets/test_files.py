@@ -42,7 +42,7 @@ def test_appears_whole(tmp_path):
 
 
 def test_what_is_there_is_left_as_it_is(taken):
-    with pytest.raises(InputError, match='is left as it is; name another folder'), staged_folder(taken):
+    with pytest.raises(InputError, match='is not changed; use another folder'), staged_folder(taken):
         pass
     assert names(taken) == ['old.txt']
 
@@ -64,7 +64,7 @@ def test_a_failure_leaves_nothing_behind(taken, error):
 
 def test_a_file_is_never_replaced(tmp_path):
     (tmp_path / 'out').write_text('mine')
-    with pytest.raises(InputError, match='exists already'), staged_folder(tmp_path / 'out', force=True):
+    with pytest.raises(InputError, match='already exists'), staged_folder(tmp_path / 'out', force=True):
         pass
     assert (tmp_path / 'out').read_text() == 'mine'
 
@@ -113,7 +113,7 @@ def test_what_a_killed_process_has_left_is_undone(taken, moment):
 
     in_killed_process(work)
     assert len(names(taken.parent)) == 2, 'nothing was left'
-    with pytest.raises(InputError, match='is left as it is'), staged_folder(taken):
+    with pytest.raises(InputError, match='is not changed'), staged_folder(taken):
         pass
     assert names(taken.parent) == ['out'] and names(taken) == ['old.txt']
 
@@ -164,7 +164,7 @@ def test_full_disk_raises_and_leaves_nothing(disk):
         write_picture(folder / 'x.png', noise)
     assert caught.value.errno == errno.ENOSPC
     assert file_error(caught.value) == (
-        f'{small}/out/x.png: No space left on device; free some space, or name a path on another disk'
+        f'{small}/out/x.png: No space left on device; free some space, or use a path on another disk'
     )
     with pytest.raises(OSError) as caught:
         write_atomically(small / 'x.bin', noise.tobytes())
@@ -175,7 +175,7 @@ def test_full_disk_raises_and_leaves_nothing(disk):
 def test_read_only_disk_is_named_before_the_work(disk):
     out = disk('size=64k,ro') / 'a/out'
     for check in (check_writable, check_free):
-        with pytest.raises(InputError, match='cannot be written to: .*Read-only file system; name a path on a disk'):
+        with pytest.raises(InputError, match='cannot be written to: .*Read-only file system; use a path on a writable'):
             check(out)
 
 

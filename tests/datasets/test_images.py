@@ -97,7 +97,7 @@ def test_headers_are_checked_for_all_and_some_are_decoded(shapes, tmp_path):
     with pytest.raises(InputError) as raised:
         check_image_files(images, folder)
     assert [re.sub('^image .*/', '', line) for line in str(raised.value).splitlines()] == [
-        '000005.png cannot be decoded: it cannot be read as a whole image: image file is truncated',
+        '000005.png cannot be decoded: it is not a complete image: image file is truncated',
         '000003.png has 64 x 32 pixels, but 64 x 64 in the annotations',
     ]
 

@@ -51,7 +51,7 @@ def test_images_without_objects_are_not_drawn(shapes, tmp_path):
     try:
         sample_coco(shapes, tmp_path / 'a', num_train=1, num_val=1, num_test=1)
         assert set(ids(tmp_path / 'a', 'val') + ids(tmp_path / 'a', 'test')) == {3, 4}
-        with pytest.raises(InputError, match='3 images were asked for .* has 2 with an object'):
+        with pytest.raises(InputError, match='3 images were requested .* has 2 with a non-crowd object'):
             sample_coco(shapes, tmp_path / 'b', num_train=1, num_val=2, num_test=1)
     finally:
         ann_file.write_text(original)
@@ -65,7 +65,7 @@ def test_part_without_images_is_left_out(shapes, tmp_path):
 
 
 def test_wrong_input_writes_nothing(shapes, tmp_path):
-    with pytest.raises(InputError, match='17 images were asked for'):
+    with pytest.raises(InputError, match='17 images were requested'):
         sample_coco(shapes, tmp_path / 'a', num_train=17, num_val=1, num_test=1)
     with pytest.raises(InputError, match='is not a folder'):
         sample_coco(tmp_path / 'nowhere', tmp_path / 'a', **COUNTS)
@@ -76,7 +76,7 @@ def test_wrong_input_writes_nothing(shapes, tmp_path):
 
 def test_nothing_is_overwritten(shapes, tmp_path):
     sample_coco(shapes, tmp_path / 'a', **COUNTS)
-    with pytest.raises(InputError, match='exists already'):
+    with pytest.raises(InputError, match='already exists'):
         sample_coco(shapes, tmp_path / 'a', **COUNTS, seed=1)
     assert json.loads((tmp_path / 'a/sample.json').read_text())['seed'] == 0
 

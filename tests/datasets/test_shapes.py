@@ -88,7 +88,7 @@ def test_demo_config_names_the_same_classes(root):
 
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / 'note.txt').write_text('mine')
-    with pytest.raises(InputError, match='exists already'):
+    with pytest.raises(InputError, match='already exists'):
         make_shapes(tmp_path, num_train=1, num_val=1, num_test=1)
     assert [path.name for path in tmp_path.iterdir()] == ['note.txt']
 

@@ -43,19 +43,19 @@ def test_good_annotations_have_no_finding(coco):
     ('where', 'value', 'finding'),
     [
         (('images', 1, 'id'), 1, '1 ids of images are used more than once, the first one: 1, 2 times'),
-        (('images', 0, 'file_name'), '../1.jpg', "1 images have a file name that is none within .*'../1.jpg'"),
-        (('images', 0, 'width'), 0, '1 images have no size above 0, the first one: image 1: 0 x 20'),
+        (('images', 0, 'file_name'), '../1.jpg', "1 images have a file name that is invalid or outside .*'../1.jpg'"),
+        (('images', 0, 'width'), 0, '1 images do not have a size above 0, the first one: image 1: 0 x 20'),
         (('annotations', 1, 'id'), 1, '1 ids of annotations are used more than once'),
-        (('annotations', 0, 'image_id'), 5, '1 annotations have an image that is not there, .*annotation 1: 5'),
-        (('annotations', 0, 'category_id'), 8, '1 annotations have a category that is not there'),
+        (('annotations', 0, 'image_id'), 5, '1 annotations have an unknown image, .*annotation 1: 5'),
+        (('annotations', 0, 'category_id'), 8, '1 annotations have an unknown category'),
         (('annotations', 0, 'bbox'), [1, 2, 3], '1 boxes are not four finite numbers'),
         (('annotations', 0, 'bbox'), [1, 2, 3, float('nan')], '1 boxes are not four finite numbers'),
         (('annotations', 0, 'segmentation'), [[1, 2, 'a', 4, 5, 6]], '1 polygons are not lists of finite numbers'),
         (('annotations', 1, 'segmentation', 'counts'), 'abc', '1 run-length masks cannot be decoded'),
         (('annotations', 2, 'segmentation', 'counts'), [1, 2], '1 run-length masks cannot be decoded'),
-        (('annotations', 1, 'segmentation', 'size'), [30, 20], '1 run-length masks have another size than their image'),
+        (('annotations', 1, 'segmentation', 'size'), [30, 20], '1 run-length masks differ in size from their image'),
         (('categories', 1, 'name'), 'cat', '1 names of categories are used more than once'),
-        (('categories', 0, 'id'), None, '1 categories have an id that is no number or text'),
+        (('categories', 0, 'id'), None, '1 categories have an id that is neither a number nor a string'),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(coco, where, value, finding):
@@ -72,7 +72,7 @@ def test_what_mmdet_gets_along_with_is_no_error(coco):
     coco['annotations'][0] |= dict(bbox=[25, 1, 8, 8], segmentation=[[1, 1, 2, 2], [1, 1, 9, 1, 9, 9]])
     errors, oddities = annotation_findings(coco)
     assert not errors and [oddity.split(',')[0] for oddity in oddities] == [
-        '1 boxes reach out of their image',
+        '1 boxes extend beyond their image',
         '1 polygons do not have at least three corners of two numbers each',
     ]
 
@@ -123,9 +123,9 @@ def test_a_mask_that_nothing_reads_may_be_anything(coco):
 @pytest.mark.parametrize(
     ('change', 'expected'),
     [
-        (dict(area=None), '1 annotations have an area that is no finite number, the first one: annotation 1: None'),
-        (dict(area='40'), '1 annotations have an area that is no finite number'),
-        (dict(area=float('nan')), '1 annotations have an area that is no finite number'),
+        (dict(area=None), '1 annotations have an area that is not a finite number, the first one: annotation 1: None'),
+        (dict(area='40'), '1 annotations have an area that is not a finite number'),
+        (dict(area=float('nan')), '1 annotations have an area that is not a finite number'),
         (dict(iscrowd='0'), "1 annotations have an 'iscrowd' that is neither 0 nor 1, the first one: annotation 1"),
         (dict(iscrowd=[]), "1 annotations have an 'iscrowd' that is neither 0 nor 1"),
         (dict(bbox=[0, 0, 1e9, 1e9]), '1 boxes have coordinates beyond 10000000 pixels'),
@@ -149,11 +149,11 @@ def test_what_is_read_right_is_accepted(coco, change):
 @pytest.mark.parametrize(
     ('size', 'expected'),
     [
-        (('30', 20), 'have no size above 0'),
-        ((True, 20), 'have no size above 0'),
-        ((30.5, 20), 'have a size that is no whole number of pixels'),
+        (('30', 20), 'do not have a size above 0'),
+        ((True, 20), 'do not have a size above 0'),
+        ((30.5, 20), 'have a size that is not an integer'),
         ((2**20, 2**20), 'have more than 2147483647 pixels'),
-        ((10**400, 20), 'have no size above 0'),
+        ((10**400, 20), 'do not have a size above 0'),
     ],
 )
 def test_sizes_of_images(coco, size, expected):
@@ -168,7 +168,7 @@ def test_sizes_of_images(coco, size, expected):
 def test_ids_of_annotations_that_are_renumbered_are_told(coco, new, told):
     coco['annotations'][0]['id'] = new
     errors, (oddity,) = annotation_findings(coco)
-    assert not errors and oddity.startswith('1 ids of annotations are 0 or text') and oddity.endswith(told)
+    assert not errors and oddity.startswith('1 ids of annotations are 0 or strings') and oddity.endswith(told)
     assert annotation_findings(coco, TRAINING) == ([], [])
 
 
@@ -177,7 +177,7 @@ def test_ids_that_the_evaluation_takes_for_others_are_errors_there(coco, new, ot
     coco['images'][0]['id'] = coco['annotations'][0]['image_id'] = new
     coco['images'][1]['id'] = other
     (error,) = annotation_findings(coco)[0]
-    assert "ids of images cannot be told apart by COCO's evaluation" in error
+    assert "ids of images cannot be distinguished by COCO's evaluation" in error
     assert annotation_findings(coco, TRAINING) == ([], [])
 
 

@@ -182,11 +182,11 @@ def test_weights_are_loaded_in_each_form_that_mmengine_takes(content, capsys):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (changed(head__weight=None), r'1 missing in it \(head.weight\); 1 of 8 weights of the model would be random'),
+        (changed(head__weight=None), r'1 missing \(head.weight\); 1 of 8 weights of the model would be random'),
         (changed(head__weight=torch.ones(3, 4)), r'1 of another shape \(head.weight\); 1 of 8'),
-        (changed(norm__running_var=None), r'1 missing in it \(norm.running_var\); 1 of 8'),
+        (changed(norm__running_var=None), r'1 missing \(norm.running_var\); 1 of 8'),
         (changed(head__weight='text'), r'1 not tensors \(head.weight\)'),
-        (dict(state_dict={'student.body.weight': torch.ones(4, 3)}), r'8 missing in it .* not in the model'),
+        (dict(state_dict={'student.body.weight': torch.ones(4, 3)}), r'8 missing .* not in the model'),
         (dict(model=changed()['state_dict']), r'8 of 8 weights of the model would be random'),
         (dict(state_dict={}), r'8 of 8 weights of the model would be random'),
         (changed(head__weight=torch.full((2, 4), torch.nan)), r'1 of its weights hold NaN or infinity \(head.weight'),
@@ -203,7 +203,7 @@ def test_part_of_the_weights_is_enough_where_it_is_asked_for(capsys):
     content = changed(head__weight=torch.ones(3, 4), head__bias=None, other=torch.ones(1), body__bias=torch.ones(4))
     load_weights(model, content, 'a.pth', partial=True)
     assert (model.body.bias == 1).all()
-    report = 'of its weights 1 missing in it (head.bias), 1 not in the model (other), 1 of another shape (head.weight)'
+    report = 'weights: 1 missing (head.bias), 1 not in the model (other), 1 of another shape (head.weight)'
     assert report in capsys.readouterr().out
     for nothing in (dict(state_dict=dict(other=torch.ones(1))), changed(body__bias=torch.full((4,), torch.nan))):
         with pytest.raises(InputError, match='random|NaN'):

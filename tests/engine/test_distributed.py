@@ -83,7 +83,7 @@ def test_slurm_processes_on_cpus_meet_on_the_first_machine(monkeypatch, tmp_path
 
     del os.environ['MASTER_ADDR']
     (tmp_path / 'scontrol').write_text('#!/bin/sh\nexit 1\n')
-    with pytest.raises(InputError, match='name it with MASTER_ADDR'):
+    with pytest.raises(InputError, match='set it with MASTER_ADDR'):
         distributed.use_cpus(cfg)
     os.environ.pop('MASTER_ADDR', None)
     os.environ.pop('MASTER_PORT', None)

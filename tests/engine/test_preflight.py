@@ -63,7 +63,7 @@ def test_annotation_file_that_is_not_coco_is_named(cfg, data):
 
 def test_evaluator_without_its_file_is_named(cfg):
     cfg.val_evaluator.ann_file = 'nowhere.json'
-    with pytest.raises(InputError, match='nowhere.json of val_evaluator is not there'):
+    with pytest.raises(InputError, match='nowhere.json of val_evaluator not found'):
         check_data(cfg, ['val'])
 
 
@@ -141,10 +141,10 @@ def test_more_categories_and_other_ids_are_right(cfg, edit):
     [
         (
             dict(filter_cfg=dict(min_size=1000)),
-            'leaves out all 16 images.*16 are below filter_cfg.min_size=1000 pixels',
+            'filters all 16 images.*16 are below filter_cfg.min_size=1000 pixels',
         ),
-        (dict(indices=0), 'the data set is empty, as its indices are 0'),
-        (dict(indices=[]), r'the data set is empty, as its indices are \[\]'),
+        (dict(indices=0), 'the data set is empty, because its indices are 0'),
+        (dict(indices=[]), r'the data set is empty, because its indices are \[\]'),
     ],
 )
 def test_a_data_set_that_filters_leave_empty_is_named(cfg, settings, reason):
@@ -208,7 +208,7 @@ def test_images_that_another_loader_reads_are_not_checked(cfg, data, loader, dat
 def test_annotations_in_another_store_are_not_checked(cfg, settings, capsys):
     cfg.train_dataloader.dataset.update(settings, ann_file='nowhere.json')
     check_data(cfg, ['train'])
-    assert 'nowhere.json of train_dataloader is read by another file back end: not checked' in capsys.readouterr().out
+    assert 'nowhere.json of train_dataloader is not checked' in capsys.readouterr().out
     use_data_root(cfg, None, required=('train',))
     assert cfg.train_dataloader.dataset.ann_file == 'nowhere.json'
 
@@ -345,7 +345,7 @@ def test_what_mixed_precision_needs_is_said(cfg, monkeypatch):
     with pytest.raises(InputError, match='mixed precision by AmpOptimWrapper needs a GPU'):
         check_device(cfg)
     cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
-    with pytest.raises(InputError, match='needs a GPU, or a processor that computes in bfloat16'):
+    with pytest.raises(InputError, match='needs a GPU, or a CPU with bfloat16 arithmetic'):
         check_device(cfg)
     monkeypatch.setattr('fnoise_mmdet.engine.preflight.computes_in_bfloat16', lambda: True)
     check_device(cfg)
@@ -358,7 +358,7 @@ def test_run_is_not_overwritten_but_resumed(cfg, tmp_path):
     (tmp_path / 'run').mkdir()
     check_work_dir(cfg)
     (tmp_path / 'run/epoch_1.pth').write_bytes(b'weights')
-    with pytest.raises(InputError, match='holds the checkpoints of a run already: continue it with --resume'):
+    with pytest.raises(InputError, match='already holds the checkpoints of a run: continue it with --resume'):
         check_work_dir(cfg)
     cfg.resume = True
     check_work_dir(cfg)
@@ -396,7 +396,7 @@ def test_data_in_another_format_must_be_there_and_is_not_read(tmp_path):
     cfg = load_config('mmdet::pascal_voc/retinanet_r50_fpn_1x_voc0712.py')
     for dataset in innermost_datasets(cfg.train_dataloader.dataset):
         dataset.data_root = str(tmp_path)
-    with pytest.raises(InputError, match=r'annotation file .*trainval.txt of train_dataloader is not there'):
+    with pytest.raises(InputError, match=r'annotation file .*trainval.txt of train_dataloader not found'):
         check_data(cfg, ['train'])
     for dataset in innermost_datasets(cfg.train_dataloader.dataset):
         (tmp_path / dataset.ann_file).parent.mkdir(parents=True, exist_ok=True)
@@ -424,7 +424,7 @@ def test_all_findings_are_reported_at_once(cfg, data):
     with pytest.raises(InputError) as raised:
         check_training(cfg)
     first, *findings = str(raised.value).splitlines()
-    assert first == 'several things are wrong' and len(findings) == 3
+    assert first == 'several problems were found' and len(findings) == 3
     for finding, part in zip(findings, ['1 of 16 images are missing', 'nowhere.json', "but got 'cctt'"]):
         assert finding.startswith('- ') and part in finding
 
@@ -477,7 +477,7 @@ def test_what_is_no_file_is_named_before_it_is_opened(cfg, data, kind):
     path = data / 'train/000003.png'
     path.unlink()
     dict(folder=path.mkdir, pipe=lambda: os.mkfifo(path), link=lambda: path.symlink_to('nowhere'))[kind]()
-    with pytest.raises(InputError, match=r'1 of 16 images in .*train are no files .*, the first one is 000003.png'):
+    with pytest.raises(InputError, match=r'1 of 16 images in .*train are not files .*, the first one is 000003.png'):
         check_data(cfg, ['train'])
 
 
@@ -527,10 +527,10 @@ def test_the_file_of_an_evaluator_is_checked_where_it_is_another(cfg, data, chan
 @pytest.mark.parametrize('nothing', [lambda one: False, lambda one: one.update(iscrowd=1)])
 def test_a_training_without_objects_is_refused(cfg, change, nothing):
     change('train', nothing)
-    with pytest.raises(InputError, match='nothing can be learned'):
+    with pytest.raises(InputError, match='no training objects'):
         check_data(cfg, ['train'])
     cfg.train_dataloader.dataset.filter_cfg = None
-    with pytest.raises(InputError, match='nothing can be learned'):
+    with pytest.raises(InputError, match='no training objects'):
         check_data(cfg, ['train'])
 
 
@@ -552,7 +552,7 @@ def test_a_validation_without_objects_is_warned_of_unless_something_waits_for_it
 def test_a_work_dir_that_cannot_be_written_to_is_said(cfg, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     cfg.work_dir = str(tmp_path / 'file')
-    with pytest.raises(InputError, match='file is a file: name a folder'):
+    with pytest.raises(InputError, match='file is a file: use a folder'):
         check_work_dir(cfg)
     cfg.work_dir = str(tmp_path / 'file/run')
     with pytest.raises(InputError, match='run cannot be written to'):
@@ -587,7 +587,7 @@ def test_a_learning_rate_of_another_batch_size_is_warned_of(cfg, capsys, batch, 
     cfg.merge_from_dict({'train_dataloader.batch_size': batch, 'auto_scale_lr.enable': bool(enable)})
     warn_of_learning_rate(cfg)
     text = capsys.readouterr().out
-    assert ('meant for 4 images an iteration, and there are 1' in text and 'lr=0.0005' in text) == warns
+    assert ('meant for a batch size of 4, but it is 1' in text and 'lr=0.0005' in text) == warns
 
 
 def test_the_batch_of_a_learning_rate_is_that_of_all_processes(cfg, capsys, monkeypatch):
@@ -656,7 +656,7 @@ def test_accumulated_gradients_count_in_the_learning_rate(cfg, capsys):
     assert not capsys.readouterr().out
     cfg.optim_wrapper.accumulative_counts = 1
     warn_of_learning_rate(cfg)
-    assert 'is meant for 32 images an iteration, and there are 4' in capsys.readouterr().out
+    assert 'is meant for a batch size of 32, but it is 4' in capsys.readouterr().out
 
 
 def test_heads_of_a_detector_within_are_checked():

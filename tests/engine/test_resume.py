@@ -11,7 +11,7 @@ from mmengine.config import Config
 from fnoise_mmdet.engine.checkpoint import load_checkpoint
 from fnoise_mmdet.engine.resume import (
     find_checkpoints,
-    is_torn,
+    is_corrupt,
     latest_checkpoint,
     locked,
     remove_unfinished,
@@ -51,16 +51,16 @@ def test_a_torn_checkpoint_is_passed_over(work_dir, capsys):
     cfg = Config(dict(work_dir=str(work_dir), load_from=None))
     resume_from(cfg, None)
     assert cfg.resume and cfg.load_from == str(work_dir / 'epoch_8.pth')
-    assert 'epoch_10.pth is torn' in capsys.readouterr().out
+    assert 'epoch_10.pth is corrupt and was skipped' in capsys.readouterr().out
 
 
 def test_a_flipped_bit_is_noticed(work_dir):
     path = work_dir / 'epoch_10.pth'
     content = bytearray(path.read_bytes())
-    assert not is_torn(path)
+    assert not is_corrupt(path)
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert is_torn(path)
+    assert is_corrupt(path)
 
 
 @pytest.mark.parametrize('content', [bytes(20), b'epoch_9.pth\0', b'\xff\xfe', b''])
@@ -74,7 +74,7 @@ def test_bomb_is_not_unpacked_to_compare_its_checksums(work_dir, monkeypatch):
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.writestr('archive/data.pkl', bytes(2**24))
     monkeypatch.setattr(zipfile.ZipFile, 'open', None)
-    assert not is_torn(path)  # but refused where it is loaded
+    assert not is_corrupt(path)  # but refused where it is loaded
     with pytest.raises(InputError, match='holds more than weights and plain data .compressed records'):
         load_checkpoint(str(path))
 
@@ -84,7 +84,7 @@ def test_nothing_to_resume_begins(tmp_path, capsys):
     cfg = Config(dict(work_dir=str(tmp_path), load_from='weights.pth'))
     resume_from(cfg, None)
     assert cfg.resume is False and cfg.load_from == 'weights.pth'
-    assert 'has no checkpoint: the training begins' in capsys.readouterr().out
+    assert 'has no checkpoint: starting from the beginning' in capsys.readouterr().out
 
 
 def test_a_checkpoint_kept_elsewhere_is_found_by_its_name(work_dir, tmp_path_factory):
@@ -95,18 +95,18 @@ def test_a_checkpoint_kept_elsewhere_is_found_by_its_name(work_dir, tmp_path_fac
 
 def test_a_torn_checkpoint_that_is_named_is_refused(work_dir):
     tear(work_dir / 'epoch_9.pth')
-    with pytest.raises(InputError, match=r'epoch_9.pth is torn: --resume without its name takes the last one'):
+    with pytest.raises(InputError, match=r'epoch_9.pth is corrupt: --resume without a file uses the latest intact one'):
         resume_from(Config(dict(work_dir=str(work_dir))), str(work_dir / 'epoch_9.pth'))
 
 
 def test_a_stop_names_the_way_on(work_dir, tmp_path_factory):
     full = stopped(OSError(errno.ENOSPC, 'No space left on device'), work_dir)
-    assert isinstance(full, RunError) and 'no space is left' in str(full) and 'epoch_10.pth; --resume' in str(full)
+    assert isinstance(full, RunError) and 'no space left' in str(full) and 'epoch_10.pth; resume' in str(full)
     assert 'no checkpoint was saved yet' in str(
         stopped(FloatingPointError('loss is nan'), tmp_path_factory.mktemp('a'))
     )
     lost = stopped(RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer'), work_dir)
-    assert isinstance(lost, RunError) and str(lost).startswith('another process of this training is gone')
+    assert isinstance(lost, RunError) and str(lost).startswith('another process of this training has died')
     read_only = stopped(OSError(errno.EROFS, 'Read-only file system', f'{work_dir}/run.json'), work_dir)
     assert isinstance(read_only, RunError) and f'{work_dir}/run.json: Read-only file system' in str(read_only)
     unsaved = stopped(RuntimeError('[enforce fail at inline_container.cc] PytorchStreamWriter failed'), work_dir)
@@ -116,7 +116,7 @@ def test_a_stop_names_the_way_on(work_dir, tmp_path_factory):
 
 
 def test_two_are_not_at_work_in_one_folder(tmp_path):
-    with locked(tmp_path / 'run'), pytest.raises(InputError, match='another process is at work'):
+    with locked(tmp_path / 'run'), pytest.raises(InputError, match='another process is using'):
         locked(tmp_path / 'run').__enter__()
     with locked(tmp_path / 'run'):
         pass

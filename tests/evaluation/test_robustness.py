@@ -298,7 +298,7 @@ class TestResultFile:
         weights['state_dict']['backbone.conv1.weight'] += 1
         torch.save(weights, tmp_path / 'other.pth')
         results = ResultFile(tmp_path, RobustnessSetup(config(), tmp_path / 'other.pth'))
-        assert results.missing(self.plan) == self.plan and 'another one' in results.note
+        assert results.missing(self.plan) == self.plan and 'another checkpoint' in results.note
 
     def test_results_of_other_settings_need_force(self, config, checkpoint, tmp_path):
         self.fill(tmp_path, RobustnessSetup(config(), checkpoint))

@@ -121,7 +121,7 @@ def test_off_where_nothing_is_dropped(x, key, noise):
         (lambda: FeatureDropBlock(drop_prob=1.1), r'drop_prob must be in \[0, 1\], but got 1.1'),
         (lambda: FeatureDropBlock(block_size=0), 'block_size must be an integer >= 1, but got 0'),
         (lambda: FeatureDropBlock(block_size=2.5), 'block_size must be an integer >= 1, but got 2.5'),
-        (lambda: ChannelDropout(drop_prob=1), 'drop_prob must be below 1'),
+        (lambda: ChannelDropout(drop_prob=1), 'drop_prob must be < 1'),
         (lambda: ChannelDropout(drop_prob=-1), r'drop_prob must be in \[0, 1\], but got -1'),
     ],
 )

@@ -198,7 +198,7 @@ def test_statistics_are_held_constant_by_default(x, key, magnitude):
         (dict(preset=['cct']), r"preset must be one of .*, but got \['cct'\]"),
         (dict(magnitude='l3'), r"magnitude must be one of \['element', .*'one'\], but got 'l3'"),
         (dict(distribution='cauchy'), r"distribution must be one of \['uniform', 'normal'\], but got 'cauchy'"),
-        (dict(share='time'), r"share must be 'none' or of \['batch', 'channel', 'space'\], but got 'time'"),
+        (dict(share='time'), r"share must be 'none' or among \['batch', 'channel', 'space'\], but got 'time'"),
         (dict(share=['batch', 'height']), "but got 'height'"),
         (dict(share=['batch', 'batch']), 'share must name every axis once'),
         (dict(share=1), 'but got 1'),

@@ -68,7 +68,7 @@ def test_study_goes_on_with_its_settings_alone(out, tmp_path):
     assert json.loads((out / 'study.json').read_text())['command'] == "python tools/run_pair.py 'my config.py'"
     assert study_command(out / 'a/seed_0') == "python tools/run_pair.py 'my config.py'"
     assert study_command(tmp_path / 'elsewhere/a/seed_0') is None
-    with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(0.1 there, 0.2 now\)'):
+    with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(was 0.1, now 0.2\)'):
         check_study(out, configs(lr=0.2))
     with pytest.raises(InputError, match='is a study of a and b'):
         check_study(out, dict(configs(), c=Config()))
@@ -91,7 +91,7 @@ def test_study_that_may_grow_gets_conditions_and_loses_none(out):
     check_study(out, dict(c=more['c']), may_grow=True)
     write_study(out, dict(c=more['c']), ['python', 'tools/sweep.py', 'again'])
     assert 'again' not in study_command(out / 'c/seed_0')
-    with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(0.1 there, 0.2 now\)'):
+    with pytest.raises(InputError, match=r'other settings: a differs in optim.lr \(was 0.1, now 0.2\)'):
         check_study(out, dict(configs(lr=0.2), d=Config()), may_grow=True)
 
 
@@ -118,7 +118,7 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
     check_study(tmp_path / 'new', configs())
     check_study(tmp_path, configs())
     (tmp_path / 'photo.jpg').touch()
-    with pytest.raises(InputError, match='has something in it that is no study'):
+    with pytest.raises(InputError, match='is not empty and not a study'):
         check_study(tmp_path, configs())
     with pytest.raises(InputError, match='is a file'):
         check_study(tmp_path / 'photo.jpg', configs())
@@ -139,7 +139,7 @@ def test_study_that_was_stopped_between_its_first_files_resumes(tmp_path, writte
 
 def test_config_of_the_user_is_no_part_of_a_study(tmp_path):
     (tmp_path / 'a.py').write_text('x = 1')
-    with pytest.raises(InputError, match='has something in it that is no study'):
+    with pytest.raises(InputError, match='is not empty and not a study'):
         check_study(tmp_path, configs())
     assert (tmp_path / 'a.py').read_text() == 'x = 1'
 
@@ -149,13 +149,13 @@ def test_study_is_held_while_it_runs(tmp_path, capsys):
     runs = study_runs(folder, list(configs()), [0])
     with held(folder, configs(), runs):
         assert study_conditions(folder) == ['a', 'b']
-        with pytest.raises(InputError, match='another process is at work in'), held(folder, configs(), runs):
+        with pytest.raises(InputError, match='another process is using'), held(folder, configs(), runs):
             pass
     runs[0].work_dir.mkdir(parents=True)
     runs[0].marker.touch()
     with held(folder, configs(), runs):
         assert capsys.readouterr().out.splitlines()[-1] == f'2 runs, 1 of them finished, in {folder}'
-    with pytest.raises(InputError, match='is a study of other settings'), held(folder, configs(lr=0.2), runs):
+    with pytest.raises(InputError, match='is a study with other settings'), held(folder, configs(lr=0.2), runs):
         pass
 
 
@@ -167,7 +167,7 @@ def test_folder_that_is_no_study_has_no_command_and_no_conditions(tmp_path, cont
 
 
 def test_one_process_at_a_time(out):
-    with locked(out), pytest.raises(InputError, match='another process is at work in'), locked(out):
+    with locked(out), pytest.raises(InputError, match='another process is using'), locked(out):
         pass
     with locked(out):
         pass

@@ -26,15 +26,15 @@ def test_presets_are_crossed_with_scales():
 @pytest.mark.parametrize(
     'presets, scales, message',
     [
-        (['cat'], [0.1], '--preset cat: there is no noise cat, but cct, mean_normal'),
+        (['cat'], [0.1], '--preset cat: unknown noise cat, must be one of cct, mean_normal'),
         (['FDrop=0.1'], [], '--preset FDrop=0.1: FDrop has no scale'),
-        (['cct=much'], [], "--preset cct=much: 'much' is no number"),
-        (['cct=0'], [], '--preset cct=0: a scale of noise must be above 0, but got 0'),
-        (['cct'], [-0.1], '--scale: a scale of noise must be above 0, but got -0.1'),
-        (['cct'], [math.nan], '--scale: a scale of noise must be above 0, but got nan'),
+        (['cct=much'], [], "--preset cct=much: 'much' is not a number"),
+        (['cct=0'], [], '--preset cct=0: the scale of a noise must be > 0, but got 0'),
+        (['cct'], [-0.1], '--scale: the scale of a noise must be > 0, but got -0.1'),
+        (['cct'], [math.nan], '--scale: the scale of a noise must be > 0, but got nan'),
         (['cct'], [0.1, 0.1], '--scale: a scale is given more than once'),
-        (['cct', 'cct=0.1'], [0.1], '--preset: cct_0.1 is asked for more than once'),
-        (['cct'], [0], 'a sweep needs noise: give --scale a value above 0'),
+        (['cct', 'cct=0.1'], [0.1], '--preset: cct_0.1 is given more than once'),
+        (['cct'], [0], 'a sweep needs noise: give a --scale > 0'),
     ],
 )
 def test_wrong_noises(presets, scales, message):
@@ -50,7 +50,7 @@ def test_noise_goes_where_it_was_published_for():
     necks = [cfg.model.neck for cfg in configs.values()][1:]
     assert [neck.get('position') for neck in necks] == [None, 'post', None] and necks[2].levels == [-1]
     assert all(neck.noise.scale == 0.5 and neck.neck == dict(type='FPN') for neck in necks)
-    with pytest.raises(InputError, match='has F-Noise already'):
+    with pytest.raises(InputError, match='already has F-Noise'):
         sweep_configs(configs['cct_0.5'], sweep_conditions(['cct'], [0.1]))
 
 
@@ -69,8 +69,8 @@ def test_rungs_of_a_training():
         (dict(val_interval=4), 4, None),
         (dict(val_interval=4), 2, 'decides after epoch 2, which is not validated'),
         (dict(val_begin=3), 1, 'decides after epoch 1, which is not validated'),
-        (dict(max_epochs=None), 1, 'counted in iterations'),
-        (dict(), 12, '--asha-grace 12: the training has 12 epochs'),
+        (dict(max_epochs=None), 1, 'iteration-based'),
+        (dict(), 12, '--asha-grace 12: the training has only 12 epochs'),
     ],
 )
 def test_rungs_that_cannot_be(settings, grace, message):
@@ -202,5 +202,7 @@ def test_metric_that_was_not_logged_is_named(out):
     log.parent.mkdir(parents=True)
     log.write_text('{"loss": 1.0, "step": 1, "epoch": 1}\n{"coco/bbox_mAP": 0.5, "val_loss": 2.0, "step": 1}\n')
     assert SweepPlan(out, [run], RUNGS)._scores == {run: {1: 0.5}}
-    with pytest.raises(RunError, match='--asha-metric AP: c1, seed 0 was validated without it; there are: coco'):
+    with pytest.raises(
+        RunError, match='--asha-metric AP: not reported by the validation of c1, seed 0, which has: coco'
+    ):
         SweepPlan(out, [run], RUNGS._replace(metric='AP'))

@@ -54,7 +54,7 @@ def test_nothing_is_overwritten_without_force(tool, runs, tmp_path):
     kept.parent.mkdir()
     kept.write_text('mine')
     result = tool('compare', runs.baseline, runs.fnoise, '--out', tmp_path / 'out', status=2)
-    assert 'exists already and is left as it is' in result.stderr
+    assert 'already exists and is not changed' in result.stderr
     assert [path.name for path in kept.parent.iterdir()] == ['mine.txt']
 
 

@@ -12,7 +12,7 @@ def test_make_shapes(tool, tmp_path):
     result = tool('make_shapes', '--out', tmp_path / 'shapes', *counts)
     assert 'wrote 2 train, 1 val and 1 test images' in result.stdout
     assert len(list((tmp_path / 'shapes').rglob('*.png'))) == 4
-    assert 'exists already' in tool('make_shapes', '--out', tmp_path / 'shapes', *counts, status=2).stderr
+    assert 'already exists' in tool('make_shapes', '--out', tmp_path / 'shapes', *counts, status=2).stderr
     assert 'must be >= 1, but got 0' in tool('make_shapes', '--num-train', 0, status=2).stderr
 
 
@@ -38,7 +38,7 @@ def test_coco_sample_by_download(tool, mirror, tmp_path):
     assert not (tmp_path / 'sample').exists()
     with locked(tmp_path / '.sample.download'):  # by another download to the same folder
         refused = tool(*command, *counts, status=2, cwd=tmp_path)
-    assert 'another process is at work in' in refused.stderr and not (tmp_path / 'sample').exists()
+    assert 'another process is using' in refused.stderr and not (tmp_path / 'sample').exists()
     assert '100%' in tool(*command, *counts, cwd=tmp_path).stdout
     assert json.loads((tmp_path / 'sample/sample.json').read_text())['seed'] == 0
     assert {path.name for path in tmp_path.iterdir()} == {'sample', 'mirror'}  # what was fetched is in the sample now

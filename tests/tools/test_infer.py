@@ -20,7 +20,7 @@ def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
     )  # fmt: skip
     names = ['000001.png', '000002.png', 'single.png']
     assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == names
-    assert 'wrote 3 pictures' in result.stdout
+    assert 'wrote 3 images' in result.stdout
     prediction = json.loads((tmp_path / 'out/preds/single.json').read_text())
     assert {'labels', 'scores', 'bboxes', 'masks'} <= set(prediction)
     assert len(prediction['scores']) == len(prediction['masks'])
@@ -68,7 +68,7 @@ def test_hostile_images_are_drawn_or_named(tool, runs, hostile, tmp_path, both):
     assert len(list((tmp_path / 'out/preds').rglob('*.json'))) == len(WORKING) * (1 + both)
     for name in {*LEFT_OUT, *TOO_NARROW}:
         assert f'skipped {printable(str(hostile / name))}: ' in result.stdout
-    assert f'wrote {len(WORKING)} pictures' in result.stdout
+    assert f'wrote {len(WORKING)} images' in result.stdout
 
 
 def test_what_is_wrong_with_all_images_is_no_image_s_fault(tool, runs, hostile, tmp_path):
@@ -104,7 +104,7 @@ def test_two_checkpoints_are_drawn_side_by_side(tool, runs, shapes, tmp_path):
     checkpoints = [run / 'epoch_2.pth' for run in (runs.baseline, runs.fnoise)]
     options = ['--out-dir', tmp_path / 'out', '--score-thr', '0.01', '--device', 'cpu']
     result = tool('infer', 'configs/demo_baseline.py', *checkpoints, folder, *options, '--batch-size', '2')
-    assert 'broken.png: it cannot be read' in result.stdout and 'wrote 2 pictures' in result.stdout
+    assert 'broken.png: it cannot be read' in result.stdout and 'wrote 2 images' in result.stdout
     both = {path.name: json.loads(path.read_text()) for path in (tmp_path / 'out/preds/demo_baseline').iterdir()}
     assert len(list((tmp_path / 'out/preds/demo_fnoise').iterdir())) == len(both) == 2
     for name in ('000001.png', '000002.png'):
@@ -113,7 +113,7 @@ def test_two_checkpoints_are_drawn_side_by_side(tool, runs, shapes, tmp_path):
 
     # Each model detects what it does alone. What is there is replaced on demand only.
     alone = ['infer', 'configs/demo_baseline.py', checkpoints[0], folder, *options]
-    assert 'exists already' in tool(*alone, status=2).stderr
+    assert 'already exists' in tool(*alone, status=2).stderr
     assert len(list((tmp_path / 'out/vis').iterdir())) == 2
     tool(*alone, '--force')
     for name, prediction in both.items():
@@ -127,12 +127,12 @@ def test_two_checkpoints_are_drawn_side_by_side(tool, runs, shapes, tmp_path):
 def test_wrong_second_checkpoint(tool, runs, shapes, tmp_path, kind):
     first, second = runs.baseline / 'epoch_2.pth', tmp_path / 'other.pth'
     rest, message = {
-        'classes': ([second, shapes / 'test'], 'trained on other classes than one another'),
+        'classes': ([second, shapes / 'test'], 'trained on different classes'),
         'names': (
             [first, shapes / 'test', '--names', 'a/b', 'a_b'],
-            "--names must differ, and not be empty, but got 'a/b' and 'a_b'",
+            "--names must be different and non-empty, but got 'a/b' and 'a_b'",
         ),
-        'images': ([first], 'name images, or folders of images, after the checkpoints'),
+        'images': ([first], 'give images or folders of images after the checkpoints'),
         'missing': ([second, shapes / 'test'], f'checkpoint {second} is not a file'),
     }[kind]
     if kind == 'classes':

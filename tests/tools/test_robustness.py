@@ -48,7 +48,7 @@ def test_evaluates_every_run_of_a_folder(evaluated):
     for text in (str(run), str(study / 'fnoise/seed_0'), 'over 2 of 15 corruptions (fog, pixelate) at severities 1, 4'):
         assert text in output
     assert re.search(r'│ fog +│ 0\.\d{3} │ 0\.\d{3} │ 0\.\d{3} │', output)
-    assert 'rPC not defined, as the AP on clean images is 0' in output, 'the F-Noise run finds nothing'
+    assert 'rPC undefined, because the AP on clean images is 0' in output, 'the F-Noise run finds nothing'
     for metric in ('segm_mAP', 'bbox_mAP'):
         robustness = read_robustness(run)
         assert f'mPC {robustness.mpc(metric):.3f}' in output
@@ -118,8 +118,8 @@ def test_test_part_and_first_images_and_no_corruption(tool, runs, tmp_path):
         (['{tmp}'], 'has no last_checkpoint'),
         (['{tmp}/nowhere'], 'is not a folder'),
         (['{run}', '--data-root', '{tmp}'], 'has no val annotations'),
-        (['{run}', '{two}'], 'must hold the one config that its training saved, but holds demo_baseline.py, other.py'),
-        (['{run}', '{gone}'], 'epoch_2.pth, which .*last_checkpoint names, is not there'),
+        (['{run}', '{two}'], 'must hold exactly one config, but holds demo_baseline.py, other.py'),
+        (['{run}', '{gone}'], 'epoch_2.pth, which .*last_checkpoint names, not found'),
     ],
 )
 def test_wrong_input(tool, runs, tmp_path, arguments, message):

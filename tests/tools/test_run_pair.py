@@ -58,14 +58,14 @@ def test_finished_runs_are_kept(tool, command, study):
 def test_dry_run_lists_and_writes_nothing(tool, command, study):
     before = times(study)
     result = tool('run_pair', *command, '--out', study, '--seeds', 5, 6, '--dry-run')
-    assert 'fnoise, seed 5: is finished and kept' in result.stdout and 'baseline, seed 6: will begin' in result.stdout
+    assert 'fnoise, seed 5: is finished' in result.stdout and 'baseline, seed 6: will start' in result.stdout
     assert times(study) == before and not (study / 'baseline/seed_6').exists()
 
 
 def test_other_settings_are_refused(tool, command, study):
     before = times(study)
     result = tool('run_pair', *command, 'model.test_cfg.rcnn.score_thr=0.5', '--out', study, '--seeds', 5, status=2)
-    assert 'is a study of other settings: baseline differs in model.test_cfg.rcnn.score_thr (0.05 there, 0.5 now)' in (
+    assert 'is a study with other settings: baseline differs in model.test_cfg.rcnn.score_thr (was 0.05, now 0.5)' in (
         result.stderr
     )
     assert times(study) == before
@@ -82,8 +82,8 @@ def test_failed_training_is_named_with_its_log(tool, command, tmp_path):
 def test_two_workers_train_side_by_side_what_one_trains(tool, command, study, tmp_path):
     out = tmp_path / 'study'
     text = tool('run_pair', *command, '--out', out, '--seeds', 5, '--workers', 2).stdout
-    verbs = re.findall(r'^\d/2  (baseline|fnoise), seed 5: (begins|finished)', text, re.MULTILINE)
-    assert verbs[:2] == [('baseline', 'begins'), ('fnoise', 'begins')]
+    verbs = re.findall(r'^\d/2  (baseline|fnoise), seed 5: (starts|finished)', text, re.MULTILINE)
+    assert verbs[:2] == [('baseline', 'starts'), ('fnoise', 'starts')]
     assert sorted(verbs[2:]) == [('baseline', 'finished'), ('fnoise', 'finished')]
     for name in ('baseline', 'fnoise'):
         alone, beside = (folder / name / 'seed_5' for folder in (study, out))
@@ -96,10 +96,10 @@ def test_two_workers_train_side_by_side_what_one_trains(tool, command, study, tm
 def test_failed_training_of_two_stops_the_other(tool, command, tmp_path):
     options = ['train_cfg.max_epochs=100', '--fnoise-options', 'optim_wrapper.optimizer.type=Nope']
     result = tool('run_pair', *command, *options, '--out', tmp_path / 'out', '--workers', 2, status=1)
-    assert 'baseline, seed 0: begins' in result.stdout and 'fnoise, seed 1: begins' not in result.stdout
+    assert 'baseline, seed 0: starts' in result.stdout and 'fnoise, seed 1: starts' not in result.stdout
     assert 'fnoise, seed 0: failed with status 1; stopping the other trainings' in result.stdout
     assert 'TypeError: None is not a callable object' in result.stderr
-    assert f'fnoise, seed 0 failed with status 1; all that it said is in {tmp_path}/out/fnoise/seed_0/train.log' in (
+    assert f'fnoise, seed 0 failed with status 1; see its output in {tmp_path}/out/fnoise/seed_0/train.log' in (
         result.stderr
     )
     assert not list((tmp_path / 'out').glob('*/*/finished')) and not is_locked(tmp_path / 'out')
@@ -127,7 +127,7 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
     'stop, workers',
     [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)],
 )
-def test_stopped_study_goes_on(tool, root, command, tmp_path, stop, workers):
+def test_stopped_study_resumed(tool, root, command, tmp_path, stop, workers):
     """Stopped in its second seed, after an epoch: the finished runs are left alone, those under way resume."""
     out, epochs = tmp_path / 'study', 3 * workers  # none of two may end before the other has a checkpoint
     options = [f'train_cfg.max_epochs={epochs}', '--out', out, '--seeds', 0, 1, '--workers', workers]
@@ -148,11 +148,11 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop, workers):
         errors = process.stderr.read() if stop != signal.SIGKILL else ''
     if stop == signal.SIGKILL:
         # The training has outlived its parent, and keeps others out until it ends.
-        assert 'another process is at work' in tool('run_pair', *arguments, status=2).stderr
+        assert 'another process is using' in tool('run_pair', *arguments, status=2).stderr
         while is_locked(out):
             time.sleep(0.5)
     else:
-        assert process.returncode == 128 + stop and 'the same command goes on from here' in errors
+        assert process.returncode == 128 + stop and 'rerun the same command to resume' in errors
         assert not is_locked(out)
     assert not any((run / 'finished').exists() for run in stopped)
     finished = [out / name / 'seed_0' for name in ('baseline', 'fnoise')]
@@ -160,8 +160,8 @@ def test_stopped_study_goes_on(tool, root, command, tmp_path, stop, workers):
 
     result = tool('run_pair', *arguments)
     assert '4 runs, 2 of them finished' in result.stdout
-    goes_on = re.findall(r'^./2  (\w+), seed 1: goes on from (?:epoch_\d|resume)\.pth', result.stdout, re.MULTILINE)
-    assert goes_on == [run.parent.name for run in stopped]
+    resumed = re.findall(r'^./2  (\w+), seed 1: resumes from (?:epoch_\d|resume)\.pth', result.stdout, re.MULTILINE)
+    assert resumed == [run.parent.name for run in stopped]
     assert {path: seen for run in finished for path, seen in times(run).items()} == before
     for run in (out / name / f'seed_{seed}' for name in ('baseline', 'fnoise') for seed in (0, 1)):
         assert (run / 'finished').is_file()

@@ -22,7 +22,7 @@ def test_draws_the_figure(tool, tmp_path, suffix, begins):
 
 def test_wrong_input_is_one_line(tool, tmp_path):
     assert 'is not the comparison.json' in tool('compare', tmp_path / 'no.json', status=2).stderr
-    assert 'is no file with two lines' in tool('compare', STUDY, '--into', tmp_path / 'no.md', status=2).stderr
+    assert 'is not a file with two lines' in tool('compare', STUDY, '--into', tmp_path / 'no.md', status=2).stderr
     page = tmp_path / 'page.md'
     page.write_text('<!-- study -->\n<!-- study -->\n')
     result = tool('compare', STUDY, '--into', page, '--figure', tmp_path / 'figure.bmp', status=2)

@@ -24,7 +24,7 @@ def test_panels_and_arrays_of_a_checkpoint(tool, runs, shapes, tmp_path):
         '--arrays', '--levels', '-1', '0', '--max-size', '900', '--device', 'cpu',
     )  # fmt: skip
     assert 'broken.png: it cannot be read as an image' in result.stdout
-    assert result.stdout.splitlines()[-1] == f'wrote 3 pictures to {out}'
+    assert result.stdout.splitlines()[-1] == f'wrote 3 images to {out}'
     names = ['000001.npz', '000001.png', '000002.npz', '000002.png', 'single.npz', 'single.png']
     assert sorted(path.name for path in out.iterdir()) == names
     assert max(cv2.imread(str(out / 'single.png')).shape) in (899, 900)
@@ -38,7 +38,7 @@ def test_panels_and_arrays_of_a_checkpoint(tool, runs, shapes, tmp_path):
 
     # Refused, and replaced only on demand; another seed is other noise on the same features.
     again = ['configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', single, '--out', out, '--seed', '1', '--arrays']
-    assert 'exists already' in tool('show_noise', *again, status=2).stderr
+    assert 'already exists' in tool('show_noise', *again, status=2).stderr
     assert sorted(path.name for path in out.iterdir()) == names
     tool('show_noise', *again, '--force')
     other = load(out / 'single.npz')
@@ -74,14 +74,14 @@ def test_sweep_of_the_strength(tool, shapes, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'no image is named beside checkpoint work/epoch_1.pth'),
+        (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'no image is given with checkpoint work/epoch_1.pth'),
         (['configs/demo_fnoise.py', 'work/epoch_1.pth', 'IMAGE'], 'checkpoint work/epoch_1.pth is not a file'),
         (['configs/demo_fnoise.py', 'nowhere.png'], 'is neither an image nor a folder'),
-        (['configs/demo_baseline.py', 'IMAGE', '--sweep', '0.1'], 'put one into it with --fnoise'),
+        (['configs/demo_baseline.py', 'IMAGE', '--sweep', '0.1'], 'insert one with --fnoise'),
         (['configs/demo_fnoise.py', 'IMAGE', '--sweep', '-1'], 'scale must be >= 0 and finite, but got -1.0'),
         (['configs/demo_fnoise.py', 'IMAGE', '--levels', '4'], 'levels must be in [-4, 3] for 4 levels, but got 4'),
         (['configs/demo_fnoise.py', 'IMAGE', '--device', 'nonsense'], '--device nonsense cannot be used'),
-        (['configs/demo_fnoise.py', 'IMAGE', '--force', '--out', 'FOLDER'], 'holds images to read'),
+        (['configs/demo_fnoise.py', 'IMAGE', '--force', '--out', 'FOLDER'], 'contains input images'),
         (['mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py', 'IMAGE'], 'videos'),
     ],
 )

@@ -36,7 +36,7 @@ def test_dry_run_lists_and_writes_nothing(tool, command, tmp_path):
         'sweep', *command, '--out', out, '--preset', 'cct', 'uniform_20=0.2', 'FDrop', '--scale', 0, 0.1, 1, '--seeds',
         3, '--dry-run',
     )  # fmt: skip
-    runs = re.findall(r'^(\w[\w.]*), seed 3: will begin$', result.stdout, re.MULTILINE)
+    runs = re.findall(r'^(\w[\w.]*), seed 3: will start$', result.stdout, re.MULTILINE)
     assert runs == ['baseline', 'cct_0.1', 'cct_1.0', 'uniform_20_0.2', 'FDrop'] and not out.exists()
 
 
@@ -44,8 +44,8 @@ def test_dry_run_lists_and_writes_nothing(tool, command, tmp_path):
     'arguments, message',
     [
         (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
-        (['configs/demo_fnoise.py'], 'has F-Noise already'),
-        ([CONFIG, '--preset', 'cat'], '--preset cat: there is no noise cat'),
+        (['configs/demo_fnoise.py'], 'already has F-Noise'),
+        ([CONFIG, '--preset', 'cat'], '--preset cat: unknown noise cat'),
         ([CONFIG, '--scale', '0'], 'a sweep needs noise'),
         ([CONFIG, '--cpus', '0'], 'argument --cpus: must be >= 1, but got 0'),
         ([CONFIG, '--gpus', '-1'], 'argument --gpus: must not be below 0'),
@@ -75,7 +75,7 @@ def test_missing_ray_is_named(sweep, monkeypatch):
     monkeypatch.delitem(sys.modules, 'fnoise_mmdet.studies.on_ray', raising=False)
     monkeypatch.delattr('fnoise_mmdet.studies.on_ray', raising=False)
     monkeypatch.setitem(sys.modules, 'ray', None)
-    with pytest.raises(sweep.InputError, match=r"a sweep runs on Ray Tune, pip install 'ray\[tune\]>=2.60,<3': "):
+    with pytest.raises(sweep.InputError, match=r"a sweep needs Ray Tune, pip install 'ray\[tune\]>=2.60,<3': "):
         sweep.import_ray()
 
 
@@ -159,10 +159,10 @@ def test_what_is_killed_is_tried_again_from_its_checkpoint(root, command, whole,
             os.kill(worker_of(pid) if kill_worker else pid, signal.SIGKILL)
         text, errors = process.communicate()
     assert process.returncode == 0, text + errors
-    assert 'baseline, seed 5: was killed by signal 9; is tried again (1 of 2)' in text
-    assert 'cct_0.3, seed 5: lost its worker; is tried again (1 of 2)' in text
-    goes_on = re.findall(r'^\d/2  ([\w.]+), seed 5: goes on from (?:epoch_\d|resume)\.pth', text, re.MULTILINE)
-    assert sorted(goes_on) == ['baseline', 'cct_0.3']
+    assert 'baseline, seed 5: was killed by signal 9; retry 1 of 2' in text
+    assert 'cct_0.3, seed 5: lost its worker; retry 1 of 2' in text
+    resumed = re.findall(r'^\d/2  ([\w.]+), seed 5: resumes from (?:epoch_\d|resume)\.pth', text, re.MULTILINE)
+    assert sorted(resumed) == ['baseline', 'cct_0.3']
     for run in RUNS:
         assert_same(out / run, whole / run, EPOCHS)
     assert 'Traceback' not in errors and 'ray' not in errors.lower()
@@ -171,18 +171,18 @@ def test_what_is_killed_is_tried_again_from_its_checkpoint(root, command, whole,
 
 @needs_ray
 @pytest.mark.slow
-def test_stopped_sweep_goes_on(tool, root, command, whole, tmp_path):
+def test_stopped_sweep_resumed(tool, root, command, whole, tmp_path):
     out = tmp_path / 'out'
     arguments = [*command, f'train_cfg.max_epochs={EPOCHS}', *SWEEP, '--out', out, '--no-report']
     with started(root, arguments) as process:
         wait_for(lambda: all((out / run / 'last_checkpoint').is_file() for run in RUNS), process)
         process.send_signal(signal.SIGINT)
         text, errors = process.communicate()
-    assert process.returncode == 130 and 'the same command goes on from here' in errors, text + errors
+    assert process.returncode == 130 and 'rerun the same command to resume' in errors, text + errors
     assert not any(training_of(out / run) or (out / run / 'finished').exists() for run in RUNS)
     assert not (out / '.ray').exists()
     text = tool('sweep', *arguments).stdout
-    assert len(re.findall(r'seed 5: goes on from (?:resume|epoch_\d)\.pth', text)) == 2
+    assert len(re.findall(r'seed 5: resumes from (?:resume|epoch_\d)\.pth', text)) == 2
     for run in RUNS:  # told once, so that nothing of what was done is lost
         assert 'INFO - stopped after' in (out / run / 'train.log').read_text()
     for run in RUNS:
@@ -190,7 +190,7 @@ def test_stopped_sweep_goes_on(tool, root, command, whole, tmp_path):
     # All is there, and another scale is added: the runs that are finished are kept.
     result = tool('sweep', *arguments, '--scale', 0.3, 0.5, '--dry-run')
     assert [line.split(': ')[1] for line in result.stdout.splitlines() if 'seed 5' in line] == [
-        'is finished and kept', 'is finished and kept', 'will begin',
+        'is finished', 'is finished', 'will start',
     ]  # fmt: skip
 
 
@@ -204,8 +204,8 @@ def test_what_fails_for_good_is_named_and_the_others_go_on(tool, command, tmp_pa
     (log / 'cct_0.1.py').mkdir(parents=True)
     out.joinpath('study.json').write_text('{"conditions": [], "command": ""}')
     text = tool('sweep', *command, *options, '--out', out, '--no-report', status=1)
-    assert re.search(r'cct_0.1, seed 0: failed with status \d, and is given up', text.stdout)
-    assert f'cct_0.1, seed 0 failed; all that it said is in {log}/train.log' in text.stderr
+    assert re.search(r'cct_0.1, seed 0: failed with status \d, no retries left', text.stdout)
+    assert f'cct_0.1, seed 0 failed, see its output in {log}/train.log' in text.stderr
     assert (out / 'cct_0.3/seed_0/finished').is_file() and not (log / 'finished').exists()
 
 

@@ -76,7 +76,7 @@ def test_run_is_not_overwritten_but_resumed(tool, runs, shapes, small, tmp_path)
         ),
         (['--cfg-options', 'model.neck.noise.magnitude=l3'], "magnitude must be one of ['element', 'channel', "),
         (['--cfg-options', 'model.neck.noise.prob=2'], 'prob must be in [0, 1], but got 2'),
-        (['--fnoise', 'cct'], 'demo_fnoise.py: its model has F-Noise already'),
+        (['--fnoise', 'cct'], 'demo_fnoise.py: its model already has F-Noise'),
         (['--cfg-options', 'model.neck.levels=[9]'], 'levels must be in [-4, 3] for 4 levels, but got 9'),
         (['--cfg-options', 'model.neck.noise.scale=-1'], 'scale must be >= 0 and finite, but got -1'),
     ],
@@ -144,8 +144,8 @@ def test_a_full_disk_stops_a_training_that_goes_on_later(tool, shapes, small, sm
     thread.start()
     stopped = tool(*command, *options, status=1)
     thread.join()
-    assert f'no space is left on the disk of {work_dir}' in stopped.stderr
-    assert f'the last good checkpoint is {work_dir}/epoch_1.pth; --resume goes on from it' in stopped.stderr
+    assert f'no space left on the disk of {work_dir}' in stopped.stderr
+    assert f'the last good checkpoint is {work_dir}/epoch_1.pth; resume from it with --resume' in stopped.stderr
     assert sorted(path.name for path in work_dir.glob('*.pth*')) == ['epoch_1.pth']
     filler.unlink()
     tool(*command, '--resume', *options)
@@ -214,7 +214,7 @@ def test_two_trainings_in_one_work_dir_are_refused(tool, shapes, tmp_path):
         result = tool(
             'train', 'configs/demo_fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run', status=2
         )
-    assert 'another process is at work in' in result.stderr
+    assert 'another process is using' in result.stderr
     assert [path.name for path in (tmp_path / 'run').iterdir()] == ['.lock']
 
 

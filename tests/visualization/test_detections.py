@@ -104,7 +104,7 @@ def test_many_columns_and_boxes_beyond_the_image():
         (
             GREY,
             [('a', [Detection((1, 2, 3, 4), 'bar', mask=np.ones((64, 64), dtype=bool))])],
-            r'must be bool of shape \(128, 128\), as the image is, but got bool of shape \(64, 64\)',
+            r'must be bool of shape \(128, 128\), like the image, but got bool of shape \(64, 64\)',
         ),
     ],
 )

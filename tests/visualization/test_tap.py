@@ -79,7 +79,7 @@ def test_detectors_of_every_kind(name, backbone, neck, fnoise):
             if fnoise:
                 assert snr_db(one.clean, one.perturbed) == pytest.approx(CCT_DB, abs=1)
     if neck is None:
-        with pytest.raises(ValueError, match='went through no neck'):
+        with pytest.raises(ValueError, match='did not use a neck'):
             run(model, batch, 'neck')
         return
     maps = run(model, batch, 'neck').maps(0)

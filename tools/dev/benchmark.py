@@ -1,4 +1,4 @@
-"""Time what noise costs: the operation, a training step, and evaluation."""
+"""Benchmark the overhead of noise: the operation, a training step, and evaluation."""
 
 import _path  # noqa: F401
 import _start
@@ -47,7 +47,7 @@ from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.models.necks import find_fnoise_necks
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 
-CHANNELS = (256, 512, 1024, 2048)  # of a ResNet-50's C2 to C5
+CHANNELS = (256, 512, 1024, 2048)  # C2 to C5 of a ResNet-50
 STRIDES = (4, 8, 16, 32)
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 QUICK_ROUNDS = 3
@@ -58,22 +58,22 @@ TOOLS = Path(__file__).resolve().parents[1]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Time what noise costs, against what does without it: all subjects in one process, in turns, a '
-        'round after the other. The table gives the median, the median of the ratios to the reference within a round '
-        'with what it may be off (half of an interval of 95 percent), and their quartiles; --out writes them as JSON, '
-        'with machine and versions.',
+        description='Measure the overhead of noise: all subjects in one process, alternating within each round. The '
+        'table gives the median time, the median of the ratios to the reference within a round with the half-width of '
+        'the 95 percent confidence interval, and the quartiles of the ratios; --out writes them as JSON, with machine '
+        'and versions.',
         epilog='examples: python tools/dev/benchmark.py noise --quick ; python tools/dev/benchmark.py step '
         'configs/demo_baseline.py --out benchmarks/step.json',
     )
     commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer,demo,table}')
     helps = dict(
-        noise="forward and backward pass of ours, of the formulas of others and of dropout, against a copy of C2 to C5",
-        sizes='time of an element of F-Noise and of a copy, as the number of elements grows',
-        step='a training step of a config with each noise, against the plain one',
-        eval='evaluation of a config with F-Noise, against the plain one: time, and the operations that run',
+        noise="forward and backward pass of F-Noise, related noises and dropout, against a copy of C2 to C5",
+        sizes='time per element of F-Noise and of a copy, for increasing numbers of elements',
+        step='a training step of a config with each noise, against one without noise',
+        eval='evaluation of a config with F-Noise, against one without: time, and number of operations',
         peer="a training step of configs/baseline.py and configs/fnoise.py from random weights, against torchvision's "
         'Mask R-CNN with the same settings on the same images',
-        demo='`make demo` in an empty folder: two trainings, evaluation, pictures, report and detections',
+        demo='`make demo` in an empty folder: two trainings, evaluation, figures, report and detections',
     )  # fmt: skip
     for name, text in helps.items():
         command = commands.add_parser(
@@ -86,35 +86,43 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('config', nargs='?', default='configs/demo_baseline.py', help='config without noise')
             command.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
         if name in ('step', 'eval', 'peer'):
-            command.add_argument('--data-root', help="folder in COCO layout instead of the config's data")
+            command.add_argument('--data-root', help="folder in COCO layout that replaces the config's data root")
         if name == 'step':
             known = list(NOISE_CONFIGS)
             command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
-            command.add_argument('--batch-size', type=cli.at_least(1), help="images (default: the config's)")
+            command.add_argument('--batch-size', type=cli.at_least(1), help="batch size (default: the config's)")
             cli.add_amp_argument(command)
         if name == 'peer':
             command.add_argument(
-                '--peer-python', help='Python of an environment that has torchvision, where this one has not'
+                '--peer-python', help='Python of an environment with torchvision, if it is not installed here'
             )
         if name in ('noise', 'peer'):
-            command.add_argument('--size', nargs=2, type=cli.at_least(32), default=[512, 320], help='of images, pixels')
+            command.add_argument(
+                '--size',
+                nargs=2,
+                type=cli.at_least(32),
+                default=[512, 320],
+                help='width and height of the images in pixels',
+            )
             command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
         if name == 'noise':
-            command.add_argument('--channels-last', action='store_true', help='features in channels_last')
+            command.add_argument('--channels-last', action='store_true', help='use the channels_last memory format')
         if name in ('noise', 'sizes'):
-            command.add_argument('--dtype', choices=DTYPES, default='float32', help='of the features')
+            command.add_argument('--dtype', choices=DTYPES, default='float32', help='dtype of the features')
         rounds = 10 if name == 'peer' else 30
         command.add_argument('--quick', action='store_true', help=QUICK.get(name, f'{QUICK_ROUNDS} rounds'))
         command.add_argument('--out', type=Path, help='JSON file to write')
         if name != 'demo':
-            command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='how often each is timed')
-            command.add_argument('--threads', type=cli.at_least(1), help="of torch (default: torch's own)")
-            command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='to run on')
-    command = commands.add_parser('table', help='print what the other commands have written to a folder, as Markdown')
-    command.add_argument('folder', nargs='?', type=Path, default=Path('benchmarks'), help='of JSON files (benchmarks)')
-    command.add_argument('--short', action='store_true', help='only what F-Noise costs')
+            command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='number of timed rounds')
+            command.add_argument('--threads', type=cli.at_least(1), help="number of torch threads (default: torch's)")
+            command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='device')
+    command = commands.add_parser('table', help='print the results of the other commands as Markdown')
     command.add_argument(
-        '--into', type=Path, metavar='FILE', help=f'put the table between the two lines {MARK!r} of a file instead'
+        'folder', nargs='?', type=Path, default=Path('benchmarks'), help='folder of JSON files (default: benchmarks)'
+    )
+    command.add_argument('--short', action='store_true', help='only the overhead of F-Noise')
+    command.add_argument(
+        '--into', type=Path, metavar='FILE', help=f'insert the table between the two lines {MARK!r} of a file instead'
     )
     args = parser.parse_args()
     if args.command not in ('demo', 'table') and args.quick:
@@ -126,7 +134,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def cct(x: Tensor) -> Tensor:
-    """Perturb as the code published with the paper does (arXiv 2003.09005): x n + x, n drawn on the CPU."""
+    """Perturb as in the code of the paper (arXiv 2003.09005): x n + x, n drawn on the CPU."""
     n = torch.distributions.Uniform(-0.3, 0.3).sample(x.shape[1:]).to(x).unsqueeze(0)
     return x.mul(n) + x
 
@@ -135,7 +143,7 @@ Pyramid = Sequence[Tensor]
 
 
 def noises_to_time() -> dict[str, Callable[[Pyramid], Pyramid]]:
-    """Return what perturbs the levels of a pyramid, by name; the copy is what all are compared to."""
+    """Return functions that perturb the levels of a pyramid, by name; the copy is the reference."""
     keys = [(0, 0, 0, 0, level) for level in range(len(CHANNELS))]
     presets = {name: FeatureNoise(name) for name in ('cct', 'uniform_20', 'l2', 'mean_normal')}
     others = {noise.__name__: noise() for noise in NOISES if noise is not FeatureNoise}
@@ -143,8 +151,8 @@ def noises_to_time() -> dict[str, Callable[[Pyramid], Pyramid]]:
     for name, noise in (presets | others).items():
         subjects[name] = lambda xs, noise=noise: noise.perturb_levels(xs, keys)
     simple = partial(Noise.perturb, presets['cct'])
-    subjects['cct, the simple way'] = lambda xs: [simple(x, key) for x, key in zip(xs, keys)]
-    subjects["cct, as in the paper's code"] = lambda xs: [cct(x) for x in xs]
+    subjects['cct, eager (plain PyTorch)'] = lambda xs: [simple(x, key) for x, key in zip(xs, keys)]
+    subjects['cct, code of the paper'] = lambda xs: [cct(x) for x in xs]
     subjects['torch.nn.functional.dropout'] = lambda xs: [nn.functional.dropout(x, 0.3) for x in xs]
     return subjects
 
@@ -175,8 +183,10 @@ def time_noise(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
-    """Time an element as the number of elements grows, up to 300 million or what --quick has time for."""
-    table = Table('elements', 'F-Noise, ns an element', 'copy', 'ratio', title='forward and backward pass of one level')
+    """Time F-Noise per element, for up to 300 million elements, or fewer with --quick."""
+    table = Table(
+        'elements', 'F-Noise, ns per element', 'copy', 'ratio', title='forward and backward pass of one level'
+    )
     noise, results = FeatureNoise(), {}
     for millions in (0.1, 1, 10) if args.quick else (0.1, 0.3, 1, 3, 10, 30, 100, 300):
         side = round((millions * 1e6 / 2 / 256) ** 0.5)
@@ -202,7 +212,7 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Config:
-    """Read a config that starts from random weights."""
+    """Load a config without pretrained weights."""
     cfg = load_config(config, getattr(args, 'cfg_options', None), fnoise)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     leave_out_checkpoints(cfg)
@@ -213,7 +223,7 @@ def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Co
 
 
 def build(cfg: Config, device: str) -> nn.Module:
-    """Build a model with random weights, the same whatever the noise."""
+    """Build a model with random weights that do not depend on the noise."""
     torch.manual_seed(0)
     model = check_model(cfg)
     initialise(model)
@@ -221,7 +231,7 @@ def build(cfg: Config, device: str) -> nn.Module:
 
 
 def batches(cfg: Config, part: str) -> Iterator[Any]:
-    """Return the batches of a data loader, again and again."""
+    """Yield the batches of a data loader endlessly."""
     check_data(cfg, [part])
     loader = copy.deepcopy(cfg[f'{part}_dataloader'])
     loader.update(num_workers=0, persistent_workers=False)
@@ -229,27 +239,27 @@ def batches(cfg: Config, part: str) -> Iterator[Any]:
 
 
 def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Callable[[], float]:
-    """Return what trains a model on the next batch, loading excepted and optimizer included, and returns the loss."""
+    """Return a function that trains a model on the next batch, without loading, and returns the loss."""
     optim_wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
     numbers = itertools.count()
 
     def step() -> float:
         number = next(numbers)
-        torch.manual_seed(number)  # of the RoIs that are sampled
+        torch.manual_seed(number)  # for RoI sampling
         batch = copy.deepcopy(batches[number % len(batches)])
         return float(model.train_step(batch, optim_wrapper)['loss'])
 
     return step
 
 
-AGAIN = 'without noise, another time'  # what its ratio differs from 1 is the machine's doing
-# All that F-Noise computes, at a scale that float32 rounds away: noise that changes the training changes what the
-# heads have to do as well.
-FAINT, FAINT_SCALE = 'cct, too faint to change the training', 1e-12
+AGAIN = 'baseline, repeated (A/A)'  # its ratio shows the noise of the measurement
+# All computations of F-Noise at a scale below the precision of float32, since noise that changes the training also
+# changes the work of the heads.
+FAINT, FAINT_SCALE = 'overhead only (scale 1e-12)', 1e-12
 
 
 def time_step(args: argparse.Namespace) -> dict[str, Any]:
-    """Time a training step: loading excepted, optimizer included."""
+    """Time a training step, without loading and with the optimizer."""
     cfg = read(args.config, args)
     args.batch_size = cfg.train_dataloader.batch_size = args.batch_size or cfg.train_dataloader.batch_size
     first = [next(batches(cfg, 'train'))]
@@ -269,7 +279,7 @@ def time_step(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def time_eval(args: argparse.Namespace) -> dict[str, Any]:
-    """Time the detection on a batch of validation images, and count the operations."""
+    """Time inference on a batch of validation images, and count the operations."""
     subjects: dict[str, Callable[[], Any]] = {}
     for name, fnoise in {'without F-Noise': None, 'with F-Noise': 'cct'}.items():
         cfg = read(args.config, args, fnoise)
@@ -288,14 +298,14 @@ def time_eval(args: argparse.Namespace) -> dict[str, Any]:
 
 PEER, PEER_AMP = 'torchvision', 'torchvision, mixed precision'
 MMCV, AMP = "mmdet with mmcv's RoIAlign", 'with F-Noise, --amp'
-SAMPLING_RATIO = 2  # of RoIAlign, torchvision's; its other settings of RoIs are mmdet's, or are set to them
+SAMPLING_RATIO = 2  # of torchvision's RoIAlign; other RoI settings agree with mmdet's, or are set so
 
 
 def time_peer(args: argparse.Namespace) -> dict[str, Any]:
-    """Time a training step against that of torchvision's Mask R-CNN, and note the losses of both."""
+    """Time a training step against that of torchvision's Mask R-CNN, and record the losses of both."""
     if not args.peer_python and not importlib.util.find_spec('torchvision'):
         raise InputError(
-            'torchvision is not installed here: name an environment that has it with --peer-python, e.g. '
+            'torchvision is not installed here: give an environment with it by --peer-python, e.g. '
             'python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
         )
     configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise', AMP: 'fnoise'}
@@ -338,10 +348,10 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
 def torchvision_step(
     cfg: Config, images: Sequence[Any], args: argparse.Namespace
 ) -> Iterator[tuple[Callable[[str], float], str]]:
-    """Return what trains torchvision's model on the next of mmdet's batches, and the versions of torch and torchvision.
+    """Return functions that train torchvision's model on mmdet's batches, and the versions of torch and torchvision.
 
-    There are two such models, named ``'plain'`` and, in mixed precision, ``'amp'``. They are trained here, or in a
-    process with another Python.
+    There are two models, ``'plain'`` and ``'amp'`` (mixed precision), trained in this process, or in one with another
+    Python.
     """
     optimizer = {name: value for name, value in cfg.optim_wrapper.optimizer.items() if name != 'type'}
     inputs = dict(
@@ -381,14 +391,14 @@ def torchvision_step(
                     process.stdin.write(f'{name}\n'.encode())
                     return float(process.stdout.readline())
                 except (BrokenPipeError, ValueError):
-                    raise RunError('the process that trains torchvision has ended; what it said is above') from None
+                    raise RunError('the torchvision process has ended; see its output above') from None
 
             yield step, answer.decode().strip()
             process.stdin.close()
 
 
 def as_torchvision_takes_it(batch: Any, device: str) -> dict[str, list[Any]]:
-    """Bring a batch of mmdet to images of RGB in [0, 1], and targets whose classes begin at 1."""
+    """Convert a batch of mmdet to RGB images in [0, 1], and targets with classes from 1."""
     targets = []
     for sample in batch['data_samples']:
         truth = sample.gt_instances
@@ -398,7 +408,7 @@ def as_torchvision_takes_it(batch: Any, device: str) -> dict[str, list[Any]]:
 
 
 def time_demo(args: argparse.Namespace) -> dict[str, Any]:
-    """Time `make demo`, set-up and data excepted, and note what its detectors learn."""
+    """Time `make demo`, without set-up and data, and record the AP of its detectors."""
     few = 'train_cfg.max_epochs=1 train_dataloader.dataset.indices=32'
     with tempfile.TemporaryDirectory() as folder:
         command = ['make', 'demo', f'OUT={folder}', *([f'DEMO=--cfg-options {few}'] if args.quick else [])]
@@ -416,7 +426,7 @@ def time_demo(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def count_operations(subject: Callable[[], Any]) -> Counter[str]:
-    """Count the operations of torch by their name."""
+    """Count torch operations by name."""
     with torch.profiler.profile() as profile:
         subject()
     return Counter(event.name for event in profile.events() if event.name.startswith('aten::'))
@@ -425,22 +435,22 @@ def count_operations(subject: Callable[[], Any]) -> Counter[str]:
 def measure(
     subjects: Mapping[str, Callable[[], Any]], args: argparse.Namespace, reference: str | None = None
 ) -> dict[str, Timing]:
-    """Time subjects against the first of them."""
+    """Time subjects against the first one."""
     in_its_queue = args.command in ('noise', 'sizes') and args.device.startswith('cuda')
     times = interleave(subjects, args.rounds, progress=show_rounds, clock=gpu_clock if in_its_queue else wall_clock)
     return summarize(times, reference or next(iter(subjects)))
 
 
 def show_rounds(rounds: range, label: str) -> Iterable[int]:
-    """Show how far the rounds are, where somebody looks on."""
+    """Show the progress of the rounds in a terminal."""
     return cli.show_progress(rounds, label, len(rounds))
 
 
 def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
-    """Print what was measured as a table."""
+    """Print the timings as a table."""
     table = Table('', 'median', 'ratio', 'quartiles of the ratio', title=title)
     if kept is not None:
-        table.add_column('kept for backward')
+        table.add_column('saved for backward')
     for name, timing in found.items():
         row = [
             name,
@@ -453,7 +463,7 @@ def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, in
 
 
 def put_table(args: argparse.Namespace) -> None:
-    """Print the table, or put it into a file."""
+    """Print the table, or insert it into a file."""
     table = benchmark_table(args.folder, args.short)
     if args.into:
         cli.put_between(args.into, MARK, table)
@@ -462,12 +472,12 @@ def put_table(args: argparse.Namespace) -> None:
 
 
 def use_device(args: argparse.Namespace) -> None:
-    """Use as many threads as were asked for, and check the device."""
+    """Set the number of threads, and check the device."""
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
         torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:  # no such device, or no driver
+    except (RuntimeError, AssertionError) as error:  # unknown device, or no driver
         raise InputError(f'--device {args.device} cannot be used: {error}') from error
 
 
@@ -485,7 +495,7 @@ def main() -> None:
     commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo)
     results = commands[args.command](args)
     if args.out:
-        left_out = ('command', 'out', 'data_root', 'peer_python')  # paths say nothing on another machine
+        left_out = ('command', 'out', 'data_root', 'peer_python')  # paths are specific to the machine
         settings = {name: value for name, value in vars(args).items() if name not in left_out}
         write_results(args.out, args.command, settings, results)
         print(f'wrote {args.out}')

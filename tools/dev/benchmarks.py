@@ -1,4 +1,4 @@
-"""What `tools/dev/benchmark.py` has measured, as a table."""
+"""Markdown tables of the results of `tools/dev/benchmark.py`."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,29 +11,37 @@ from fnoise_mmdet.errors import InputError
 
 UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
 
-# What the short table keeps: F-Noise, as results call it, and what else it has to be seen beside.
+# Subjects of the short table: F-Noise and its controls.
 SHORT = (
-    'cct', 'cct, too faint to change the training', 'with F-Noise', 'with F-Noise, --amp',
-    'torchvision, mixed precision', 'without noise, another time',
+    'cct', 'overhead only (scale 1e-12)', 'with F-Noise', 'with F-Noise, --amp',
+    'torchvision, mixed precision', 'baseline, repeated (A/A)',
 )  # fmt: skip
+# Subjects under their former names in kept results.
+RENAMED = {
+    'without noise, another time': 'baseline, repeated (A/A)',
+    'cct, too faint to change the training': 'overhead only (scale 1e-12)',
+    'cct, the simple way': 'cct, eager (plain PyTorch)',
+    "cct, as in the paper's code": 'cct, code of the paper',
+}
 
-Content = Mapping[str, Any]  # of one of the files
+Content = Mapping[str, Any]  # content of a result file
 
 
 def benchmark_table(folder: Path, short: bool = False) -> str:
-    """Return the results in a folder as tables in Markdown, one for each machine that they were measured on.
+    """Return the results in a folder as Markdown tables, one per machine.
 
     Args:
-        folder: Of JSON files that ``tools/dev/benchmark.py --out`` has written.
-        short: Whether to leave out what else F-Noise was measured beside, and the sizes.
+        folder: Folder of JSON files written by ``tools/dev/benchmark.py --out``.
+        short: Whether to show only F-Noise and its controls, without the sizes.
 
     Raises:
-        InputError: There is none, or one was not written by ``tools/dev/benchmark.py``.
+        InputError: If there is none, or one was not written by ``tools/dev/benchmark.py``.
     """
     tables: dict[str, list[str]] = {}  # rows by machine
     for path in sorted(folder.glob('*.json')):
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
+            content['results'] = {RENAMED.get(name, name): one for name, one in content['results'].items()}
             if short:
                 content['results'] = {
                     name: one
@@ -48,9 +56,7 @@ def benchmark_table(folder: Path, short: bool = False) -> str:
                 f'{path} was not written by tools/dev/benchmark.py: {type(error).__name__}: {error}'
             ) from None
     if not tables:
-        raise InputError(
-            f'{folder} has no results: measure some, e.g. tools/dev/benchmark.py noise --out {folder}/noise.json'
-        )
+        raise InputError(f'{folder} has no results: run e.g. tools/dev/benchmark.py noise --out {folder}/noise.json')
     head = ['| measured | median | ratio | quartiles |', '|---|---:|---:|---:|']
     return '\n\n'.join(
         '\n'.join([f'Measured on {machine}:', '', *head, *rows]) for machine, rows in sorted(tables.items())
@@ -65,14 +71,14 @@ def _machine(env: Mapping[str, str]) -> str:
 def _noise_rows(content: Content) -> Iterator[str]:
     yield _caption(f'forward and backward pass of C2 to C5, {_images(content)}', 'a copy')
     for name, timing in _but_the_reference(content):
-        yield _row(f'{name}; {timing["kept_bytes"] / 2**20:.1f} MiB kept between them', timing)
+        yield _row(f'{name}; {timing["kept_bytes"] / 2**20:.1f} MiB saved for backward', timing)
 
 
 def _size_rows(content: Content) -> Iterator[str]:
-    yield _caption('F-Noise, an element of one level, both passes', 'a copy')
+    yield _caption('F-Noise, time per element, forward and backward pass of one level', 'a copy')
     for elements, timings in content['results'].items():
         timing, copy = timings['F-Noise'], timings['copy']['median'] / int(elements)
-        yield _row(f'of {int(elements) / 1e6:.1f} million; a copy {_time(copy)}', timing, int(elements))
+        yield _row(f'{int(elements) / 1e6:.1f} million elements; a copy {_time(copy)}', timing, int(elements))
 
 
 def _step_rows(content: Content) -> Iterator[str]:
@@ -122,7 +128,7 @@ def _caption(what: str, reference: str) -> str:
 
 
 def _but_the_reference(content: Content) -> list[tuple[str, Content]]:
-    """Return the timings of all subjects but the first, which the others are compared to."""
+    """Return the timings of all subjects except the first, which is the reference."""
     return list(content['results'].items())[1:]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.engine.resume import is_torn, latest_checkpoint
+from fnoise_mmdet.engine.resume import is_corrupt, latest_checkpoint
 from fnoise_mmdet.errors import InputError
 
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
@@ -86,9 +86,9 @@ def main() -> None:
         if killed:
             kill(process, rng if args.processes > 1 else None, alone)
         process.wait()
-        path, torn = latest_checkpoint(work_dir)
+        path, corrupt = latest_checkpoint(work_dir)
         resumed = start_training(args, work_dir, '--resume').wait() if killed else 0
-        differing = torn or (['it cannot be resumed'] if resumed else list(checkpoint_differences(whole, work_dir)))
+        differing = corrupt or (['it cannot be resumed'] if resumed else list(checkpoint_differences(whole, work_dir)))
         of = '1 process' if args.processes > 1 else 'main process' if alone else 'group'
         since = path.name if path else 'the beginning'
         came = f'{of} killed in {moment}, resumed from {since}' if killed else 'not killed'
@@ -162,7 +162,7 @@ def checkpoint_differences(one: Path, other: Path) -> Iterator[str]:
     checkpoints = []
     for work_dir in (one, other):
         path, _ = latest_checkpoint(work_dir)
-        if path is None or is_torn(path):
+        if path is None or is_corrupt(path):
             yield f'{work_dir} has no whole checkpoint'
             return
         checkpoints.append(torch.load(path, map_location='cpu', weights_only=False))

@@ -1,4 +1,4 @@
-"""Timing things against one another, side by side in one process."""
+"""Paired timing of functions in one process."""
 
 import contextlib
 import gc
@@ -16,21 +16,21 @@ import torch
 from fnoise_mmdet.datasets.files import write_atomically
 from fnoise_mmdet.engine.environment import environment
 
-BUSY_CYCLES = 20_000_000  # of a GPU, 10 ms or so
+BUSY_CYCLES = 20_000_000  # GPU cycles, about 10 ms
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured of one thing: seconds, and ratios to the reference.
+    """Timing of one subject: seconds, and ratios to the reference.
 
     Args:
-        median: Of its times.
-        low: The quarter of its times that is fastest ends here.
-        high: The quarter of its times that is slowest begins here.
+        median: Median time.
+        low: Lower quartile of the times.
+        high: Upper quartile of the times.
         ratio: Median of the ratios to the reference in the same round.
         ratio_low: Lower quartile of these ratios.
         ratio_high: Upper quartile of these ratios.
-        rounds: How often it was measured.
+        rounds: Number of rounds.
     """
 
     median: float
@@ -43,7 +43,7 @@ class Timing:
 
 
 def wall_clock(subject: Callable[[], Any]) -> float:
-    """Return the seconds from the call of a subject to the end of all it does, on a GPU too."""
+    """Return the seconds from the call of a subject to its end, with GPU synchronization."""
     _synchronize()
     start = time.perf_counter()
     subject()
@@ -52,11 +52,11 @@ def wall_clock(subject: Callable[[], Any]) -> float:
 
 
 def gpu_clock(subject: Callable[[], Any]) -> float:
-    """Return the seconds that a GPU works on a subject, apart from the time that it takes to be called.
+    """Return the GPU time of a subject in seconds, without launch overhead.
 
-    The GPU is kept busy until the subject is in its queue, as in a training,
-    where the work of the backbone lies before that of the noise. Where the
-    subject itself waits for the GPU, that time counts.
+    The GPU is kept busy until the subject is queued, as in a training, where
+    the backbone is queued before the noise. Synchronization inside the subject
+    is included.
     """
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
@@ -75,16 +75,16 @@ def interleave(
     progress: Callable[..., Iterable[int]] = lambda items, *_: items,
     clock: Callable[[Callable[[], Any]], float] = wall_clock,
 ) -> dict[str, list[float]]:
-    """Time each subject once a round, so that what else the machine does meets all of them alike.
+    """Time each subject once per round, so that other load on the machine affects all alike.
 
-    Python's garbage is collected between rounds and not within, as in :mod:`timeit`.
+    Garbage is collected only between rounds, as in :mod:`timeit`.
 
     Args:
-        subjects: What to time, by name.
-        rounds: How often; every second round goes backwards, for no subject to come always after the same other.
-        warmup: Rounds before, which do not count.
-        progress: Wraps the loop over rounds, with a label to show.
-        clock: Calls a subject and gives the seconds that it took.
+        subjects: Functions to time, by name.
+        rounds: Number of rounds, every second one in reverse order.
+        warmup: Number of warm-up rounds.
+        progress: Wraps the loop over rounds, given a label.
+        clock: Calls a subject and returns the seconds that it took.
 
     Returns:
         Seconds by name, in the order of the rounds.
@@ -101,10 +101,10 @@ def interleave(
 
 
 def summarize(times: Mapping[str, list[float]], reference: str) -> dict[str, Timing]:
-    """Bring times to medians and quartiles, and to ratios to those of a reference in the same round.
+    """Return medians and quartiles of times, and of their ratios to a reference in the same round.
 
     Raises:
-        ValueError: There are fewer than two rounds.
+        ValueError: If there are fewer than two rounds.
     """
     summaries = {}
     for name, seconds in times.items():
@@ -116,21 +116,21 @@ def summarize(times: Mapping[str, list[float]], reference: str) -> dict[str, Tim
 
 
 def median_error(low: float, high: float, rounds: int) -> float:
-    """Return how far a median may be off, from the quartiles: half of an interval of about 95 %.
+    """Return the half-width of the 95 % confidence interval of a median, estimated from the quartiles.
 
-    The median of n normal numbers has a standard error of sqrt(pi / 2n) of their standard deviation, and their
-    quartiles are 1.349 standard deviations apart.
+    For n normal values, the standard error of the median is sqrt(pi / 2n) standard deviations, and the quartiles are
+    1.349 standard deviations apart.
     """
     return 1.96 * (math.pi / 2 / rounds) ** 0.5 * (high - low) / 1.349
 
 
 def kept_bytes(forward: Callable[[], Any], known: Iterable[torch.Tensor]) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass, beyond tensors that are there anyway."""
+    """Return the bytes that a forward pass saves for backward, except existing tensors."""
     storages = {tensor.untyped_storage().data_ptr(): 0 for tensor in known}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storages.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes())
-        kept.append(tensor)  # so that no other tensor takes its place in memory
+        kept.append(tensor)  # so that its memory is not reused
         return tensor
 
     kept: list[torch.Tensor] = []
@@ -141,7 +141,7 @@ def kept_bytes(forward: Callable[[], Any], known: Iterable[torch.Tensor]) -> int
 
 
 def write_results(path: Path, command: str, settings: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Write what was measured, with the machine and the versions, as JSON; numbers are seconds, ratios and bytes."""
+    """Write results with machine and versions as JSON, in seconds, ratios and bytes."""
     content = dict(
         command=command,
         settings=dict(settings),
@@ -154,7 +154,7 @@ def write_results(path: Path, command: str, settings: Mapping[str, Any], results
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Collect garbage when asked alone, and not look through all that is there now, which takes long."""
+    """Disable automatic garbage collection, and freeze existing objects, which take long to traverse."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()

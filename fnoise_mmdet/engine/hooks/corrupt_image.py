@@ -1,4 +1,4 @@
-"""What happens when an image of a data set cannot be read."""
+"""Hook that skips or reports unreadable images."""
 
 import multiprocessing
 import sys
@@ -22,52 +22,50 @@ ACTIONS = ('stop', 'skip')
 
 @HOOKS.register_module()
 class CorruptImageHook(Hook):
-    """Name an image of the training, the validation or the test that cannot be read.
+    """Report or skip unreadable images in training, validation and test.
 
-    Type and header of each file are checked before it is opened by the
-    pipeline, so that a pipe is not waited for and a decompression bomb not
-    decoded. Only data sets whose pipeline reads local files with
-    ``LoadImageFromFile`` are looked after.
+    Type and header of each file are checked before the pipeline opens it, so
+    that pipes do not block and decompression bombs are not decoded. Only data
+    sets whose pipeline reads local files with ``LoadImageFromFile`` are covered.
 
     Args:
-        action: ``'stop'`` ends the run with an error. ``'skip'`` in training takes
-            another image instead, drawn by the data set. In validation and test, AP is
-            computed over the other images, and a warning says over how many;
-            where :class:`~fnoise_mmdet.CompleteCocoMetric` is not the only metric, or the
-            images are drawn, the run stops all the same. Skips are counted. Defaults
-            to ``'stop'``.
+        action: ``'stop'`` raises an error. ``'skip'`` replaces the image in training
+            by another one drawn by the data set. In validation and test, AP is computed over
+            the other images, and a warning gives their number; if
+            :class:`~fnoise_mmdet.CompleteCocoMetric` is not the only metric, or the
+            images are drawn, the run stops. Skips are counted. Defaults to ``'stop'``.
 
     Raises:
-        ValueError: The action is unknown.
+        ValueError: If the action is unknown.
     """
 
     def __init__(self, action: str = 'stop') -> None:
         if action not in ACTIONS:
             raise ValueError(f'action must be one of {ACTIONS}, but got {action!r}')
         self.action = action
-        self._counts: list[Any] = []  # per data loader; its workers count, too
+        self._counts: list[Any] = []  # one per data loader, shared with its workers
 
     @property
     def skipped(self) -> int:
-        """How often an image was skipped."""
+        """Number of skipped images."""
         return sum(count.value for count in self._counts)
 
     def before_train(self, runner: Runner) -> None:
-        """Guard the loading of the training's data sets."""
+        """Wrap the training data sets."""
         self._guard(runner.train_dataloader, self.action)
 
     def before_val(self, runner: Runner) -> None:
-        """Guard the loading of the validation's data sets."""
+        """Wrap the validation data sets."""
         self._guard(runner.val_dataloader, self._action_in_evaluation(runner, runner.val_evaluator))
 
     def before_test(self, runner: Runner) -> None:
-        """Guard the loading of the test's data sets."""
+        """Wrap the test data sets."""
         self._guard(runner.test_dataloader, self._action_in_evaluation(runner, runner.test_evaluator))
 
     def after_train(self, runner: Runner) -> None:
-        """Log how often an image was skipped."""
+        """Log the number of skipped images."""
         if self.skipped:
-            runner.logger.warning(f'images that cannot be read were skipped {self.skipped} times')
+            runner.logger.warning(f'skipped unreadable images {self.skipped} times')
 
     def _action_in_evaluation(self, runner: Runner, evaluator: Evaluator) -> str:
         is_drawn = any(isinstance(hook, DetVisualizationHook) and hook.draw for hook in runner.hooks)
@@ -79,7 +77,7 @@ class CorruptImageHook(Hook):
         datasets = [one for one in datasets if not isinstance(one.prepare_data, _Guarded)]
         if not datasets:
             return
-        # A lock can be sent only to workers that are started in the way that it was made for.
+        # The lock must come from the context that starts the workers.
         count = (getattr(loader, 'multiprocessing_context', None) or multiprocessing).Value('i', 0)
         self._counts.append(count)
         for one in datasets:
@@ -87,14 +85,14 @@ class CorruptImageHook(Hook):
 
 
 class _Guarded:
-    """Load a sample; where its image is at fault, say so."""
+    """Load a sample, and report or skip its image if unreadable."""
 
     def __init__(self, dataset: Any, load: Callable[[int], Any], action: str, skipped: Any) -> None:
         self.dataset, self.load, self.action, self.skipped = dataset, load, action, skipped
 
     def __call__(self, index: int) -> Any:
         name = str(self.dataset.get_data_info(index)['img_path'])
-        if '://' in name:  # in another store than the disk
+        if '://' in name:  # not on a local disk
             return self.load(index)
         path = Path(name)
         fault = header_fault(path)
@@ -103,7 +101,7 @@ class _Guarded:
                 return self.load(index)
             except Exception as error:
                 fault = image_fault(path)
-                if fault is None:  # something else is wrong
+                if fault is None:  # another error
                     raise
                 return self._handle(index, path, fault, error)
         return self._handle(index, path, fault, None)
@@ -113,16 +111,16 @@ class _Guarded:
         if self.action == 'stop':
             raise InputError(
                 f'image {name} cannot be used, {fault}: replace it, remove it from the annotations, '
-                'or skip such images with CorruptImageHook and action=skip'
+                'or skip such images with action=skip of CorruptImageHook'
             ) from error
         with self.skipped.get_lock():
             self.skipped.value += 1
         print(f'skipped {name}: {fault}', file=sys.stderr)
-        # In training mmengine's data sets draw another sample for none.
+        # In training, mmengine's data sets replace None by another sample.
         return self._stand_in(index) if self.dataset.test_mode else None
 
     def _stand_in(self, index: int) -> Any:
-        """Make a sample of a black image, marked as one that is not to be evaluated."""
+        """Return a sample with a black image, marked to be excluded from the evaluation."""
         image = np.zeros((64, 64, 3), dtype=np.uint8)
         sample = {
             **self.dataset.get_data_info(index),
@@ -138,12 +136,12 @@ class _Guarded:
 
 
 def _reads_files(dataset: Any) -> bool:
-    """Return whether the pipeline of a data set begins with reading an image from a local file."""
+    """Return whether the pipeline of a data set starts by reading a local image file."""
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
     return bool(
         steps
         and hasattr(dataset, 'prepare_data')
-        and type(steps[0]) is LoadImageFromFile  # another one may read other formats
+        and type(steps[0]) is LoadImageFromFile  # a subclass may read other formats
         and steps[0].imdecode_backend != 'tifffile'
         and not steps[0].file_client_args
         and (steps[0].backend_args or {}).get('backend', 'local') == 'local'
@@ -151,8 +149,8 @@ def _reads_files(dataset: Any) -> bool:
 
 
 def _innermost(dataset: Any) -> Iterator[Any]:
-    """Return the data sets that load images, out of those that repeat or join them."""
-    dataset = vars(dataset).get('_dataset', dataset)  # of which mmengine takes a number of batches per epoch
+    """Return the innermost data sets of wrappers that repeat or concatenate them."""
+    dataset = vars(dataset).get('_dataset', dataset)  # of mmengine's wrapper with a number of batches per epoch
     inner = [*getattr(dataset, 'datasets', ()), *filter(None, [getattr(dataset, 'dataset', None)])]
     for one in inner:
         yield from _innermost(one)

@@ -1,4 +1,4 @@
-"""Resuming a training as if it had never been interrupted."""
+"""Hook that makes a resumed training identical to an uninterrupted one."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -14,63 +14,62 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from ...datasets.files import write_atomically
 
-# What keeps the streams of iterations and of samples apart where their keys are of the same numbers.
+# Domain separation between the random streams of iterations and samples.
 ITERATION, SAMPLE = 0, 1
 
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
-    """Make a resumed training the one that was not interrupted, to the last bit on a CPU.
+    """Make a resumed training identical to an uninterrupted one, bitwise on a CPU.
 
-    Rather than to save the state of every random stream, in every process and
-    every worker, the hook makes the streams functions of where the training
-    is, as the noise's own is. Each iteration begins with the streams of torch
-    (of every device), NumPy and ``random`` seeded by (seed, rank, iteration),
-    and each sample is loaded with those of (seed, epoch, batch, place among
-    the samples that all processes load for it). So neither workers nor
-    validations matter to what is drawn, and the augmentation is the same for
-    any number of workers and, with as many images an iteration, of processes.
+    Instead of saving the state of every random stream, the hook derives the
+    streams from the position in the training. Each iteration seeds torch (all
+    devices), NumPy and ``random`` by (seed, rank, iteration), and each sample
+    is loaded with streams seeded by (seed, epoch, batch, index within the
+    global batch). Random numbers are therefore independent of workers and
+    validations, and the augmentation is the same for any number of workers,
+    and of processes for the same global batch size.
 
-    A training that is resumed within an epoch goes on with the epoch's next
-    batch; those before it are not loaded again. Its log begins with that of
-    the interrupted one up to the checkpoint: a file for the whole training,
-    without a gap and without a line twice.
+    A training resumed within an epoch continues with its next batch without
+    loading the earlier ones. Its log starts with the log of the interrupted
+    training up to the checkpoint, so one file covers the whole training
+    without gaps or duplicates.
 
-    Of several processes each validates with the buffers of the first, batch
-    norm's running statistics among them: a checkpoint holds no others.
+    With several processes, all validate with the buffers of rank 0, such as
+    the running statistics of batch norm, since only these are in the checkpoint.
 
-    What a checkpoint does not hold cannot be restored: gradients that are
-    being accumulated over several iterations, and what a transform keeps of
-    earlier images (mmdet's ``CachedMosaic``, ``CachedMixUp``).
+    State that is not in a checkpoint cannot be restored: gradients being
+    accumulated over several iterations, and caches of transforms (mmdet's
+    ``CachedMosaic``, ``CachedMixUp``).
     """
 
-    priority = 'VERY_HIGH'  # whatever another hook draws, it draws from the iteration's streams
+    priority = 'VERY_HIGH'  # before any hook that draws random numbers
 
     def __init__(self) -> None:
         self._batches: NumberedBatches | None = None
         self._may_begin_within = False
-        self._log: tuple[str, int] | None = None  # of the checkpoint: file within the work dir, bytes
+        self._log: tuple[str, int] | None = None  # from the checkpoint: log file within the work dir, bytes
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note how long the log was when the checkpoint was saved."""
+        """Read the log position from the checkpoint."""
         self._log = checkpoint.get('log')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note how long the log is."""
+        """Save the log position in the checkpoint."""
         log = _log_file(runner)
         size = log.stat().st_size if log.is_file() else 0
         checkpoint['log'] = (log.relative_to(Path(runner.work_dir).absolute()).as_posix(), size)
 
     def before_train(self, runner: Runner) -> None:
-        """Take over the loading of samples, and the log of the training that is resumed."""
+        """Wrap the data loading, and continue the log of the resumed training."""
         loader = runner.train_dataloader
-        sampler = getattr(loader, 'batch_sampler', None)  # None of a stream of batches, and of a loader of another kind
+        sampler = getattr(loader, 'batch_sampler', None)  # None for iterable data sets and other loaders
         if sampler is not None and not isinstance(sampler, NumberedBatches):
-            self._batches = NumberedBatches(sampler, (runner.seed or 0, 0))  # 0: of no rank
-            # DataLoader refuses another sampler once it is made, because an iterator may be using the old one.
+            self._batches = NumberedBatches(sampler, (runner.seed or 0, 0))  # 0: the same for all ranks
+            # DataLoader does not allow replacing its sampler after construction.
             object.__setattr__(loader, 'batch_sampler', self._batches)
-            loader.dataset.__getitems__ = SeededSamples(loader.dataset)  # torch's protocol for loading a whole batch
-            if isinstance(runner.train_loop, IterBasedTrainLoop):  # which has begun to iterate already
+            loader.dataset.__getitems__ = SeededSamples(loader.dataset)  # torch's protocol for loading a batch
+            if isinstance(runner.train_loop, IterBasedTrainLoop):  # which has already created its iterator
                 iterator = runner.train_loop.dataloader_iterator
                 runner.train_loop.dataloader_iterator = type(iterator)(loader)
         self._may_begin_within = bool(runner._resume)
@@ -79,14 +78,14 @@ class ExactResumeHook(Hook):
 
     def _join_log(self, runner: Runner) -> None:
         if self._log is None:
-            runner.logger.warning('the checkpoint was saved without ExactResumeHook: its log is not gone on with')
+            runner.logger.warning('the checkpoint was saved without ExactResumeHook: its log is not continued')
             return
         name, size = self._log
         folder, new = Path(runner.work_dir).resolve(), _log_file(runner)
         old = (folder / name).resolve()
-        # Of this run alone: a checkpoint, and links in its work dir, may name any file.
+        # Accept only logs of this run: an untrusted checkpoint or link may name any file.
         if not old.is_relative_to(folder) or old.parts[-2:] != new.parts[-2:]:
-            runner.logger.warning('the checkpoint names a log outside its work dir, which is not continued')
+            runner.logger.warning('the log of the checkpoint is outside the work dir: it is not continued')
             return
         if not size or not old.is_file() or old.stat().st_size < size:
             return
@@ -96,43 +95,43 @@ class ExactResumeHook(Hook):
         write_atomically(new, begun)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Have the epoch begin, or go on where it was interrupted."""
+        """Start the epoch, or continue it where it was interrupted."""
         loop = runner.train_loop
         if self._batches is None:
             return
-        if not isinstance(loop, EpochBasedTrainLoop):  # mmengine's other loop leaves out batches by itself
+        if not isinstance(loop, EpochBasedTrainLoop):  # IterBasedTrainLoop skips batches itself
             self._batches.begin(epoch=0)
             return
-        # A loop of another kind may have epochs of another length: only a resumed one begins within an epoch.
+        # Only a resumed training starts within an epoch.
         done = loop.iter - loop.epoch * len(loop.dataloader) if self._may_begin_within else 0
         self._may_begin_within = False
         self._batches.begin(epoch=loop.epoch, skip=done)
-        if done:  # the loop counts the batches that it is given
+        if done:  # the loop counts only the batches that it gets
             run_iter = loop.run_iter
             loop.run_iter = lambda idx, data_batch: run_iter(idx + done, data_batch)
-        if done == len(loop.dataloader):  # no iteration is left to say which was the last
+        if done == len(loop.dataloader):  # no iteration left that would set it
             runner.message_hub.update_info('iter', loop.iter - 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Let the loop count for itself again."""
+        """Restore the counting of the loop."""
         vars(runner.train_loop).pop('run_iter', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Seed what the iteration draws from."""
+        """Seed the random streams of the iteration."""
         seed_streams((runner.seed or 0, get_rank(), ITERATION, runner.iter))
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Take over the buffers of the first process."""
+        """Broadcast the buffers of rank 0."""
         for buffer in runner.model.buffers():
             broadcast(buffer)
 
 
 class NumberedBatches:
-    """A batch sampler whose batches know their random streams.
+    """A batch sampler that attaches the key of the random streams to each batch.
 
     Args:
-        batch_sampler: The sampler whose batches are given on.
-        key: Non-negative integers that the keys of the batches begin with.
+        batch_sampler: The wrapped batch sampler.
+        key: Non-negative integers, the prefix of the keys.
     """
 
     def __init__(self, batch_sampler: Any, key: Sequence[int]) -> None:
@@ -141,7 +140,7 @@ class NumberedBatches:
         self.begin(epoch=0)
 
     def begin(self, epoch: int, skip: int = 0) -> None:
-        """Begin an epoch, its first ``skip`` batches left out."""
+        """Start an epoch, skipping its first ``skip`` batches."""
         self._epoch, self._skip, self._passes = epoch, skip, 0
 
     def __iter__(self) -> Iterator[list]:
@@ -155,12 +154,12 @@ class NumberedBatches:
         return len(self.batch_sampler)
 
     def __getattr__(self, name: str) -> Any:
-        """Be the batch sampler in everything else: mmengine sets the epoch of its ``sampler``."""
+        """Forward other attributes, since mmengine sets the epoch of ``sampler``."""
         return getattr(vars(self)['batch_sampler'], name)
 
 
 class NumberedBatch(list):
-    """Indices of samples, with the key of their random streams."""
+    """Sample indices with the key of their random streams."""
 
     def __init__(self, indices: Sequence[Any], key: Sequence[int]) -> None:
         super().__init__(indices)
@@ -168,16 +167,16 @@ class NumberedBatch(list):
 
 
 class SeededSamples:
-    """Load the samples of a batch, each with random streams of its own."""
+    """Load the samples of a batch, each with its own random streams."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        self.rank, self.processes = get_rank(), get_world_size()  # which a worker cannot ask for
+        self.rank, self.processes = get_rank(), get_world_size()  # unknown in a worker
 
     def __call__(self, batch: NumberedBatch) -> list[Any]:
         samples = []
         for place, index in enumerate(batch):
-            # As mmengine's samplers deal samples out: to each process one, in turns.
+            # mmengine's samplers distribute samples round-robin over the processes.
             seed_streams((*batch.key, place * self.processes + self.rank))
             samples.append(self.dataset[index])
         return samples
@@ -192,5 +191,5 @@ def seed_streams(key: Sequence[int]) -> None:
 
 
 def _log_file(runner: Runner) -> Path:
-    """Return the file to which mmengine's local back end writes scalars."""
+    """Return the scalars file of mmengine's local backend."""
     return Path(runner.log_dir).absolute() / 'vis_data' / 'scalars.json'

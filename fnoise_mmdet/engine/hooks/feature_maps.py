@@ -1,4 +1,4 @@
-"""Pictures of feature maps, clean and perturbed, in training and at inference."""
+"""Hook that draws clean and perturbed feature maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,55 +29,53 @@ from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, find
 class FeatureMapHook(Hook):
     """Draw feature maps as panels: input, clean, noise, perturbed, relative change.
 
-    In training the panel shows the noise of that very forward pass. In
+    In training, a panel shows the noise of the current forward pass. In
     validation and test no noise is applied, and the panel shows what training
-    would do. A detector without F-Noise gets panels of its features alone.
-    The input has its ground-truth boxes on it and, in validation and test, the
-    predicted boxes with a score of at least 0.3.
+    would apply. For a detector without F-Noise only the features are shown.
+    The input is drawn with its ground-truth boxes and, in validation and test,
+    the predicted boxes with a score of at least 0.3.
 
-    Any detector of mmdet is drawn, within a semi-supervised training or a
-    tracker too: in training the student on labelled images, in validation
-    whichever of student and teacher runs. What cannot be drawn, such as batches
-    of several video frames, is told once in the log, and the training goes on.
+    Any mmdet detector is supported, also in semi-supervised training and
+    trackers: in training the student on labelled images, in validation
+    student or teacher. Unsupported inputs, such as batches of several video
+    frames, are logged once, and the training continues.
 
-    The pictures go through the runner's visualizer: ``vis_data/vis_image/`` of
-    the run, TensorBoard, Weights & Biases, MLflow, whatever back end of
-    mmengine is on. When no picture is due, nothing is attached to the model,
-    and nothing is kept or computed.
+    Images are written by the runner's visualizer, to ``vis_data/vis_image/``,
+    TensorBoard, Weights & Biases, MLflow or any other visualization backend.
+    Between drawings no forward hook is attached and nothing is stored.
 
     Args:
         interval: Draw the first image of every ``interval``-th training
             batch. Defaults to 50.
-        images: Images to draw in every validation and test: their number,
-            taken from the start of the data set, or a list of image ids or
-            file names. Defaults to 2.
-        source: Whose features: ``'noise'`` is what the noise perturbs, the
-            backbone's outputs where there is none; ``'backbone'`` and
-            ``'neck'`` are the outputs of these, clean alone where the noise
-            acts behind them. Of noise before the neck, ``'neck'`` shows what
-            it has become after it: the neck runs twice more without gradients,
-            in evaluation mode, on the clean and on the perturbed features of
-            the pass. Defaults to ``'noise'``.
+        images: Images to draw in every validation and test: a number, taken
+            from the start of the data set, or a list of image ids or file
+            names. Defaults to 2.
+        source: Features to draw. ``'noise'``: the input of the noise, or the
+            backbone's outputs without noise. ``'backbone'``, ``'neck'``: the
+            outputs of these modules, only clean if the noise is applied later.
+            For noise before the neck, ``'neck'`` propagates it: the neck runs
+            twice more without gradients, in evaluation mode, on the clean and
+            the perturbed features. Defaults to ``'noise'``.
         levels: Indices of the levels to draw, negative ones counted from the
             last. Defaults to None, which is every level.
-        reduction: How a panel goes from channels to one map: ``'strongest'``,
+        reduction: Reduction of the channels to one map: ``'strongest'``,
             ``'mean'``, ``'max'``, ``'norm'``, ``'pca'`` or ``'top_k'``, see
             :func:`fnoise_mmdet.visualization.choose_reduction`. Defaults to ``'strongest'``.
-        top_k: How many channels ``'top_k'`` shows. Defaults to 9.
-        sequence: Whether the panels of each validation image become an
-            animation over the training, ``vis_data/feature_maps_val_ID.gif``, a
-            frame a validation, those before a resume included. It is made
-            of the local back end's pictures; the colour scale of each frame is
-            that of its own panel. Defaults to True.
-        max_files: How many panels and files of arrays a work dir may hold;
-            then drawing stops. Defaults to 1000.
+        top_k: Number of channels shown by ``'top_k'``. Defaults to 9.
+        sequence: Whether to animate the panels of each validation image over
+            the training, in ``vis_data/feature_maps_val_ID.gif`` with one frame
+            per validation, including those before a resume. Requires the local
+            visualization backend; each frame has its own colour scale.
+            Defaults to True.
+        max_files: Maximum number of panels and array files in a work dir,
+            after which drawing stops. Defaults to 1000.
         max_size: Longest side of a panel in pixels. Defaults to 1600.
-        arrays: Whether to save what is drawn as ``vis_data/*.npz`` too:
-            ``image``, and for each level i ``clean_{i}`` and ``perturbed_{i}``.
+        arrays: Whether to also save the arrays as ``vis_data/*.npz``:
+            ``image``, and per level i ``clean_{i}`` and ``perturbed_{i}``.
             Defaults to False.
 
     Raises:
-        ValueError: A setting is unknown or out of range.
+        ValueError: If a setting is unknown or out of range.
     """
 
     priority = 'NORMAL'
@@ -121,12 +119,12 @@ class FeatureMapHook(Hook):
         self.arrays = arrays
         self._model: nn.Module | None = None
         self._tap: FeatureTap | None = None
-        self._first: dict[str, list[int | str]] = {}  # ids of the first images of each part
+        self._first: dict[str, list[int | str]] = {}  # ids of the first images of each split
         self._files = 0
         self._warned: set[str] = set()
 
     def before_run(self, runner: Runner) -> None:
-        """Find the detector, and count the files of earlier starts."""
+        """Find the detector, and count the existing files."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         sites = find_sites(model)
         if not sites:
@@ -169,13 +167,13 @@ class FeatureMapHook(Hook):
 
     @staticmethod
     def _trained(runner: Runner) -> int:
-        """Return the number of epochs trained, or of iterations where the training does not count epochs."""
-        # `runner.epoch` would build a training loop that testing has no use for.
+        """Return the number of trained epochs, or of iterations in iteration-based training."""
+        # `runner.epoch` would build the training loop, also in a test.
         unit = 'iter' if isinstance(runner._train_loop, IterBasedTrainLoop) else 'epoch'
         return runner.message_hub.get_info(unit, -1) + 1
 
     def _chosen(self, runner: Runner, part: str, data_batch: Any) -> list[int]:
-        """Return the places in a batch of the images to draw."""
+        """Return the indices within a batch of the images to draw."""
         if self._model is None or not is_main_process():
             return []
         try:
@@ -196,18 +194,18 @@ class FeatureMapHook(Hook):
         ]
 
     def _attach(self, runner: Runner, due: bool) -> None:
-        if self._tap is not None:  # of an iteration that was broken off
+        if self._tap is not None:  # left from an aborted iteration
             self._tap.detach()
             self._tap = None
         if not due or self._model is None or not is_main_process():
             return
         if self._files >= self.max_files:
-            self._warn(runner, f'{self.max_files} files are there, which is its max_files')
+            self._warn(runner, f'the limit of max_files={self.max_files} is reached')
             return
         self._tap = FeatureTap(self._model, self.source)
 
     def _draw(self, runner: Runner, part: str, data_batch: Any, step: int, outputs: Sequence | None = None) -> None:
-        """Draw what the tap took: of the first image in training, else of the chosen ones."""
+        """Draw the captured features: the first image in training, else the chosen ones."""
         if self._tap is None:
             return
         tap, self._tap = self._tap, None
@@ -218,7 +216,7 @@ class FeatureMapHook(Hook):
                 self._draw_image(runner, part, features, data_batch, place, step, outputs)
         except Undrawable as error:
             self._warn(runner, str(error))
-        except Exception as error:  # whatever a picture runs into, a full disk for one, must not end a training
+        except Exception as error:  # visualization must not stop a training
             self._warn(runner, type(error).__name__, f': {error}')
 
     def _draw_image(
@@ -233,7 +231,7 @@ class FeatureMapHook(Hook):
     ) -> None:
         image, sample = images_of(data_batch)[place]
         site = features.site
-        # Student and teacher are told apart, the detector in a tracker stands alone.
+        # Distinguish student and teacher; a tracker has only one detector.
         name = [part] + ([as_file_name(site.name)] if site.name not in ('', 'detector') else [])
         if part == 'train':
             boxes = Boxes(ground_truth(sample, resized=True))
@@ -247,7 +245,7 @@ class FeatureMapHook(Hook):
         maps = features.maps(place, self.levels)
         note = caption = ''
         if site.noise is not None and any(one.perturbed is not None for one in maps):
-            note = '' if site.noise.training else ' · not applied: what training would do'
+            note = '' if site.noise.training else ' · noise not applied, shown as in training'
             caption = repr(site.noise.noise)
         panel = feature_panel(
             to_picture(image),
@@ -272,7 +270,7 @@ class FeatureMapHook(Hook):
                 write_gif(data_dir / f'{title}.gif', frames)
 
     def _warn(self, runner: Runner, reason: str, details: str = '') -> None:
-        """Say why nothing is drawn, each reason once."""
+        """Log why nothing is drawn, each reason once."""
         if reason not in self._warned:
             self._warned.add(reason)
             runner.logger.warning(f'FeatureMapHook draws nothing: {reason}{details}')

@@ -1,4 +1,4 @@
-"""What happens when a loss turns NaN or Inf."""
+"""Hook that stops at or skips NaN and Inf losses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,15 +17,15 @@ ACTIONS = ('stop', 'skip')
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stop the training at a loss that is NaN or Inf, before it reaches the weights.
+    """Stop the training at a NaN or Inf loss before the weights are updated.
 
     Args:
-        action: ``'stop'`` raises an error that names the iteration, the losses
-            and their levels; ``'skip'`` names them in the log, has the
-            iteration count as one without loss, and goes on. Defaults to ``'stop'``.
+        action: ``'stop'`` raises an error with the iteration, the losses and
+            their levels; ``'skip'`` logs them and sets the losses of the
+            iteration to 0. Defaults to ``'stop'``.
 
     Raises:
-        ValueError: The action is unknown.
+        ValueError: If the action is unknown.
     """
 
     def __init__(self, action: str = 'stop') -> None:
@@ -37,16 +37,16 @@ class FiniteLossHook(Hook):
         self._handle: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """Look at what the model gives from now on."""
+        """Attach the check to the model."""
         self._runner = runner
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._handle = model.register_forward_hook(self._check)
 
     def after_train(self, runner: Runner) -> None:
-        """Say how many iterations were skipped."""
+        """Log the number of skipped iterations."""
         self._handle.remove()
         if self.skipped:
-            runner.logger.warning(f'{self.skipped} iterations had a loss that is not finite, and were skipped')
+            runner.logger.warning(f'skipped {self.skipped} iterations with a non-finite loss')
 
     def _check(self, model: nn.Module, inputs: Any, losses: Any) -> Any:
         if not model.training or not isinstance(losses, dict):  # predictions
@@ -55,7 +55,7 @@ class FiniteLossHook(Hook):
         if not named or torch.stack([value.detach().float().sum() for value in named.values()]).isfinite().all():
             return None
         for neck in find_fnoise_necks(model):
-            neck.finish_check()  # which names the level that it came from
+            neck.finish_check()  # raises if the features are not finite, with their level
         assert self._runner is not None
         broken = [
             f'{name} is {float(value.detach().float().mean())}'
@@ -65,8 +65,8 @@ class FiniteLossHook(Hook):
         where = f'in iteration {self._runner.iter + 1} (epoch {self._runner.epoch + 1}) {", ".join(broken)}'
         if self.action == 'stop':
             raise FloatingPointError(
-                f'{where}; lower the learning rate or clip the gradients, or go on with '
-                '--cfg-options custom_hooks.N.action=skip for the place N of FiniteLossHook in the config'
+                f'{where}; lower the learning rate or clip the gradients, or skip such iterations with '
+                '--cfg-options custom_hooks.N.action=skip, N being the index of FiniteLossHook in the config'
             )
         self.skipped += 1
         self._runner.logger.warning(f'{where}: skipped')
@@ -75,7 +75,7 @@ class FiniteLossHook(Hook):
 
 
 def _flatten(losses: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Return each loss, those of several levels with the level."""
+    """Yield each loss with its name, including the level if there are several."""
     for name, value in losses.items():
         if isinstance(value, Tensor):
             yield name, value

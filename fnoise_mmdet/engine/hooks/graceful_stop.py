@@ -1,4 +1,4 @@
-"""Leaving a training that is told to stop, with everything saved."""
+"""Hook that saves a checkpoint and stops on SIGTERM or Ctrl-C."""
 
 import multiprocessing
 import os
@@ -23,11 +23,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _SignalTolerantWorker:
-    """Begin a worker of a data loader that outlives a signal to the whole group, until the training has ended.
+    """Start a data loader worker that ignores signals to the process group until the training has ended.
 
     Args:
-        begin: What begins the worker otherwise.
-        ended: Set when the training has ended: then a worker is told by signal to end, too.
+        begin: The original worker function.
+        ended: Set when the training has ended, after which signals end the worker.
     """
 
     def __init__(self, begin: Callable[[int], None] | None, ended: Event) -> None:
@@ -41,44 +41,46 @@ class _SignalTolerantWorker:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.ended.is_set():
-            os._exit(0)  # torch would take another status for a failure
+            os._exit(0)  # torch treats other statuses as failures
 
 
 @HOOKS.register_module()
 class GracefulStopHook(Hook):
-    """Have SIGTERM and Ctrl-C save a checkpoint to resume from, and end the training.
+    """Save a checkpoint and stop the training on SIGTERM or Ctrl-C.
 
-    The iteration or validation step that is under way is finished first. The
-    process ends with status 128 and the number of the signal: 143 for SIGTERM,
-    130 for Ctrl-C. A second signal ends it at once. Where gradients are
-    accumulated, the training goes on to where they are applied.
+    The current iteration or validation step is finished first; with gradient
+    accumulation, the training continues to the next optimizer step. The exit
+    status is 128 plus the signal number: 143 for SIGTERM, 130 for Ctrl-C. A
+    second signal stops the process immediately.
 
-    Several processes stop after the same iteration, whichever of them was
-    told. A second signal changes nothing there: launchers pass on what the
-    terminal has sent already, and kill what does not end (torchrun after 30
-    seconds).
+    In distributed training all processes stop after the same iteration,
+    whichever received the signal. A second signal is ignored there, because
+    launchers forward the signal of the terminal again, and kill processes that
+    do not exit (torchrun after 30 seconds).
     """
 
-    priority = 'LOWEST'  # after what belongs to the iteration, a regular checkpoint among it
+    priority = 'LOWEST'  # after all other hooks, including regular checkpoints
 
     def __init__(self) -> None:
         self._received: int | None = None
         self._handlers: dict[int, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to listen, and have the workers of the training's loader leave signals to this process."""
-        if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
+        """Install the signal handlers, and make the workers of the training loader ignore signals."""
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
             return
         self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
         for loop in (runner.train_loop, runner.val_loop):
             if loop is not None:
                 loader = loop.dataloader
-                ended = (loader.multiprocessing_context or multiprocessing).Event()  # no other can be sent to a worker
-                util.Finalize(None, ended.set, exitpriority=100)  # before multiprocessing ends the workers
+                ended = (
+                    loader.multiprocessing_context or multiprocessing
+                ).Event()  # must come from the context of the workers
+                util.Finalize(None, ended.set, exitpriority=100)  # before multiprocessing terminates the workers
                 loader.worker_init_fn = _SignalTolerantWorker(loader.worker_init_fn, ended)
 
     def after_train(self, runner: Runner) -> None:
-        """Restore the former signal handlers."""
+        """Restore the previous signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -89,14 +91,14 @@ class GracefulStopHook(Hook):
             return
         self._received = number
         name = signal.Signals(number).name
-        more = '; once more stops it at once' if get_world_size() == 1 else ''
+        more = '; a second signal stops it immediately' if get_world_size() == 1 else ''
         if is_main_process():
             print(f'{name}: the training stops after this iteration{more}', file=sys.stderr)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Stop where it was asked for, and no gradients are being accumulated."""
+        """Stop if requested and no gradients are being accumulated."""
         done = runner.iter + 1
         if done % getattr(runner.optim_wrapper, '_accumulative_counts', 1) == 0 or done == runner.max_iters:
             self._stop(runner, done)
@@ -104,7 +106,7 @@ class GracefulStopHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Any = None
     ) -> None:
-        """Stop in a validation of the training."""
+        """Stop during a validation of the training."""
         self._stop(runner, runner.iter)
 
     def _stop(self, runner: Runner, iteration: int) -> None:
@@ -113,16 +115,16 @@ class GracefulStopHook(Hook):
             return
         hook = next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
         if hook is None:
-            runner.logger.warning('stopped without a checkpoint: default_hooks.checkpoint is no SafeCheckpointHook')
+            runner.logger.warning('stopped without a checkpoint: default_hooks.checkpoint is not a SafeCheckpointHook')
         else:
             hook.save_resume_point(runner, runner.epoch, iteration)
-            runner.logger.info(f'stopped after {iteration} iterations; the same command with --resume goes on')
+            runner.logger.info(f'stopped after {iteration} iterations; resume with the same command and --resume')
         raise SystemExit(128 + received)
 
     def _received_by_any(self) -> int:
-        """Return the signal that any of the processes was sent, 0 where none was.
+        """Return the signal received by any process, 0 if none.
 
-        A process that stopped by itself would leave the others waiting for it.
+        A process that stopped alone would block the others.
         """
         number = torch.tensor(self._received or 0)
         all_reduce(number, 'max')

@@ -1,4 +1,4 @@
-"""A strength of the noise that changes during the training."""
+"""Hook that schedules the strength of the noise."""
 
 from collections.abc import Sequence
 
@@ -15,30 +15,30 @@ from ...noise.schedule import SCHEDULES, schedule_factor
 
 @HOOKS.register_module()
 class NoiseScheduleHook(Hook):
-    """Drive the strength of F-Noise over the training, and log it.
+    """Schedule the strength of F-Noise over the training, and log it.
 
-    The strength is the configured one times a factor from 0 to 1, see
-    :func:`fnoise_mmdet.noise.schedule_factor`. The factor is a function of
-    the iteration or epoch alone, so that a resumed run goes on exactly. The
-    scalar in the log is ``noise_scale``, or ``noise_`` and the other setting.
+    The strength is the configured value times a factor from 0 to 1, see
+    :func:`fnoise_mmdet.noise.schedule_factor`. The factor depends on the
+    iteration or epoch alone, so resuming is exact. It is logged as
+    ``noise_scale``, or ``noise_`` followed by the other setting.
 
     Args:
         schedule: ``'constant'``, ``'linear'``, ``'cosine'`` or ``'step'``.
-        setting: Setting of the noise to drive, e.g. ``'scale'`` of FeatureNoise,
+        setting: Setting of the noise to schedule, e.g. ``'scale'`` of FeatureNoise,
             ``'drop_prob'`` of ChannelDropout, or ``'prob'`` of any. Defaults to ``'scale'``.
-        by_epoch: Whether a step is an epoch rather than an iteration. Defaults to False.
-        begin: First step of the schedule; before it the factor is ``start_factor``. Defaults to 0.
-        end: Step from which on the factor is ``end_factor``. Defaults to the end of the training.
-        start_factor: Factor at ``begin`` and before. Defaults to 0.
-        end_factor: Factor at ``end``. Defaults to 1.
+        by_epoch: Whether steps are epochs instead of iterations. Defaults to False.
+        begin: First step of the schedule, before which the factor is ``start_factor``. Defaults to 0.
+        end: Step at which ``end_factor`` is reached. Defaults to the end of the training.
+        start_factor: Factor up to ``begin``. Defaults to 0.
+        end_factor: Factor from ``end`` on. Defaults to 1.
         milestones: Steps at which ``'step'`` multiplies by ``gamma``, increasing.
-        gamma: What ``'step'`` multiplies by. Defaults to 0.1.
+        gamma: Multiplier of ``'step'``. Defaults to 0.1.
 
     Raises:
-        ValueError: A setting is unknown or out of range.
+        ValueError: If a setting is unknown or out of range.
     """
 
-    priority = 'HIGH'  # before the hooks that show the noise
+    priority = 'HIGH'  # before the hooks that visualize the noise
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class NoiseScheduleHook(Hook):
         if begin < 0 or (end is not None and end < begin):
             raise ValueError(f'begin must be >= 0 and end >= begin, but got begin={begin} and end={end}')
         if (schedule == 'step') != bool(milestones):
-            raise ValueError(f"milestones must be given for 'step' and for it alone, but got {milestones!r}")
+            raise ValueError(f"milestones must be given for 'step' and only then, but got {milestones!r}")
         if list(milestones) != sorted(set(milestones)):
             raise ValueError(f'milestones must increase, but got {milestones!r}')
         self.schedule = schedule
@@ -76,17 +76,17 @@ class NoiseScheduleHook(Hook):
         """Return each noise of a model with the configured value of its setting.
 
         Raises:
-            ValueError: The noise has no such setting, or it is no number.
+            ValueError: If the noise has no such setting, or it is not a number.
         """
         noises = [neck.noise for neck in find_fnoise_necks(model)]
         for noise in noises:
             value = getattr(noise, self.setting, None)
             if not isinstance(value, int | float) or isinstance(value, bool):
-                raise ValueError(f'setting must be a number of the noise, but {noise} has no such {self.setting!r}')
+                raise ValueError(f'setting must be a numeric setting of the noise, but {noise} has no {self.setting!r}')
         return [(noise, getattr(noise, self.setting)) for noise in noises]
 
     def before_train(self, runner: Runner) -> None:
-        """Note the configured strength, which is the model's as it is built."""
+        """Store the configured strength."""
         self._strengths = self.strengths(runner.model)
         if not self._strengths:
             runner.logger.warning('the model has no F-Noise: NoiseScheduleHook does nothing')
@@ -107,7 +107,7 @@ class NoiseScheduleHook(Hook):
         )
         for noise, strength in self._strengths:
             setattr(noise, self.setting, strength * factor)
-        # A scalar of the training line, without a slash, which mmdet's analyze_logs.py would take for a validation.
+        # No slash in the key, since mmdet's analyze_logs.py would take the row for a validation.
         runner.message_hub.update_scalar(f'train/noise_{self.setting}', self._strengths[0][1] * factor)
 
     def after_train(self, runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""A resumed training removes checkpoints of its own work dir only."""
+"""Hook that keeps a resumed training from deleting checkpoints of other runs."""
 
 from pathlib import Path
 
@@ -9,22 +9,21 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class OwnCheckpointsHook(Hook):
-    """Have a resumed training forget a best checkpoint that is not its own.
+    """Drop the best checkpoint of another run after a resume.
 
-    mmengine's ``CheckpointHook`` removes the best checkpoint when there is a
-    better one, a folder with all that it holds. Its path comes from the
-    checkpoint that the training is resumed from: a file from elsewhere could
-    name anything, and that of another run names the best checkpoint of that run.
+    mmengine's ``CheckpointHook`` deletes the previous best checkpoint, even a
+    whole folder, when there is a better one. Its path is read from the resumed
+    checkpoint, which may be from an untrusted source or from another run.
     """
 
     priority = 'VERY_HIGH'  # before CheckpointHook reads the path
 
     def before_train(self, runner: Runner) -> None:
-        """Forget paths that are not those of best checkpoints in the work dir."""
+        """Drop paths other than those of best checkpoints in the work dir."""
         folder = Path(runner.work_dir).resolve()
         info = runner.message_hub.runtime_info
         for name in [name for name in info if name.startswith('best_ckpt')]:
             path = Path(info[name] or '')
             is_own = path.match('best_*.pth') and path.is_file() and path.resolve().is_relative_to(folder)
             if not is_own:
-                runner.logger.info(f'best checkpoint {info.pop(name)!r} is not of this run, which leaves it as it is')
+                runner.logger.info(f'best checkpoint {info.pop(name)!r} belongs to another run and is kept')

@@ -1,4 +1,4 @@
-"""What a comparison wants to know of a run, left in its work dir."""
+"""Hook that records settings and predictions of a run for comparisons."""
 
 import json
 import os
@@ -23,12 +23,12 @@ from ..resume import UNFINISHED_PREDICTIONS
 
 @HOOKS.register_module()
 class RunRecordHook(Hook):
-    """Leave in the work dir what ``tools/compare.py`` reads beside the log.
+    """Write the files that ``tools/compare.py`` reads in addition to the log.
 
     ``run.json`` holds the command, the config, the seed, the data and the
     environment; ``predictions/epoch_N.bbox.json`` and ``.segm.json`` are the
     detections of the last validation in COCO's results format, for intervals
-    over images and for pictures. Each file appears whole or not at all.
+    over images and for figures. Files are written atomically.
     """
 
     priority = 'NORMAL'
@@ -62,10 +62,10 @@ class RunRecordHook(Hook):
         self._write(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Add what is known at the end: the peak of the memory in MiB, of the GPU where there is one."""
+        """Add the peak memory in MiB, of the GPU if there is one."""
         if not is_main_process():
             return
-        # Linux counts the resident memory in KiB.
+        # KiB on Linux.
         peak = (
             get_max_cuda_memory() if is_cuda_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         )
@@ -77,7 +77,7 @@ class RunRecordHook(Hook):
         write_atomically(Path(runner.work_dir) / 'run.json', content.encode())
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Have the detections of this validation written."""
+        """Request the detections of this validation."""
         if not self._is_training or not is_main_process():
             return
         metrics = [one for one in runner.val_evaluator.metrics if isinstance(one, CocoMetric) and not one.format_only]
@@ -87,12 +87,12 @@ class RunRecordHook(Hook):
             self._metric.outfile_prefix = str(self._aside(runner) / 'results')
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Put them in place of those of the validation before."""
+        """Replace the detections of the previous validation."""
         if self._metric is None:
             return
         self._metric.outfile_prefix, self._metric = None, None
         aside, folder = self._aside(runner), self._aside(runner).parent
-        # By what the log counts validations with.
+        # The same count as in the log.
         by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
         name = f'iter_{runner.iter}' if by_iteration else f'epoch_{runner.epoch}'
         new = {f'{name}.{kind}.json' for kind in ('bbox', 'segm') if (aside / f'results.{kind}.json').is_file()}
@@ -111,7 +111,7 @@ class RunRecordHook(Hook):
 
 
 def _describe(loader: Any, config: Any) -> dict[str, Any]:
-    """Return the size of the data set that a loader reads, and by its config where annotations and images are."""
+    """Return the size of a loader's data set, and the paths of annotations and images from its config."""
     named = config.get('dataset') if isinstance(config, dict) else None
     configs = list(innermost_datasets(named)) if isinstance(named, dict) else []
     described: dict[str, Any] = dict(

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, and of which one is always there."""
+"""Hook and file backend that save checkpoints atomically."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,35 +17,35 @@ from ..resume import RESUME_POINT
 
 @register_backend('atomic', force=True)
 class AtomicBackend(LocalBackend):
-    """The local file system, with files that appear whole or not at all."""
+    """Local file backend with atomic writes."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes aside, see that they are on disk, and rename."""
+        """Write bytes to a temporary file, sync it to disk and rename it."""
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(filepath), obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write text as :meth:`put` writes bytes."""
+        """Write text like :meth:`put`."""
         self.put(obj.encode(encoding), filepath)
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``, safe against whatever happens while it saves.
+    """mmengine's ``CheckpointHook`` with atomic saves.
 
-    A checkpoint appears whole or not at all, and an older one is removed only
-    after the new one is on disk (mmengine removes it first). So there is
-    always a checkpoint to go on from, at the price of the room for one more.
+    An old checkpoint is removed only after the new one is on disk (mmengine
+    removes it first), so there is always a checkpoint to resume from. This
+    needs disk space for one more checkpoint.
 
     Args:
-        iter_interval: Save ``resume.pth`` every so many iterations, too, to
-            resume from within an epoch; it is removed after the next ordinary
-            checkpoint. Defaults to None: it is saved only when the training is
-            told to stop.
-        **kwargs: Of ``CheckpointHook``.
+        iter_interval: Also save ``resume.pth`` every ``iter_interval``
+            iterations, to resume within an epoch; it is removed after the next
+            regular checkpoint. Defaults to None: it is saved only when the
+            training is stopped by a signal.
+        **kwargs: Arguments of ``CheckpointHook``.
 
     Raises:
-        ValueError: ``iter_interval`` is not positive.
+        ValueError: If ``iter_interval`` is not positive.
     """
 
     def __init__(self, *, iter_interval: int | None = None, **kwargs: Any) -> None:
@@ -60,18 +60,18 @@ class SafeCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Save a checkpoint where one is due."""
+        """Save a checkpoint if due."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         if self.iter_interval and self.every_n_train_iters(runner, self.iter_interval):
             self.save_resume_point(runner, runner.epoch, runner.iter + 1)
 
     def save_resume_point(self, runner: Runner, epoch: int, iteration: int) -> None:
-        """Save ``resume.pth``, unless a checkpoint of this state is there.
+        """Save ``resume.pth``, unless this state is already saved.
 
         Args:
             runner: The runner of the training.
-            epoch: Number of epochs that are done.
-            iteration: Number of iterations that are done.
+            epoch: Number of finished epochs.
+            iteration: Number of finished iterations.
         """
         if self._saved == (epoch, iteration):
             return
@@ -102,7 +102,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextlib.contextmanager
     def _removing_last(self) -> Iterator[None]:
-        """Put off what is to be removed until everything is saved; where that fails, nothing is removed."""
+        """Defer removals until everything is saved; if that fails, nothing is removed."""
         backend = self.file_backend
         self.file_backend = postponed = _PostponedRemoval(backend)
         try:
@@ -115,7 +115,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class _PostponedRemoval:
-    """A file back end that only notes what it is to remove."""
+    """File backend that records removals instead of executing them."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend

@@ -1,4 +1,4 @@
-"""The signal-to-noise ratio of the features, in the training log."""
+"""Hook that logs the signal-to-noise ratio of the features."""
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -11,19 +11,18 @@ from ...visualization.tap import Tap
 
 @HOOKS.register_module()
 class SNRHook(Hook):
-    """Log how strong the features of each perturbed level are against their noise.
+    """Log the signal-to-noise ratio of each perturbed level.
 
-    The scalars ``snr_db_0``, ``snr_db_1`` and so on are the signal-to-noise
-    ratios in dB of one batch of the first neck with F-Noise. On the other
-    iterations nothing is attached to the model. Without F-Noise, or while it
-    is off, nothing is logged.
+    The scalars ``snr_db_0``, ``snr_db_1`` and so on are in dB, for one batch
+    and the first neck with F-Noise. In other iterations no forward hook is
+    attached. Without active F-Noise nothing is logged.
 
     Args:
-        interval: Measure in every ``interval``-th iteration; the logger's
-            interval fits. Defaults to 10.
+        interval: Measure in every ``interval``-th iteration, preferably that
+            of the logger. Defaults to 10.
 
     Raises:
-        ValueError: The interval is below 1.
+        ValueError: If the interval is below 1.
     """
 
     priority = 'NORMAL'
@@ -39,7 +38,7 @@ class SNRHook(Hook):
         self._neck = next(iter(find_fnoise_necks(runner.model)), None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        if self._tap is not None:  # of an iteration that was broken off
+        if self._tap is not None:  # left from an aborted iteration
             self._tap.detach()
             self._tap = None
         if self._neck is not None and not self._neck.noise.is_off and self.every_n_train_iters(runner, self.interval):

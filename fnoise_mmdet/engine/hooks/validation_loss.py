@@ -1,4 +1,4 @@
-"""The loss on the validation set, without noise and without augmentation."""
+"""Hook that logs the loss on the validation set, without noise and augmentation."""
 
 import contextlib
 import random
@@ -28,26 +28,24 @@ from ...errors import InputError
 class ValidationLossHook(Hook):
     """Log the losses on the validation set at the end of every validation.
 
-    The scalars ``val_loss``, ``val_loss_cls`` and so on stand beside the AP: in
-    the log, in TensorBoard, and for ``save_best='val_loss'`` or mmengine's
-    ``EarlyStoppingHook``. They alone tell "noise raises the training loss"
-    from "the model is worse": the layers are in evaluation mode, so neither
-    noise nor dropout acts, batch norm uses its running statistics, and the
-    images are those of the validation, not augmented.
+    The scalars ``val_loss``, ``val_loss_cls`` and so on are logged with the AP,
+    and can be used for ``save_best='val_loss'`` or mmengine's
+    ``EarlyStoppingHook``. They distinguish a worse model from a training loss
+    raised by noise: layers are in evaluation mode, so noise and dropout are
+    off, batch norm uses its running statistics, and images are not augmented.
 
-    Each is the mean over batches, weighted by their images. What a loss draws
-    (mmdet samples the RoIs to learn from) comes from a stream of its own with
-    a fixed seed: two validations of the same weights give the same loss, and
-    the training goes on as if there had been none.
+    Each is the mean over images. Random numbers of a loss (mmdet samples RoIs)
+    come from a separate stream with a fixed seed: the same weights give the
+    same loss, and the training is not affected.
 
-    The detector needs the ground truth at the size of the model's input, so
-    the training pipeline's ``LoadAnnotations`` goes first in the validation's
-    pipeline. Of a semi-supervised training it is the loss of the student, as
-    of any detector on labelled images. A detector whose loss cannot be
-    computed so gets a warning, and no validation loss.
+    The ground truth is needed at the size of the model's input, so the
+    ``LoadAnnotations`` of the training pipeline is inserted at the start of the
+    validation pipeline. In semi-supervised training it is the supervised loss
+    of the student. For a detector whose loss cannot be computed this way, a
+    warning is logged instead.
     """
 
-    # Before the metrics are handed to the message hub, from which the logger takes them.
+    # Before the logger reads the metrics from the message hub.
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
@@ -63,12 +61,12 @@ class ValidationLossHook(Hook):
                 if self._dataloader is None:
                     self._dataloader = runner.build_dataloader(loss_dataloader(runner.cfg), seed=0)
                 losses = validation_losses(runner.model, self._dataloader)
-        except Exception as error:  # a diagnostic must not end the training of a detector that it does not fit
+        except Exception as error:  # a diagnostic must not stop a training
             self._is_off = True
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             runner.logger.warning(
-                f'no validation loss: the losses of {type(model).__name__} cannot be computed on the images of the '
-                f'validation ({type(error).__name__}: {error}). The training goes on without it: choose checkpoints '
+                f'no validation loss: the losses of {type(model).__name__} cannot be computed on the validation '
+                f'images ({type(error).__name__}: {error}). The training continues without it: choose checkpoints '
                 'by the metrics of the evaluator, and remove ValidationLossHook from custom_hooks'
             )
         else:
@@ -76,17 +74,17 @@ class ValidationLossHook(Hook):
 
 
 def loss_dataloader(cfg: Config) -> dict[str, Any]:
-    """Return the config of the validation's data loader, made to feed losses.
+    """Return the config of the validation data loader, with annotations for the losses.
 
     Raises:
-        InputError: A pipeline has no ``LoadAnnotations`` to take over.
+        InputError: If the training pipeline has no ``LoadAnnotations``.
     """
     load = next(
         (node for node in nested_dicts(cfg.train_dataloader.dataset) if type_name(node) == 'LoadAnnotations'), None
     )
     if load is None:
         raise InputError('the training pipeline has no LoadAnnotations')
-    # A copy by way of plain dicts: the config itself must not change. No worker waits between two validations.
+    # A deep copy, so that the config does not change. No persistent workers between validations.
     loader = Config(dict(loader=cfg.val_dataloader)).to_dict()['loader']
     loader['persistent_workers'] = False
     for dataset in innermost_datasets(loader['dataset']):
@@ -100,11 +98,11 @@ def validation_losses(model: nn.Module, dataloader: DataLoader) -> dict[str, flo
     """Return the mean of every loss of a detector over a data loader, without noise.
 
     Args:
-        model: An mmdet detector, or its wrapper for several processes.
-        dataloader: One that feeds losses, see :func:`loss_dataloader`.
+        model: An mmdet detector, or its distributed wrapper.
+        dataloader: A data loader of :func:`loss_dataloader`.
     """
     detector: Any = model.module if is_model_wrapper(model) else model
-    if isinstance(detector, SemiBaseDetector):  # whose own losses are of labelled and unlabelled images together
+    if isinstance(detector, SemiBaseDetector):  # its own loss combines labelled and unlabelled images
         detector = detector.student
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     images = torch.zeros((), dtype=torch.float64)
@@ -125,10 +123,10 @@ def validation_losses(model: nn.Module, dataloader: DataLoader) -> dict[str, flo
 
 @contextlib.contextmanager
 def _layers_in_evaluation(detector: Any) -> Iterator[None]:
-    """Put layers in evaluation mode, but what computes losses in training mode.
+    """Set layers to evaluation mode, but modules that compute losses to training mode.
 
-    Some detectors and heads look at their own mode to decide whether they
-    prepare what a loss needs, as DINO does with its denoising queries.
+    Some detectors and heads prepare inputs of the loss only in training mode,
+    e.g. the denoising queries of DINO.
     """
     modes = {module: module.training for module in detector.modules()}
     preprocessor = detector.data_preprocessor
@@ -148,7 +146,7 @@ def _layers_in_evaluation(detector: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_randomness(seed: int) -> Iterator[None]:
-    """Seed every global random stream inside the block, and put all of them back as they were."""
+    """Seed every global random stream inside the block, and restore the states afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Wrappers that put noise around a detector's neck."""
+"""Neck wrapper with feature noise."""
 
 from .fnoise_neck import FNoiseNeck, find_fnoise_necks
 

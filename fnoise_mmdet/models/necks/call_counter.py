@@ -1,4 +1,4 @@
-"""Counter of a neck's forward passes, which recognizes those that gradient checkpointing repeats."""
+"""Counter of a neck's forward passes that recognizes recomputation by gradient checkpointing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from ...noise.base import measure_peaks
 class CallCounter:
     """Count the calls of a neck in each iteration, from 0.
 
-    A call within backward repeats an earlier one under gradient checkpointing, and gets its number. It is recognized by
-    the largest magnitudes of the levels (their peaks): the nearest ones are taken, because convolutions on a GPU may
-    differ in the last bit.
+    A call within backward is a recomputation by gradient checkpointing, and gets the number of the original call. That
+    one is found by the closest maximum magnitudes of the levels (peaks), because GPU convolutions may differ in the
+    last bit.
     """
 
     def __init__(self) -> None:
@@ -25,13 +25,13 @@ class CallCounter:
         """Return the number of a call.
 
         Args:
-            iteration: The runner's iteration.
+            iteration: Iteration of the runner.
             xs: Levels to perturb.
             peaks: Tensor that will hold :func:`.measure_peaks` of ``xs`` before the backward pass.
         """
         if iteration != self._iteration:
             self._iteration, self._peaks = iteration, []
-        if torch._C._current_graph_task_id() == -1:  # as torch.utils.checkpoint asks
+        if torch._C._current_graph_task_id() == -1:  # not within backward; as in torch.utils.checkpoint
             self._peaks.append(peaks)
             return len(self._peaks) - 1
         repeated = torch.empty_like(peaks)
@@ -39,5 +39,5 @@ class CallCounter:
         return int((torch.stack(self._peaks) - repeated).abs().sum(dim=1).argmin())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as a new counter: the calls are those of one neck in one process."""
+        """Copy and pickle as a new counter, since calls belong to one neck in one process."""
         return CallCounter, ()

@@ -1,4 +1,4 @@
-"""Deferred check of a neck's features for NaN and Inf, for which the host does not wait for a GPU."""
+"""Deferred check of a neck's features for NaN and Inf, without GPU synchronization."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,33 +8,33 @@ import torch
 from torch import Tensor
 
 POOL_SIZE = 256  # zeros allocated at once: on a GPU, allocating four numbers takes as long as a thousand
-PENDING = -1.0  # no magnitude
+PENDING = -1.0  # not a valid magnitude
 
 
 class FiniteCheck:
-    """Check the largest magnitudes (peaks) of the levels of a forward pass, as soon as they are needed or known."""
+    """Check of the maximum magnitudes (peaks) of the levels of a forward pass, deferred until they are known."""
 
     def __init__(self) -> None:
         self._zeros: Iterator[Tensor] = iter(())
-        self._copies: Tensor | None = None  # pinned memory for the peaks of a GPU
+        self._copies: Tensor | None = None  # pinned memory for peaks from a GPU
         self._deferred: tuple[str, Mapping[int, Sequence[int]], Tensor] | None = None
 
     def new_peaks(self, count: int, device: torch.device) -> Tensor:
-        """Return ``count`` zeros of float32, which no other pass uses."""
+        """Return ``count`` float32 zeros that no other pass uses."""
         zeros = next(self._zeros, None)
         if zeros is None or len(zeros) != count or zeros.device != device:
-            # Each begins at a multiple of 16 bytes: for other ones Triton compiles another kernel.
-            with torch.inference_mode(False):  # whatever the mode of this pass is, later ones write to them too
+            # Aligned to 16 bytes, since Triton compiles another kernel otherwise.
+            with torch.inference_mode(False):  # later passes outside inference mode write to them, too
                 many = torch.zeros(POOL_SIZE, -(-count // 4) * 4, device=device)
             self._zeros = iter(many[:, :count].unbind())
             zeros = next(self._zeros)
         return zeros
 
     def defer(self, what: str, shapes: Mapping[int, Sequence[int]], peaks: Tensor) -> None:
-        """Defer the check of a pass to :meth:`finish`, and start copying its peaks from a GPU without waiting.
+        """Defer the check of a pass to :meth:`finish`, and start an asynchronous copy of its peaks from a GPU.
 
         Args:
-            what: What was checked, which begins the message.
+            what: Start of the error message.
             shapes: Shapes of the levels, by index.
             peaks: Their largest magnitudes, NaN where a level holds NaN; a GPU may still be computing them.
         """
@@ -46,10 +46,10 @@ class FiniteCheck:
         self._deferred = what, shapes, peaks
 
     def finish(self) -> None:
-        """Finish a deferred check, if any. Waits for a GPU that is still computing the peaks.
+        """Finish a deferred check, if any, waiting for a GPU that is still computing the peaks.
 
         Raises:
-            FloatingPointError: A level held NaN or Inf.
+            FloatingPointError: If a level contained NaN or Inf.
         """
         if self._deferred is None:
             return
@@ -65,12 +65,12 @@ class FiniteCheck:
 
     def _wait_for_copies(self, device: torch.device) -> list[float]:
         assert self._copies is not None
-        if PENDING in self._copies.tolist():  # a CUDA event would tell too, but takes longer to record than all else
+        if PENDING in self._copies.tolist():  # recording a CUDA event would take longer than all the rest
             torch.cuda.synchronize(device)
         peaks = self._copies.tolist()
         self._copies.fill_(PENDING)
         return peaks
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as a new check: the peaks of a deferred one are read once, by their neck."""
+        """Copy and pickle as a new check, since deferred peaks are read once, by their neck."""
         return FiniteCheck, ()

@@ -1,4 +1,4 @@
-"""The neck wrapper that puts feature noise between a detector's backbone and its neck."""
+"""Neck wrapper that applies feature noise between backbone and neck, or after the neck."""
 
 import functools
 from collections.abc import Sequence
@@ -24,42 +24,41 @@ POSITIONS = ('pre', 'post')
 
 @MODELS.register_module()
 class FNoiseNeck(BaseModule):
-    """Perturb what goes into a neck, or what comes out of it, in training only.
+    """Perturb the inputs or the outputs of a neck in training.
 
-    In evaluation mode, or with a noise that is off, the very same tensors go
-    through. The wrapper is invisible in checkpoints: the keys of its state
-    dict are the inner neck's, so that weights go either way between a plain
-    detector and one with noise.
+    In evaluation mode, or if the noise is disabled, the same tensors are passed
+    on. The keys of the state dict are those of the inner neck, so checkpoints
+    are interchangeable between a plain detector and one with noise.
 
     The noise of a level is a function of (seed, rank, iteration, call, level):
-    seed and iteration are the runner's, a call is one forward pass of the neck
-    within an iteration. A pass that gradient checkpointing repeats gets the
-    noise of the pass that it repeats. Outside a runner the seed and iteration
-    are 0, and the calls go on counting.
+    seed and iteration are the runner's, and a call is one forward pass of the
+    neck within an iteration. Recomputation by gradient checkpointing repeats
+    the noise of the original pass. Outside a runner, seed and iteration are 0,
+    and calls are counted without reset.
 
-    A teacher, that is a neck whose parameters are all frozen and which runs
-    without gradients, gets no noise: its targets come from clean features.
+    A teacher, i.e. a neck with only frozen parameters that runs without
+    gradients, gets no noise: its targets come from clean features.
 
     Args:
-        neck: Config of the inner neck, a list of configs for several in a row,
+        neck: Config of the inner neck, a list of configs for a sequence of necks,
             or None for a detector without one.
         noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
-            which is CCT's F-Noise.
+            CCT's F-Noise.
         levels: Indices of the levels to perturb, negative ones counted from
             the last. Defaults to None, which is every level.
         position: ``'pre'`` perturbs the inner neck's inputs, ``'post'`` its
             outputs. Defaults to ``'pre'``.
-        check_finite: Whether to stop where the features to perturb hold NaN or
-            Inf, rather than to spread them. Defaults to True.
+        check_finite: Whether to raise an error if the features contain NaN or
+            Inf. Defaults to True.
 
     Shape:
-        As the inner neck's: a sequence of (B, C_i, H_i, W_i) in, a tuple of
-        (B, C, H_j, W_j) out. A single tensor is taken for a single level.
+        Input: sequence of (B, C_i, H_i, W_i), or a single tensor for a single level.
+        Output: tuple of (B, C, H_j, W_j), as of the inner neck.
 
     Raises:
-        TypeError: The noise is none, or the levels are no list of integers.
-        ValueError: The position is unknown, a level does not exist or is given
-            twice, or the inner neck has noise already.
+        TypeError: If the noise is invalid, or the levels are not a list of integers.
+        ValueError: If the position is unknown, a level does not exist or is
+            given twice, or the inner neck already has noise.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class FNoiseNeck(BaseModule):
         self.levels = _check_levels(levels)
         self.position = position
         self.check_finite = check_finite
-        # A wrong level should be told before the first batch, where the neck says how many there are.
+        # Report a wrong level before the first batch, if the neck defines their number.
         self._num_levels = self._known_num_levels()
         if self._num_levels is not None:
             _resolve_levels(self.levels, self._num_levels)
@@ -97,11 +96,11 @@ class FNoiseNeck(BaseModule):
         """Run the inner neck, with noise before or after it in training mode.
 
         Raises:
-            FloatingPointError: A level holds NaN or Inf. On a GPU it is the
-                backward pass that raises it, see :meth:`finish_check`.
-            TypeError: A level is no tensor of a floating dtype.
-            ValueError: The number of levels is not the one that the inner
-                neck takes, or a level is empty or not (B, C, H, W).
+            FloatingPointError: If a level contains NaN or Inf. On a GPU it is
+                raised in the backward pass, see :meth:`finish_check`.
+            TypeError: If a level is not a tensor of a floating dtype.
+            ValueError: If the number of levels is not that of the inner neck,
+                or a level is empty or not (B, C, H, W).
         """
         if not (self.training and self.noise.training) or self.noise.is_off or self._is_teacher():
             return self.neck(inputs)
@@ -116,15 +115,15 @@ class FNoiseNeck(BaseModule):
             raise ValueError(self._mismatch(inputs)) from error
 
     def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the features that the first call of this iteration would give in training mode.
+        """Return the perturbed features of the first call of this iteration in training mode.
 
         Args:
-            features: What is perturbed: the inner neck's inputs or its
-                outputs, as ``position`` says.
+            features: Inputs or outputs of the inner neck, depending on
+                ``position``.
         """
         return self._apply_noise(features, self._levels_of(features), _run_info(), 0)
 
-    @torch.compiler.disable  # the noise itself compiles; what names its stream is the runner's
+    @torch.compiler.disable  # the noise can be compiled, but not the access to the runner
     def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
         if isinstance(features, Tensor):
             return self._perturb([features])[0]
@@ -150,14 +149,13 @@ class FNoiseNeck(BaseModule):
         return perturbed
 
     def finish_check(self) -> None:
-        """Check the features of the last pass for NaN and Inf, if that was not done so far.
+        """Check the features of the last pass for NaN and Inf, if still pending.
 
-        A pass on a GPU does not wait until its features are worked out. They
-        are checked when gradients come back, before these reach the
-        optimizer, or else by the next pass.
+        A forward pass on a GPU does not synchronize. Its features are checked in
+        the backward pass, before the optimizer step, or else in the next pass.
 
         Raises:
-            FloatingPointError: A level held NaN or Inf.
+            FloatingPointError: If a level contained NaN or Inf.
         """
         self._check.finish()
 
@@ -177,11 +175,11 @@ class FNoiseNeck(BaseModule):
         return perturbed if isinstance(features, list) else tuple(perturbed)
 
     def _levels_of(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return the features to perturb by their level.
+        """Return the features to perturb by level.
 
-        Where there are more of them than the inner neck has levels, the last
-        ones count: mmdet's RFP takes the image before the levels, and CLRFPN
-        leaves fine levels out.
+        If there are more features than levels of the inner neck, the last ones
+        are used: mmdet's RFP takes the image before the levels, and CLRFPN
+        skips fine levels.
         """
         known = self._num_levels or len(features)
         if len(features) < known:
@@ -193,7 +191,7 @@ class FNoiseNeck(BaseModule):
         return f'{type(self.neck).__name__} is made for {self._num_levels} levels, but got {len(features)}'
 
     def _known_num_levels(self) -> int | None:
-        """Return the number of levels at the position of the noise, where the inner neck says it."""
+        """Return the number of levels at the position of the noise, if the inner neck defines it."""
         necks = list(self.neck) if isinstance(self.neck, nn.Sequential) else [self.neck]
         if self.position == 'post':
             return getattr(necks[-1], 'num_outs', None)
@@ -201,9 +199,9 @@ class FNoiseNeck(BaseModule):
         return len(in_channels) if isinstance(in_channels, list | tuple) else None
 
     def _is_teacher(self) -> bool:
-        """Whether this neck makes targets for another one, as in semi-supervised training.
+        """Return whether this neck belongs to a teacher, as in semi-supervised training.
 
-        Gradients alone would not tell: a first pass under reentrant gradient checkpointing has none either.
+        Disabled gradients are not sufficient: the first pass of reentrant gradient checkpointing has none either.
         """
         if torch.is_grad_enabled():
             return False
@@ -215,7 +213,7 @@ class FNoiseNeck(BaseModule):
 
 
 def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
-    """Return the necks with noise in a model, in the order of its modules: a student's comes before its teacher's."""
+    """Return the necks with noise in module order, the student's before the teacher's."""
     return [module for module in model.modules() if isinstance(module, FNoiseNeck)]
 
 
@@ -225,14 +223,14 @@ class _RunInfo(NamedTuple):
 
 
 def _run_info() -> _RunInfo:
-    """Return the seed and the iteration of the current runner, 0 outside one."""
+    """Return seed and iteration of the current runner, 0 outside a runner."""
     info = MessageHub.get_current_instance().runtime_info
     return _RunInfo(info.get('seed', 0), info.get('iter', 0))
 
 
 @functools.cache
 def _resolve_levels(levels: tuple[int, ...] | None, num_levels: int) -> tuple[int, ...]:
-    """Resolve ``levels`` to indices from 0, in their order."""
+    """Resolve ``levels`` to sorted non-negative indices."""
     if levels is None:
         return tuple(range(num_levels))
     for level in levels:

@@ -1,4 +1,4 @@
-"""Where detectors with two stages read the features of their regions, made fast on a CPU."""
+"""RoI extractor of two-stage detectors with a fast RoIAlign on CPUs."""
 
 from .fast_roi_extractor import FastRoIExtractor
 

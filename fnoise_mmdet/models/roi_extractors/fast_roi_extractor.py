@@ -12,16 +12,16 @@ from .roi_align import FastRoIAlign
 
 @MODELS.register_module()
 class FastRoIExtractor(SingleRoIExtractor):
-    """mmdet's ``SingleRoIExtractor``, whose ``RoIAlign`` uses all threads of a CPU.
+    """mmdet's ``SingleRoIExtractor`` with a multi-threaded ``RoIAlign`` on CPUs.
 
-    On a CPU mmcv's operator is the largest part of a small detector's training
-    step. On a GPU, and with another RoI layer, this is the ``SingleRoIExtractor``
-    itself. It has no parameters: checkpoints go either way.
+    On a CPU, mmcv's operator dominates the training step of a small detector.
+    On a GPU, or with another RoI layer, this is the ``SingleRoIExtractor``
+    itself. It has no parameters, so checkpoints are interchangeable.
 
     Args:
-        channels_last: Whether a CPU gives the features in that memory format,
-            in which it convolves many small maps faster. For heads that begin
-            with convolutions; a fully connected layer would copy them back.
+        channels_last: Whether to return the features in this memory format on
+            a CPU, which speeds up convolutions of many small maps. For heads
+            that start with convolutions; a linear layer would copy them back.
     """
 
     def __init__(self, *args: Any, channels_last: bool = False, **kwargs: Any) -> None:
@@ -36,7 +36,7 @@ class FastRoIExtractor(SingleRoIExtractor):
         return super().build_roi_layers(layer_cfg, featmap_strides)
 
     def forward(self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
-        """Pool the features of each region from the level that suits its size.
+        """Pool the features of each region from the level of its size.
 
         Shape:
             feats: (B, C, H, W) each. rois: (R, 5). Output: (R, C, h, w).

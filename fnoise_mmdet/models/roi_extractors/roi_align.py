@@ -1,4 +1,4 @@
-"""RoIAlign on a CPU, all regions at once."""
+"""Vectorized RoIAlign for CPUs."""
 
 from collections.abc import Sequence
 
@@ -16,28 +16,27 @@ def roi_align(
     sampling_ratio: int = 0,
     aligned: bool = True,
 ) -> Tensor:
-    r"""Average bilinear samples of the features in each bin of each region (He et al., *Mask R-CNN*, section 3).
+    r"""Average bilinear samples of features in each bin of each region (He et al., *Mask R-CNN*, section 3).
 
     The samples of a bin lie on a grid, so its average is
     :math:`\sum_{y, x} d_y \, a_x \, F_{y, x}`, with one vector of weights down
     and one across. A bin is therefore a weighted sum of few rows of a table of
-    all positions, which is what torch's ``embedding_bag`` computes: all bins in
-    one call, all threads at work, all channels of a position side by side. It
-    is differentiable in ``x``.
+    all positions, as computed by torch's ``embedding_bag``: all bins in one
+    multi-threaded call, with contiguous channels. It is differentiable in ``x``.
 
     Args:
         x: Features of float32 or float64.
-        rois: Index of the image, and corners x1, y1, x2, y2, in pixels of the image.
-        output_size: Bins down and across, h and w.
-        spatial_scale: Size of the features over that of the image.
-        sampling_ratio: Samples a bin and axis; 0 for one every position at the most.
-        aligned: Whether the value of a pixel belongs to its centre.
+        rois: Image index and corners x1, y1, x2, y2 in pixels of the image.
+        output_size: Number of bins, h and w.
+        spatial_scale: Ratio of feature size to image size.
+        sampling_ratio: Samples per bin and axis; 0 for at least one per position.
+        aligned: Whether pixel values are at pixel centres (half-pixel shift).
 
     Shape:
         x: (B, C, H, W). rois: (R, 5). Output: (R, C, h, w).
     """
     num_bins = torch.tensor([*output_size], device=rois.device)
-    corners = rois[:, [2, 1, 4, 3]] * spatial_scale - (0.5 if aligned else 0)  # down before across
+    corners = rois[:, [2, 1, 4, 3]] * spatial_scale - (0.5 if aligned else 0)  # y before x
     start, size = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not aligned:
         size = size.clamp(min=1)
@@ -49,7 +48,7 @@ def roi_align(
     rows, num_rows, first_row = _positions(down)
     columns, num_columns, first_column = _positions(across)
 
-    # The bag of a bin holds every pair of a row and a column that it reads.
+    # The bag of a bin holds all (row, column) pairs that it reads.
     bins = torch.broadcast_shapes(num_rows[:, :, None].shape, num_columns[:, None].shape)
     sizes = (num_rows[:, :, None] * num_columns[:, None]).flatten()
     offsets = sizes.cumsum(0) - sizes
@@ -74,23 +73,23 @@ def roi_align(
 
 
 def _interpolation(start: Tensor, size: Tensor, samples: Tensor, num_bins: int, length: int) -> Tensor:
-    """Return what each position of an axis adds to the average of each bin of each region.
+    """Return the weight of each position of an axis in the average of each bin of each region.
 
     Args:
-        start: Where the regions begin, (R,).
-        size: How long they are, (R,).
-        samples: How many samples a bin has, (R,), whole numbers.
-        num_bins: Bins along the axis.
-        length: Positions along the axis.
+        start: Start of the regions, (R,).
+        size: Length of the regions, (R,).
+        samples: Number of samples per bin, (R,), integers.
+        num_bins: Number of bins along the axis.
+        length: Number of positions along the axis.
 
     Returns:
         (R, num_bins, length).
     """
-    samples = samples.nan_to_num(0, posinf=0)[:, None, None]  # the losses of a training that diverges tell it by name
+    samples = samples.nan_to_num(0, posinf=0)[:, None, None]  # divergence is reported by the losses
     bin_number = torch.arange(num_bins, device=start.device)[:, None]
     number = torch.arange(int(samples.max()), device=start.device)
     place = start[:, None, None] + size[:, None, None] / num_bins * (bin_number + (number + 0.5) / samples)
-    # Samples farther than one position outside count as zeros, nearer ones as the border.
+    # Samples more than one position outside are 0, closer ones are clamped to the border.
     inside = (number < samples) & (place >= -1) & (place <= length)
     place = torch.where(inside, place, 0).clamp(0, length - 1)
     share = inside / samples.clamp(min=1)
@@ -103,17 +102,17 @@ def _interpolation(start: Tensor, size: Tensor, samples: Tensor, num_bins: int, 
 
 
 def _positions(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the positions that have a weight, and how many of them and which first each bin of each region has."""
+    """Return the positions with non-zero weight, and their count and offset per bin and region."""
     counts = weights.count_nonzero(2)
     first = counts.flatten().cumsum(0).view_as(counts) - counts
     return weights.nonzero()[:, 2], counts, first
 
 
 class FastRoIAlign(RoIAlign):
-    """mmcv's RoIAlign, on a CPU by :func:`roi_align`: mmcv's own operator there runs in one thread.
+    """mmcv's RoIAlign, with :func:`roi_align` on CPUs, where mmcv's operator is single-threaded.
 
-    What is not on a CPU, not of single or double precision, or pooled by the
-    maximum, is left to mmcv's operator, as is what is exported.
+    mmcv's operator is used on other devices, for other dtypes than float32 and
+    float64, for max pooling, and in export.
     """
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:

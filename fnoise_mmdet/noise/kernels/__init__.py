@@ -1,4 +1,4 @@
-"""Uniform noise at the speed of a memory copy: numbers are drawn where the features pass by, and never stored.
+"""Kernels for uniform noise as fast as copying the tensor: numbers are generated on the fly and never stored.
 
 The numbers are the same on every device, a function of a seed and of their place. Philox4x32-10 (Salmon et al.,
 "Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the seed, makes four words of 32 bits of each value of
@@ -20,9 +20,9 @@ COMPILERS = dict(cpu='Numba', cuda='Triton')
 
 
 def load_kernels(device: torch.device) -> ModuleType | None:
-    """Return the kernels of a device, or None where there are none or they do not work, and warn of it once.
+    """Return the kernels of a device, None if unavailable, with a single warning if they fail.
 
-    Without them everything works as well, only slower, and from other random numbers of the same law.
+    Without them the eager path is used, slower and with other random numbers of the same distribution.
     """
     return _load(device.type) if device.type in COMPILERS else None
 
@@ -32,7 +32,7 @@ def _load(kind: str) -> ModuleType | None:
     try:
         kernels = importlib.import_module(f'{__name__}.{kind}')
         kernels.rescale([kernels.draw(torch.empty(1, device=kind), 0)], [0], 0.0, [1])
-    except Exception as error:  # not installed, no compiler, a driver or a device it is not made for: each its own
+    except Exception as error:  # many types: not installed, no compiler, unsupported driver or device
         warnings.warn(
             f'{COMPILERS[kind]} cannot be used ({type(error).__name__}: {error}): feature noise takes several times as '
             f'long on this device, and draws other random numbers than it does with {COMPILERS[kind]}',
@@ -43,5 +43,5 @@ def _load(kind: str) -> ModuleType | None:
 
 
 def philox_key(seed: int) -> int:
-    """Make an odd number of 63 bits of a seed: for multiples of 16 and for 64 bits Triton compiles other kernels."""
+    """Return an odd 63-bit key, since Triton compiles other kernels for multiples of 16 and for 64 bits."""
     return seed & (2**63 - 1) | 1

@@ -1,4 +1,4 @@
-"""The kernels of a CPU, compiled by Numba to the vector instructions that it has."""
+"""CPU kernels, compiled by Numba to vector instructions."""
 
 import os
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from . import philox_key
 
-DTYPES: dict[torch.dtype, tuple[Any, Any]] = {  # and integers as long
+DTYPES: dict[torch.dtype, tuple[Any, Any]] = {  # dtype -> Numba type and integer type of the same size
     torch.float32: (np.float32, np.int32),
     torch.float64: (np.float64, np.int64),
 }
-COUNTERS = 1024  # of a block, whose 8 numbers each stay in the fastest cache
+COUNTERS = 1024  # per block, with 8 numbers each, which fits the L1 cache
 NUMBERS = 8 * COUNTERS
-PART = 2**17  # numbers that a thread takes at a time
+PART = 2**17  # numbers per work item of a thread
 
 
 def rescale(
@@ -29,11 +29,10 @@ def rescale(
 
     Args:
         xs: Contiguous features, each of one of ``DTYPES``.
-        seeds: Of the random numbers of each.
+        seeds: Seeds of their random numbers.
         scale: Strength of the noise.
-        rows: How many equal parts of each, one after the other in memory, share the numbers.
-        peaks: Contiguous zeros of float32, one for each of ``xs``; takes its largest magnitude, or NaN where it has
-            one.
+        rows: Number of equal, contiguous parts of each that share the numbers.
+        peaks: Contiguous float32 zeros, one per tensor, overwritten by its maximum magnitude, NaN if it contains NaN.
     """
     ys = [torch.empty_like(x) for x in xs]
     parts: list[tuple[Any, ...]] = []
@@ -48,41 +47,40 @@ def rescale(
         parts += [(compiled, (*level, begin, min(begin + PART, numel))) for begin in range(0, numel, PART)]
     found = torch.empty(len(parts)) if peaks is None or len(parts) > len(xs) else peaks  # peaks of the parts
     place = found.data_ptr()
-    rest = enumerate(parts)  # shared by the threads, which take the next one in a single step of Python
+    rest = enumerate(parts)  # shared by the threads; next() is atomic in CPython
 
     def work() -> None:
         for number, (compiled, arguments) in rest:
             compiled(*arguments, place + 4 * number)
 
-    # Torch's own threads cannot be had from here. These sleep where there is nothing to do, hold no lock of Python
-    # while they work, and leave more to one another where torch's still keep a core busy.
+    # Torch's thread pool is not accessible from here. These threads sleep when idle, release the GIL
+    # while they work, and balance the load if torch's threads keep a core busy.
     others = [_pool(os.getpid()).submit(work) for _ in range(min(torch.get_num_threads() - 1, numbers // PART))]
     work()
     for other in others:
         other.result()
     if peaks is not None and found is not peaks:
-        np.maximum.reduceat(found.numpy(), firsts, out=peaks.numpy())  # NaN where one of them is
+        np.maximum.reduceat(found.numpy(), firsts, out=peaks.numpy())  # propagates NaN
     return ys
 
 
 def draw(eps: Tensor, seed: int) -> Tensor:
-    """Fill a contiguous tensor of float32 with the numbers of a seed."""
+    """Fill a contiguous float32 tensor with the numbers of a seed."""
     _draw(eps.view(-1).numpy(), np.uint64(philox_key(seed)))
     return eps
 
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process; those of its parent are not there any more where it was forked."""
+    """Return the thread pool of a process, as threads do not survive a fork."""
     return ThreadPoolExecutor(thread_name_prefix='fnoise')
 
 
-@numba.njit(fastmath={'contract'})  # rounds once, as torch's addcmul does
+@numba.njit(fastmath={'contract'})  # FMA, rounds once like torch's addcmul
 def _rescale(x, bits, y, scale, key, begin, end, magnitude):
-    """Rescale places ``begin`` to ``end`` of every row, from the first of a block on.
+    """Rescale positions ``begin`` to ``end`` of every row, with ``begin`` at the start of a block.
 
-    Gives the bits of the largest magnitude among them: as integers, magnitudes are in the same order, below Inf and
-    below NaN.
+    Returns the bits of their maximum magnitude: as integers, magnitudes have the same order, with Inf and NaN last.
     """
     words, eps = np.empty(2 * COUNTERS, np.uint64), np.empty(NUMBERS, np.float32)
     peak = 0
@@ -100,9 +98,9 @@ def _rescale(x, bits, y, scale, key, begin, end, magnitude):
 
 @cache
 def _compile(dtype: torch.dtype) -> Any:
-    """Compile :func:`_rescale` for a type of features.
+    """Compile :func:`_rescale` for a dtype.
 
-    It takes addresses: to make arrays of small levels, and to look at their types, takes longer than the rest.
+    It takes addresses, since creating and type-checking arrays would dominate for small levels.
     """
     floating, integer = DTYPES[dtype]
     magnitude = np.iinfo(integer).max
@@ -128,7 +126,7 @@ def _draw(out, key):
 
 @numba.njit(nogil=True, cache=True)
 def _numbers(key, block, words, eps):
-    """Draw the numbers of a block; words of 32 bits stand in 64, in which the product of two has room."""
+    """Draw the numbers of a block; 32-bit words are held in 64 bits, so that products do not overflow."""
     low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     for i in range(COUNTERS):
         a, b, c, d = np.uint64(block * COUNTERS + i), np.uint64(0), np.uint64(0), np.uint64(0)
@@ -138,6 +136,6 @@ def _numbers(key, block, words, eps):
             a, b, c, d = (q >> half) ^ b ^ k0, q & low, (p >> half) ^ d ^ k1, p & low
             k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
         words[2 * i], words[2 * i + 1] = a | b << half, c | d << half
-    halves = words.view(np.uint16)  # the lower one comes first on every processor that torch runs on
+    halves = words.view(np.uint16)  # little-endian on every processor that torch supports
     for i in range(NUMBERS):
         eps[i] = np.float32(halves[i] | np.uint16(1)) * np.float32(2**-15) - np.float32(1)

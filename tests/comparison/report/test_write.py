@@ -92,7 +92,7 @@ def content_in_order(text: str, *parts: str) -> bool:
 
 def test_what_is_odd_is_named(broken_report):
     text = ' '.join(read(broken_report / 'report.html').words)
-    assert 'is cut off and is left out' in text
+    assert 'is truncated and was skipped' in text
     assert 'baseline/seed_1 does not match the other runs and is set aside' in text
     assert 'fnoise/seed_1 diverged: loss, loss_mask not finite from iteration 4 on' in text
     assert 'set aside' in text and 'NaN' in text

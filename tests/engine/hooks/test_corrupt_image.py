@@ -62,9 +62,9 @@ def validation(root, shapes):
 def test_a_broken_validation_image_is_named(validation):
     CorruptImageHook().before_val(validation)
     dataset = validation.val_dataloader.dataset
-    with pytest.raises(InputError, match=r'image .*000002.png cannot be used, it cannot be read as a whole image'):
+    with pytest.raises(InputError, match=r'image .*000002.png cannot be used, it is not a complete image'):
         dataset[1]
-    with pytest.raises(InputError, match=r'image .*000003.png cannot be used, it is no file'):
+    with pytest.raises(InputError, match=r'image .*000003.png cannot be used, it is not a file'):
         dataset[2]
 
 

@@ -230,7 +230,7 @@ def test_number_of_files_is_limited_over_all_starts_of_a_run(detector, batch, tm
         hook.after_train_iter(runner, 0, batch)
         runner.iter += 1
     assert [step for _, step in runner.drawn] == [1, 2]
-    assert runner.warnings == ['FeatureMapHook draws nothing: 4 files are there, which is its max_files']
+    assert runner.warnings == ['FeatureMapHook draws nothing: the limit of max_files=4 is reached']
 
 
 def test_validations_of_a_training_by_iterations_have_their_number(detector, batch, tmp_path):

@@ -64,7 +64,7 @@ def test_skipping_gives_no_gradient_and_counts(model, caplog):
     assert all(not parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
     assert hook.skipped == 1 and 'loss_rpn of level 1' in caplog.text
     hook.after_train(hook._runner)
-    assert '1 iterations had a loss' in caplog.text
+    assert 'skipped 1 iterations with a non-finite loss' in caplog.text
     with pytest.raises(FloatingPointError):
         attach(FiniteLossHook(), Detector())(broken=True)
 

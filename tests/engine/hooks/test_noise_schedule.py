@@ -76,7 +76,7 @@ def test_a_setting_that_the_noise_lacks_is_told_before_the_training(root):
     cfg.model.neck.noise = dict(type='DSU')
     cfg.custom_hooks = [RAMP]
     with pytest.raises(
-        InputError, match=r"custom_hooks\[0\] .* number of the noise, but DSU\(prob=0.5\) has no .*'scale'"
+        InputError, match=r"custom_hooks\[0\] .* numeric setting of the noise, but DSU\(prob=0.5\) has no 'scale'"
     ):
         check_hooks(cfg, check_model(cfg))
 
@@ -89,8 +89,8 @@ def test_a_setting_that_the_noise_lacks_is_told_before_the_training(root):
         (dict(schedule='linear', begin=5, end=4), 'but got begin=5 and end=4'),
         (dict(schedule='linear', start_factor=-0.5), r'start_factor must be in \[0, 1\], but got -0.5'),
         (dict(schedule='linear', end_factor=2), r'end_factor must be in \[0, 1\], but got 2'),
-        (dict(schedule='step'), r"milestones must be given for 'step' and for it alone"),
-        (dict(schedule='linear', milestones=[3]), r"milestones must be given for 'step' and for it alone"),
+        (dict(schedule='step'), r"milestones must be given for 'step' and only then"),
+        (dict(schedule='linear', milestones=[3]), r"milestones must be given for 'step' and only then"),
         (dict(schedule='step', milestones=[5, 3]), r'milestones must increase, but got \[5, 3\]'),
         (dict(schedule='step', milestones=[3], gamma=1.5), r'gamma must be in \[0, 1\], but got 1.5'),
     ],

@@ -23,7 +23,7 @@ def test_noise(tool, tmp_path):
     kept = {name: timing['kept_bytes'] for name, timing in found.items()}
     assert [kept[name] for name in ('cct', 'uniform_20', 'l2', 'mean_normal')] == [0] * 4
     elements = sum(channels * (64 // stride) ** 2 for channels, stride in zip((256, 512, 1024, 2048), (4, 8, 16, 32)))
-    assert kept["cct, as in the paper's code"] == 4 * elements  # the noise, one for both images
+    assert kept['cct, code of the paper'] == 4 * elements  # the noise, one for both images
     assert kept['torch.nn.functional.dropout'] == 2 * 4 * elements
 
 
@@ -36,7 +36,7 @@ def test_step(tool, shapes, tmp_path):
     options = ['--noises', 'cct', 'DSU', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json']
     stdout = tool('dev/benchmark', 'step', '--batch-size', 3, *options).stdout
     assert 'a training step of configs/demo_baseline.py, 3 images' in stdout
-    names = ['without noise', 'without noise, another time', 'cct', 'DSU', 'cct, too faint to change the training']
+    names = ['without noise', 'baseline, repeated (A/A)', 'cct', 'DSU', 'overhead only (scale 1e-12)']
     assert list(results(tmp_path / 'step.json', 'step')) == names
 
 
@@ -120,11 +120,11 @@ def test_table_goes_into_a_file(tool, tmp_path):
     page.write_text('before\n<!-- benchmarks -->\nold\n<!-- benchmarks -->\nafter\n')
     tool('dev/benchmark', 'table', tmp_path, '--into', page)
     before, table, after = page.read_text().split('<!-- benchmarks -->')
-    assert (before, after) == ('before\n', '\nafter\n') and '| cct; 0.0 MiB kept' in table and 'old' not in table
+    assert (before, after) == ('before\n', '\nafter\n') and '| cct; 0.0 MiB saved' in table and 'old' not in table
     assert table.strip() == tool('dev/benchmark', 'table', tmp_path).stdout.strip()
     page.write_text('no place')
     error = tool('dev/benchmark', 'table', tmp_path, '--into', page, status=2).stderr
-    assert 'page.md is no file with two lines' in error
+    assert 'page.md is not a file with two lines' in error
 
 
 @pytest.mark.slow

@@ -51,11 +51,11 @@ def test_every_command_has_its_rows(tmp_path):
         '| **evaluation of `a.py`**, against one without F-Noise, which runs 7 operations | | | |',
         '| with F-Noise; 9 operations | 1 s | 1.000 ± 0.210 | 0.900 to 1.100 |',
         '| **forward and backward pass of C2 to C5, 2 images of 64 x 32**, against a copy | | | |',
-        '| cct; 1.0 MiB kept between them | 20 ms | 2.000 ± 0.210 | 1.900 to 2.100 |',
+        '| cct; 1.0 MiB saved for backward | 20 ms | 2.000 ± 0.210 | 1.900 to 2.100 |',
         "| **training step of Mask R-CNN R50-FPN, 2 images of 64 x 32**, against torchvision's | | | |",
         '| with F-Noise | 6 s | 0.800 ± 0.210 | 0.700 to 0.900 |',
-        '| **F-Noise, an element of one level, both passes**, against a copy | | | |',
-        '| of 2.0 million; a copy 1 ns | 2 ns | 2.000 ± 0.210 | 1.900 to 2.100 |',
+        '| **F-Noise, time per element, forward and backward pass of one level**, against a copy | | | |',
+        '| 2.0 million elements; a copy 1 ns | 2 ns | 2.000 ± 0.210 | 1.900 to 2.100 |',
         '| **training step of `a.py`, 4 images, mixed precision**, against one without noise | | | |',
         '| cct | 1.5 s | 1.500 ± 0.210 | 1.400 to 1.600 |',
     ]
@@ -80,6 +80,13 @@ def test_the_short_one_has_f_noise_alone(tmp_path):
     write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
     lines = benchmark_table(tmp_path, short=True).splitlines()
     assert len(lines) == 6 and 'training step of `a.py`' in lines[4] and lines[5].startswith('| cct |')
+
+
+def test_former_labels_of_kept_results_are_renamed(tmp_path):
+    subjects = {'without noise': timing(1, 1), 'without noise, another time': timing(1, 1)}
+    write(tmp_path, 'step', dict(config='a.py'), subjects)
+    for short in (False, True):
+        assert '| baseline, repeated (A/A) | 1 s |' in benchmark_table(tmp_path, short)
 
 
 def test_what_is_no_result_is_named(tmp_path):

@@ -28,4 +28,4 @@ def test_a_training_that_loses_a_process_loses_nothing_else(tool, shapes, tmp_pa
 
 def test_a_folder_that_is_there_is_left_alone(tool, tmp_path):
     result = tool('dev/check_resume', 'configs/demo_fnoise.py', '--out', tmp_path, status=2)
-    assert 'exists already and is left as it is' in result.stderr
+    assert 'already exists and is not changed' in result.stderr
