@@ -1,4 +1,4 @@
-"""Imported first by the developers' tools: those of users, and what these share, are a folder above."""
+"""Adds the parent folder, with the shared modules of the tools, to the module path."""
 
 import sys
 from pathlib import Path

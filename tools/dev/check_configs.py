@@ -1,4 +1,4 @@
-"""Check F-Noise on every config that the installed mmdet ships, and write a table."""
+"""Check F-Noise on every config of the installed mmdet, and write a table."""
 
 import _path  # noqa: F401
 import _start
@@ -23,8 +23,8 @@ from fnoise_mmdet.errors import InputError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Check F-Noise on every config that the installed mmdet ships: put it in, compare keys of the '
-        'state dict and features in evaluation with the plain detector, and measure the noise in training.',
+        description='Check F-Noise on every config of the installed mmdet: insert it, compare state dict keys and '
+        'evaluation features to the plain detector, and measure the noise in training.',
         epilog='example: python tools/dev/check_configs.py --only "retinanet/*" --only "yolo/*"',
     )
     parser.add_argument(
@@ -34,17 +34,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--workers', type=cli.at_least(1), default=1, help='processes, of one thread each (default: %(default)s)'
     )
-    parser.add_argument('--restart', action='store_true', help='check all again, rather than what is not yet there')
+    parser.add_argument('--restart', action='store_true', help='check all configs again, not only missing ones')
     return parser.parse_args()
 
 
 def read_findings(path: Path) -> dict[str, Finding | None]:
-    """Read what an earlier, perhaps interrupted, call has found; None for a file without a model."""
+    """Read the findings of an earlier, possibly interrupted call; None for a file without a model."""
     findings: dict[str, Finding | None] = {}
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:  # cut off when the call was interrupted
+        except json.JSONDecodeError:  # truncated by an interruption
             continue
         config, finding = row['config'], row['finding']
         findings[config] = None if finding is None else Finding(**{**finding, 'outcome': Outcome(finding['outcome'])})
@@ -52,7 +52,7 @@ def read_findings(path: Path) -> dict[str, Finding | None]:
 
 
 def find_out(names: list[str], workers: int) -> Iterator[tuple[str, Finding | None]]:
-    """Check configs in processes of their own, and give each as it is done."""
+    """Check configs in separate processes, and yield findings as they complete."""
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         futures = {pool.submit(check_config, name): name for name in names}
@@ -74,7 +74,7 @@ MEANINGS = {
 
 
 def table(findings: Iterable[Finding]) -> str:
-    """Write the findings as Markdown: the counts, one line a family, and why a config was not checked as a whole."""
+    """Write the findings as Markdown: counts, one line per family, and reasons for incomplete checks."""
     findings = list(findings)
     counts = Counter(finding.outcome for finding in findings)
     families = sorted({finding.family for finding in findings})

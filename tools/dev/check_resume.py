@@ -1,4 +1,4 @@
-"""Kill a training again and again, resume it, and see that nothing was lost."""
+"""Kill trainings at random moments, resume them, and compare them to an uninterrupted one."""
 
 import _path  # noqa: F401
 import _start
@@ -32,23 +32,23 @@ MOMENTS = ('iteration', 'saving', 'validation', 'drawing')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Train once without interruption. Then train again and again, each time killed once (SIGKILL) at a '
-        'random moment of an iteration, of the saving of a checkpoint, of a validation, or of the drawing of pictures, '
-        'and resumed at once. Weights, optimizer, schedules and log must be those of the first to the last bit. '
-        'Sums on a CPU are repeated to the last bit on one thread, which is what the trainings get. Of several '
-        'processes any one is killed, and torchrun ends the others.',
+        description='Train once without interruption, then repeatedly, each time killed (SIGKILL) at a random moment '
+        'of an iteration, of saving a checkpoint, of a validation, or of drawing images, and resumed. Weights, '
+        'optimizer, schedulers and log must be bitwise equal to those of the first training. Trainings use one thread, '
+        'as sums on a CPU are bitwise reproducible only then. Of several processes a random one is killed, and '
+        'torchrun stops the others.',
         epilog='example: python tools/dev/check_resume.py configs/demo_fnoise.py --kills 20 --out work_dirs/resume '
         '--train-options --data-root data/shapes --cfg-options train_cfg.max_epochs=2',
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('--out', type=Path, required=True, help='folder to make, for the work dirs')
+    parser.add_argument('--out', type=Path, required=True, help='folder to create for the work dirs')
     parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill (default: 20)')
     parser.add_argument(
         '--kill',
         choices=KILLED,
         default='both',
-        help='what is killed: the main process alone, as by the system where memory runs out, its whole process group, '
-        'or the two in turns (default: both)',
+        help='what is killed: only the main process (as when memory runs out), its process group, or both alternately '
+        '(default: both)',
     )
     parser.add_argument(
         '--processes',
@@ -56,15 +56,15 @@ def parse_args() -> argparse.Namespace:
         default=1,
         help='processes of each training (default: 1, without a launcher)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the moments (default: 0)')
-    parser.add_argument('--train-options', nargs=argparse.REMAINDER, default=[], help='the rest: options of train.py')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random moments (default: 0)')
+    parser.add_argument('--train-options', nargs=argparse.REMAINDER, default=[], help='options of train.py')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     if args.out.exists():
-        raise InputError(f'{args.out} exists already and is left as it is: name another folder')
+        raise InputError(f'{args.out} already exists and is not changed: use another folder')
     args.out.mkdir(parents=True)
     rng = random.Random(args.seed)
     whole = args.out / 'whole'
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def start_training(args: argparse.Namespace, work_dir: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Begin a training, in a session of its own."""
+    """Start a training in its own session."""
     command = [sys.executable, str(TRAIN), args.config, f'--work-dir={work_dir}', *options, *args.train_options]
     if args.processes > 1:
         launcher = ['-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={args.processes}']
@@ -114,7 +114,7 @@ def start_training(args: argparse.Namespace, work_dir: Path, *options: str) -> s
 
 
 def kill(process: subprocess.Popen[bytes], rng: random.Random | None, alone: bool) -> None:
-    """Kill a training alone or with all that it has started, or any one process of a launcher."""
+    """Kill a training alone, with its process group, or a random process of a launcher."""
     if rng is None:
         (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
         return
@@ -125,18 +125,18 @@ def kill(process: subprocess.Popen[bytes], rng: random.Random | None, alone: boo
 def wait_for(
     moment: str, work_dir: Path, process: subprocess.Popen[bytes], lines: int, seconds: float, rng: random.Random
 ) -> bool:
-    """Wait until a training is where it is to be killed.
+    """Wait until a training reaches the moment to kill it.
 
     Args:
-        moment: What it is to be doing.
-        work_dir: Its work dir.
-        process: The training.
-        lines: Of its log, after which it is killed in an iteration.
-        seconds: After these lines.
-        rng: Draws how far it gets in what it does at other moments.
+        moment: Activity at which to kill it.
+        work_dir: Work dir of the training.
+        process: Process of the training.
+        lines: Number of log lines after which it is killed in an iteration.
+        seconds: Delay after these lines.
+        rng: Random generator for the delay at other moments.
 
     Returns:
-        Whether it is there; False where it has ended before.
+        Whether it was reached; False if the training ended before.
     """
     is_there: dict[str, Callable[[], bool]] = {
         'iteration': lambda: _logged(work_dir) >= lines,
@@ -158,12 +158,12 @@ def _logged(work_dir: Path) -> int:
 
 
 def checkpoint_differences(one: Path, other: Path) -> Iterator[str]:
-    """Name what differs between the last checkpoints and the logs of two work dirs."""
+    """Yield the differences between the last checkpoints and the logs of two work dirs."""
     checkpoints = []
     for work_dir in (one, other):
         path, _ = latest_checkpoint(work_dir)
         if path is None or is_corrupt(path):
-            yield f'{work_dir} has no whole checkpoint'
+            yield f'{work_dir} has no intact checkpoint'
             return
         checkpoints.append(torch.load(path, map_location='cpu', weights_only=False))
     for part in ('state_dict', 'optimizer', 'param_schedulers', 'message_hub'):
@@ -198,7 +198,7 @@ def _differing(name: str, one: Any, other: Any) -> Iterator[str]:
 
 
 def _rows(work_dir: Path) -> list[dict[str, Any]]:
-    """Read the log of a training's last start, which holds what was before it."""
+    """Read the log of the last start of a training, which includes the earlier ones."""
     lines = max(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()
     return [{key: value for key, value in json.loads(line).items() if key not in UNEQUAL} for line in lines]
 

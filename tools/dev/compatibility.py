@@ -1,4 +1,4 @@
-"""Whether F-Noise does in a detector what it promises: the check behind ``tools/dev/check_configs.py``."""
+"""Compatibility check of F-Noise with a detector, used by ``tools/dev/check_configs.py``."""
 
 import copy
 import math
@@ -32,7 +32,7 @@ CCT_SNR_DB = 10 * math.log10(3 / 0.3**2)
 
 
 class Outcome(str, Enum):
-    """What can be said of a config."""
+    """Outcome of the check of a config."""
 
     WHOLE = 'whole detector'
     PARTS = 'backbone and neck'  # the rest of the plain detector cannot be built here
@@ -43,7 +43,7 @@ class Outcome(str, Enum):
 
 @dataclass
 class Finding:
-    """What was found out about one config; ``reason`` is why the outcome is not WHOLE."""
+    """Finding for one config; ``reason`` explains an outcome other than WHOLE."""
 
     config: str
     detector: str = ''
@@ -60,7 +60,7 @@ class Finding:
 
 
 class _BackboneAndNeck(BaseModule):
-    """The part of a detector that F-Noise has to do with."""
+    """Backbone and neck of a detector."""
 
     def __init__(self, detector: dict[str, Any]) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class _BackboneAndNeck(BaseModule):
 
 
 def shipped_configs() -> list[str]:
-    """Return the path of every config that the installed mmdet ships, under its folder of configs; bases left out."""
+    """Return the paths of all configs of the installed mmdet, except base files."""
     names = (path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
     return sorted(str(name) for name in names if '_base_' not in name.parts)
 
 
 def read_shipped(name: str) -> Config | None:
-    """Read a config that mmdet ships, so that building and initialising it loads no weights.
+    """Load a config of mmdet without pretrained weights.
 
     Returns:
         The config, or None where the file holds no model.
@@ -102,15 +102,15 @@ def neck_types(detector: dict[str, Any]) -> str:
 
 
 def check_config(name: str) -> Finding | None:
-    """Build a config that mmdet ships with and without F-Noise, and compare the two.
+    """Build a config of mmdet with and without F-Noise, and compare the two.
 
     Both get the same weights, by strict loading, and the same two images of
-    uniform noise. Their state dicts must have the same keys; in evaluation
-    every feature must be the same to the last bit; in training every level
-    must show the signal-to-noise ratio of F-Noise.
+    uniform noise. Their state dicts must have the same keys, the features in
+    evaluation must be bitwise equal, and every level in training must have the
+    signal-to-noise ratio of F-Noise.
 
     Returns:
-        What was found, or None where the file holds no model.
+        The finding, None if the file has no model.
     """
     MMLogger.get_instance('mmengine').setLevel('ERROR')
     init_default_scope('mmdet')
@@ -160,7 +160,7 @@ def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[
         The signal-to-noise ratio of each level in training, in dB.
 
     Raises:
-        AssertionError: They differ where they must not, or do not where they must.
+        AssertionError: If a property is violated.
     """
     weights = plain.state_dict()
     if list(weights) != list(noisy.state_dict()):
@@ -202,14 +202,14 @@ def _features(model: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _tensors(features: Any) -> list[Tensor]:
-    """Flatten what a backbone or neck gives: a tensor, a sequence, or a nest of them."""
+    """Flatten the output of a backbone or neck: a tensor or a nested sequence."""
     if isinstance(features, Tensor):
         return [features]
     return [tensor for part in features or () for tensor in _tensors(part)]
 
 
 def _images(model: nn.Module) -> Tensor:
-    """Make two images of the smallest size that the detector takes."""
+    """Return two images of the smallest size that the detector accepts."""
     for size in IMAGE_SIZES[:-1]:
         images = _uniform(size)
         try:
@@ -225,6 +225,6 @@ def _uniform(size: int) -> Tensor:
 
 
 def _one_line(error: Exception) -> str:
-    """Bring an error to a line that says the same on every machine."""
+    """Return an error as one line that is the same on every machine."""
     text = ' '.join(str(error).split()).partition(', the current sys.path is')[0]
     return f'{type(error).__name__}: {text.replace(f"{CONFIGS}/", "")}'[:160]

@@ -1,10 +1,10 @@
-"""Make a virtual environment with everything that training, evaluation and the tests need.
+"""Create a virtual environment for training, evaluation and tests.
 
-Only Python's standard library is used here, because nothing else is there yet.
-Each step is skipped where its result is there already.
+Uses only the standard library, since nothing else is installed yet. Steps whose
+result exists are skipped.
 """
 
-from __future__ import annotations  # so that an older Python comes as far as the message about it
+from __future__ import annotations  # so that an older Python reaches the version check
 
 import argparse
 import os
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 
 class Environment(NamedTuple):
-    """A virtual environment, and what goes into it."""
+    """A virtual environment and its requirements."""
 
     folder: Path
     requirements: Path
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAINTAINED = Environment(ROOT / '.venv', ROOT / 'requirements.txt')
 UPSTREAM = Environment(ROOT / '.venv-upstream', ROOT / 'requirements-upstream.txt')
 OLDEST, NEWEST = (3, 10), (3, 12)
-# mmcv and mmdet are source distributions that import these while they build.
+# Build dependencies of mmcv and mmdet, which are source distributions.
 BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
 TEST_TOOLS = [
     'pytest>=8,<10', 'pytest-xdist>=3.6,<4', 'hypothesis>=6.100,<7', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5',
@@ -67,30 +67,30 @@ def fail(message: str) -> None:
 
 
 def check_machine() -> None:
-    """Check what pip cannot install: Python itself, its headers, and a compiler."""
+    """Check prerequisites that pip cannot install: Python, its headers, and a compiler."""
     version = sys.version_info[:2]
     wanted = f'{".".join(map(str, OLDEST))} to {".".join(map(str, NEWEST))}'
     if not OLDEST <= version <= NEWEST:
         fail(
             f'Python {wanted} is needed, but {sys.executable} is {".".join(map(str, version))}; '
-            'name another one, e.g. make PYTHON=python3.11 demo'
+            'use another one, e.g. make PYTHON=python3.11 demo'
         )
     compiler = os.environ.get('CXX', 'c++').split()[0]
     if not shutil.which(compiler):
         fail(
-            f"a C++ compiler is needed to build mmcv's operators, and {compiler!r} is not there; "
+            f"a C++ compiler is needed to build mmcv's operators, and {compiler!r} was not found; "
             'install one (Debian, Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++; macOS: '
-            'xcode-select --install) or name it with CXX=...'
+            'xcode-select --install) or set it with CXX=...'
         )
     if not Path(sysconfig.get_paths()['include'], 'Python.h').is_file():
         fail(
-            f"the headers of Python {version[0]}.{version[1]} are needed to build mmcv's operators, and Python.h is "
-            f'not there; install them (Debian, Ubuntu: apt-get install python{version[0]}.{version[1]}-dev)'
+            f"the headers of Python {version[0]}.{version[1]} are needed to build mmcv's operators, and Python.h was "
+            f'not found; install them (Debian, Ubuntu: apt-get install python{version[0]}.{version[1]}-dev)'
         )
 
 
 def run_step(message: str, *command: str | Path, log: Path, advice: str, env: dict[str, str] | None = None) -> None:
-    """Run a step with its output in the log, and say every half minute that it still runs."""
+    """Run a step with its output in the log, and print the elapsed time every half minute."""
     print(f'{message} ...', flush=True)
     start = time.monotonic()
     with log.open('ab') as file:
@@ -117,7 +117,7 @@ def torch_requirement(requirements: Path) -> str:
 
 
 def mmcv_is_built(venv: Environment) -> bool:
-    """Whether mmcv is installed, or pip has it in its cache."""
+    """Return whether mmcv is installed or in pip's cache."""
     name = re.findall(r'^[\w-]*mmcv', venv.requirements.read_text(encoding='utf-8'), flags=re.MULTILINE)[0]
     wheels = f'{name.replace("-", "_")}-*-cp{sys.version_info[0]}{sys.version_info[1]}-*'
     cached = subprocess.run(
@@ -128,9 +128,9 @@ def mmcv_is_built(venv: Environment) -> bool:
 
 
 def precompile_torch(venv: Environment, folder: Path, cflags: str) -> str:
-    """Read torch's headers once for all of mmcv's operators, most of whose compilation they are otherwise.
+    """Precompile torch's headers, which dominate the compilation of mmcv's operators.
 
-    Returns the flag that makes the operators use the result; it is empty where the compiler cannot do that.
+    Returns the compiler flag to use them, empty if the compiler does not support it.
     """
     print("precompiling torch's headers ...", flush=True)
     header = folder / 'torch.h'
@@ -150,7 +150,7 @@ def precompile_torch(venv: Environment, folder: Path, cflags: str) -> str:
 
 def make_venv(venv: Environment) -> None:
     if not venv.python.exists():
-        print(f'making {venv.folder} with {sys.executable}', flush=True)
+        print(f'creating {venv.folder} with {sys.executable}', flush=True)
         if subprocess.run([sys.executable, '-m', 'venv', venv.folder]).returncode:
             shutil.rmtree(venv.folder, ignore_errors=True)
             fail(
@@ -159,7 +159,7 @@ def make_venv(venv: Environment) -> None:
             )
     step = partial(run_step, log=venv.log)
     pip: list[str | Path] = [venv.python, '-m', 'pip', 'install', '--disable-pip-version-check']
-    network = 'is there a network, and room on the disk?'
+    network = 'check the network and the free disk space'
     step(
         'build tools and torch: 1 to 5 minutes, by network',
         *pip, *BUILD_TOOLS, torch_requirement(venv.requirements), advice=network,
@@ -180,12 +180,12 @@ def make_venv(venv: Environment) -> None:
 
 
 def check_venv(venv: Environment) -> None:
-    """Check that what was installed can be imported; mmcv installs without its operators and does not say so."""
+    """Check that the packages can be imported, as mmcv may silently install without its operators."""
     checks = {
         'cv2': 'OpenCV cannot be loaded: install the library it names (Debian, Ubuntu: apt-get install libgl1 '
         'libglib2.0-0)',
         'mmcv._ext': 'mmcv was installed without its compiled operators: uninstall it with pip, remove it from '
-        f'the cache with `{venv.python} -m pip cache remove "*mmcv*"`, and call make again',
+        f'the cache with `{venv.python} -m pip cache remove "*mmcv*"`, and rerun make',
         'mmdet.apis': 'mmdet cannot be imported',
         'fnoise_mmdet': 'fnoise_mmdet cannot be imported',
     }
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument(
         '--upstream',
         action='store_true',
-        help='make .venv-upstream, with the original distributions of mmengine, mmcv and mmdet, instead of .venv',
+        help='create .venv-upstream, with the original distributions of mmengine, mmcv and mmdet, instead of .venv',
     )
     venv = UPSTREAM if parser.parse_args().upstream else MAINTAINED
     if venv.python.exists() and Path(sys.prefix).resolve() != venv.folder.resolve():

@@ -1,4 +1,4 @@
-"""Train torchvision's Mask R-CNN on batches of mmdet, a step at a time: what `benchmark.py peer` compares to.
+"""Train torchvision's Mask R-CNN on batches of mmdet step by step, as reference of `benchmark.py peer`.
 
 torchvision's wheels need the torch that they were built with. Where that is another one than mmcv was built with,
 this file runs in an environment of its own: it needs nothing but torch and torchvision.
@@ -19,7 +19,7 @@ VERSIONS = f'torch {torch.__version__}, torchvision {torchvision.__version__}'
 def make_step(
     batches: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], amp: bool = False
 ) -> Callable[[], float]:
-    """Build the model with random weights, and give what trains it on the next batch and returns the loss.
+    """Build the model with random weights, and return a function that trains it on the next batch.
 
     Args:
         batches: ``images``, a list of float tensors (3, H, W) of values in [0, 1], and ``targets``, a list of dicts

@@ -20,7 +20,7 @@ def setup_env(root):
 @pytest.mark.parametrize('version', [(3, 9, 1), (3, 13, 0)])
 def test_wrong_python(setup_env, monkeypatch, version):
     monkeypatch.setattr(sys, 'version_info', version)
-    with pytest.raises(SystemExit, match=rf'Python 3.10 to 3.12 is needed, but .* is 3.{version[1]}; name another'):
+    with pytest.raises(SystemExit, match=rf'Python 3.10 to 3.12 is needed, but .* is 3.{version[1]}; use another'):
         setup_env.check_machine()
 
 
@@ -34,7 +34,7 @@ def test_missing_compiler(root, tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr.startswith("error: a C++ compiler is needed to build mmcv's operators")
-    assert "'no-such-compiler' is not there" in result.stderr and 'Traceback' not in result.stderr
+    assert "'no-such-compiler' was not found" in result.stderr and 'Traceback' not in result.stderr
     assert not (tmp_path / '.venv').exists()
 
 
