@@ -124,7 +124,7 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
 
 def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_dirs/CONFIG_NAME') -> None:
     """Add the arguments of mmengine's runner."""
-    parser.add_argument('--work-dir', help=f'folder for logs, checkpoints and pictures (default: {work_dir})')
+    parser.add_argument('--work-dir', help=f'folder for logs, checkpoints and images (default: {work_dir})')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -34,10 +34,10 @@ def test_demo_goes_on_learns_compares_and_draws(root, tmp_path):
     assert process.returncode and not any((work_dir / 'finished').exists() for work_dir in work_dirs)
 
     text = make(root, 'demo', f'OUT={tmp_path}')
-    assert len(re.findall(r'goes on from (?:epoch_\d|resume)\.pth', text)) == 2
+    assert len(re.findall(r'resumes from (?:epoch_\d|resume)\.pth', text)) == 2
     baseline, fnoise = map(read_run, work_dirs)
     content = json.loads((tmp_path / 'demo/report/comparison.json').read_text())
-    assert content['warnings'] == [] and content['verdict'][0].startswith('One pair of runs cannot tell')
+    assert content['warnings'] == [] and content['verdict'][0].startswith('One pair of runs does not allow')
     assert baseline.val[-1]['coco/segm_mAP_50'] >= 0.5
     assert fnoise.val[-1]['coco/segm_mAP_50'] > 0.3
     for run in (baseline, fnoise):

@@ -36,7 +36,7 @@ def test_unreadable_images_are_named_and_left_out(shapes, tmp_path, capsys):
 
 
 def test_wrong_inputs_are_refused(shapes, tmp_path):
-    with pytest.raises(InputError, match='neither an image nor a folder'):
+    with pytest.raises(InputError, match='neither an image file nor a folder'):
         find_images([tmp_path / 'nowhere'])
     with pytest.raises(InputError, match='has no image'):
         find_images([tmp_path])

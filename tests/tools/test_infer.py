@@ -84,7 +84,7 @@ def test_wrong_input(tool, runs, shapes, tmp_path, kind):
     folder = tmp_path / 'images'
     folder.mkdir()
     inputs, message = {
-        'missing': ([tmp_path / 'nowhere.png'], 'is neither an image nor a folder'),
+        'missing': ([tmp_path / 'nowhere.png'], 'is neither an image file nor a folder'),
         'empty': ([folder], 'has no image'),
         'broken': ([folder], 'none of the inputs can be read as an image'),
         'twice': ([shapes / 'val', shapes / 'test'], 'occur twice, e.g. 000001.png'),

@@ -115,7 +115,7 @@ def test_test_part_and_first_images_and_no_corruption(tool, runs, tmp_path):
         (['{run}', '--noise-scales', '-0.1'], 'must be >= 0 and finite, but got -0.1'),
         (['{run}', '--config', 'configs/demo_fnoise.py'], 'give either RUN or'),
         ([], 'give either RUN or'),
-        (['{tmp}'], 'has no last_checkpoint'),
+        (['{tmp}'], 'have no last_checkpoint'),
         (['{tmp}/nowhere'], 'is not a folder'),
         (['{run}', '--data-root', '{tmp}'], 'has no val annotations'),
         (['{run}', '{two}'], 'must hold exactly one config, but holds demo_baseline.py, other.py'),

@@ -109,7 +109,7 @@ def test_failed_training_of_two_stops_the_other(tool, command, tmp_path):
     'arguments, message',
     [
         (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
-        ([*PAIR, '--fnoise', 'l2'], '--fnoise l2 makes the second config from the first'),
+        ([*PAIR, '--fnoise', 'l2'], '--fnoise l2 creates the second config from the first'),
         ([PAIR[0], PAIR[0]], 'is the same config as'),
         ([*PAIR, '--workers', '0'], 'argument --workers: must be >= 1, but got 0'),
         ([*PAIR, '--data-root', 'nowhere'], 'baseline: data root nowhere is not a folder'),

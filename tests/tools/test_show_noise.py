@@ -76,7 +76,7 @@ def test_sweep_of_the_strength(tool, shapes, tmp_path):
     [
         (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'no image is given with checkpoint work/epoch_1.pth'),
         (['configs/demo_fnoise.py', 'work/epoch_1.pth', 'IMAGE'], 'checkpoint work/epoch_1.pth is not a file'),
-        (['configs/demo_fnoise.py', 'nowhere.png'], 'is neither an image nor a folder'),
+        (['configs/demo_fnoise.py', 'nowhere.png'], 'is neither an image file nor a folder'),
         (['configs/demo_baseline.py', 'IMAGE', '--sweep', '0.1'], 'insert one with --fnoise'),
         (['configs/demo_fnoise.py', 'IMAGE', '--sweep', '-1'], 'scale must be >= 0 and finite, but got -1.0'),
         (['configs/demo_fnoise.py', 'IMAGE', '--levels', '4'], 'levels must be in [-4, 3] for 4 levels, but got 4'),

@@ -19,7 +19,7 @@ def test_evaluates_and_draws(tool, runs, shapes, tmp_path):
     assert 'coco/segm_mAP' in json.loads(metrics.read_text())
     assert sorted(path.name for path in (tmp_path / 'drawn').iterdir()) == ['000001.png', '000002.png']
     drawn = cv2.imread(str(tmp_path / 'drawn/000001.png'))
-    assert drawn.shape[1] == 2 * drawn.shape[0], 'ground truth beside detections'
+    assert drawn.shape[1] == 2 * drawn.shape[0], 'ground truth next to detections'
     panels = list((tmp_path / 'run').glob('*/vis_data/vis_image/feature_maps_test_*.png'))
     assert len(panels) == 2
     with (tmp_path / 'predictions.pkl').open('rb') as file:
