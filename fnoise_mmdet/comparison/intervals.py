@@ -70,9 +70,6 @@ def significant_after_holm(samples: Sequence[Sequence[float]]) -> list[bool]:
     return [p_value < 1 - LEVEL for p_value in holm([t_test(values) for values in samples])]
 
 
-told_after_holm = significant_after_holm  # the former name, which study_table imports
-
-
 def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interval | None:
     """Return the percentile bootstrap interval for the mean (Efron, 1979), None for fewer than two values."""
     if len(values) < 2:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ..visualization.markup import escape_markdown
-from .intervals import LEVEL, signed, t_test, told_after_holm
+from .intervals import LEVEL, signed, significant_after_holm, t_test
 from .measures import Measure
 from .saved_comparison import SavedComparison
 
@@ -57,7 +57,7 @@ def _by_chance(study: SavedComparison) -> str:
         return ''
     level = 1 - LEVEL
     found = sum(t_test(values) < level for values in of_seeds)
-    kept = sum(told_after_holm(of_seeds))
+    kept = sum(significant_after_holm(of_seeds))
     return (
         f' Of the {len(of_seeds)} differences in measures with a preferred direction, {found or "none"} '
         f'{"is" if found < 2 else "are"} significant ({level * len(of_seeds):.1f} expected by chance), '

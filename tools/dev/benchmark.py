@@ -120,7 +120,6 @@ def parse_args() -> argparse.Namespace:
     command.add_argument(
         'folder', nargs='?', type=Path, default=Path('benchmarks'), help='folder of JSON files (default: benchmarks)'
     )
-    command.add_argument('--short', action='store_true', help='only the overhead of F-Noise')
     command.add_argument(
         '--into', type=Path, metavar='FILE', help=f'insert the table between the two lines {MARK!r} of a file instead'
     )
@@ -464,7 +463,7 @@ def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, in
 
 def put_table(args: argparse.Namespace) -> None:
     """Print the table, or insert it into a file."""
-    table = benchmark_table(args.folder, args.short)
+    table = benchmark_table(args.folder)
     if args.into:
         cli.put_between(args.into, MARK, table)
     else:

@@ -11,11 +11,6 @@ from fnoise_mmdet.errors import InputError
 
 UNITS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'µs'), (1e-9, 'ns'))
 
-# Subjects of the short table: F-Noise and its controls.
-SHORT = (
-    'cct', 'overhead only (scale 1e-12)', 'with F-Noise', 'with F-Noise, --amp',
-    'torchvision, mixed precision', 'baseline, repeated (A/A)',
-)  # fmt: skip
 # Subjects under their former names in kept results.
 RENAMED = {
     'without noise, another time': 'baseline, repeated (A/A)',
@@ -27,12 +22,11 @@ RENAMED = {
 Content = Mapping[str, Any]  # content of a result file
 
 
-def benchmark_table(folder: Path, short: bool = False) -> str:
+def benchmark_table(folder: Path) -> str:
     """Return the results in a folder as Markdown tables, one per machine.
 
     Args:
         folder: Folder of JSON files written by ``tools/dev/benchmark.py --out``.
-        short: Whether to show only F-Noise and its controls, without the sizes.
 
     Raises:
         InputError: If there is none, or one was not written by ``tools/dev/benchmark.py``.
@@ -42,15 +36,8 @@ def benchmark_table(folder: Path, short: bool = False) -> str:
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             content['results'] = {RENAMED.get(name, name): one for name, one in content['results'].items()}
-            if short:
-                content['results'] = {
-                    name: one
-                    for place, (name, one) in enumerate(content['results'].items())
-                    if place == 0 or name in SHORT
-                }
             rows = list(_ROWS[content['command']](content))
-            if not short or content['command'] != 'sizes':
-                tables.setdefault(_machine(content['environment']), []).extend(rows)
+            tables.setdefault(_machine(content['environment']), []).extend(rows)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f'{path} was not written by tools/dev/benchmark.py: {type(error).__name__}: {error}'

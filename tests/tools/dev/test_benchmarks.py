@@ -74,19 +74,10 @@ def test_every_machine_has_its_table(tmp_path, monkeypatch):
     assert all('2 images of 64 x 32, float16' in table for table in (first, second))
 
 
-def test_the_short_one_has_f_noise_alone(tmp_path):
-    subjects = {'without noise': timing(1, 1), 'cct': timing(1.5, 1.5), 'DSU': timing(2, 2)}
-    write(tmp_path, 'step', dict(config='a.py'), subjects)
-    write(tmp_path, 'sizes', {}, {'2000000': {'copy': timing(0.002, 1), 'F-Noise': timing(0.004, 2)}})
-    lines = benchmark_table(tmp_path, short=True).splitlines()
-    assert len(lines) == 6 and 'training step of `a.py`' in lines[4] and lines[5].startswith('| cct |')
-
-
 def test_former_labels_of_kept_results_are_renamed(tmp_path):
     subjects = {'without noise': timing(1, 1), 'without noise, another time': timing(1, 1)}
     write(tmp_path, 'step', dict(config='a.py'), subjects)
-    for short in (False, True):
-        assert '| baseline, repeated (A/A) | 1 s |' in benchmark_table(tmp_path, short)
+    assert '| baseline, repeated (A/A) | 1 s |' in benchmark_table(tmp_path)
 
 
 def test_what_is_no_result_is_named(tmp_path):
