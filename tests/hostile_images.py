@@ -33,7 +33,7 @@ LEFT_OUT = {
     'bomb_webp.webp': 'has more than 178956970 pixels',
     'truncated_bmp.bmp': 'is not a complete image',
     'truncated_tif.tif': 'is not a complete image',
-    'truncated_webp.webp': 'cannot be read as',
+    'truncated_webp.webp': 'is not a complete image',
     'truncated_ppm.ppm': 'is not a complete image',
     'signature.png': 'cannot be read as',
     'no_pixels.png': 'cannot be read as',
