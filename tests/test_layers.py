@@ -43,7 +43,7 @@ def test_every_folder_has_a_floor(root):
     assert rooms == FLOOR.keys() | {'__init__'}
 
 
-@pytest.mark.parametrize('name', FLOOR)
+@pytest.mark.parametrize('name', sorted(FLOOR))
 def test_nothing_is_imported_from_above(root, name):
     for file in (root / PACKAGE).rglob('*.py'):
         if room(file, root) != name:

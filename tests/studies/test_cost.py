@@ -93,7 +93,7 @@ def test_figures_are_read_with_their_units():
 
 
 def test_markdown_marks_every_figure_and_cites(study):
-    text = cost.markdown(study, [1, 4], {'a shop': 'https://shop', 'nobody': 'https://nobody'})
+    text = cost.cost_tables(study, [1, 4], {'a shop': 'https://shop', 'nobody': 'https://nobody'})
     assert '| 4 | 4 GPUs | 1 | 6 | 1.4 | 0.4 | 34 | 34 |' in text
     assert '| trainings | 6 | computed | 3 scales (0, 0.1, 0.3; with the baseline, scale 0) x 2 seeds |' in text
     assert '| data set | 1 GB | published | a shop |' in text
