@@ -26,7 +26,7 @@ def test_the_classes_in_their_order_are_right_whatever_else_the_file_has(names, 
 @pytest.mark.parametrize(
     ('names', 'reason'),
     [
-        ('cba', "another order, .*: label 0 is 'c' in the file and 'a' in the config.* the order of the file is c, b, a"),
+        ('cba', "another order, .*: label 0 is 'c' in the file and 'a' in the config.* of the file is c, b, a"),
         ('acb', "label 1 is 'c' in the file and 'b' in the config"),
         ('ac', "has no category 'b', .* the labels of those after it would be wrong"),
         ('xyz', "has none of the config's classes"),

@@ -537,7 +537,7 @@ def test_a_training_without_objects_is_refused(cfg, change, nothing):
 def test_a_validation_without_objects_is_warned_of_unless_something_waits_for_its_ap(cfg, change, capsys):
     change('val', lambda one: False)
     check_data(cfg, ['val'])
-    assert 'AP is undefined, and not reported' in capsys.readouterr().out
+    assert 'AP is undefined and not reported' in capsys.readouterr().out
     cfg.default_hooks.checkpoint.save_best = 'val_loss'
     check_data(cfg, ['val'])
     cfg.default_hooks.checkpoint.save_best = 'coco/bbox_mAP'

@@ -50,8 +50,8 @@ def test_a_file_without_a_model_is_none():
 @pytest.mark.parametrize(
     ('target', 'replacement', 'reason'),
     [
-        ((FeatureNoise, 'perturb_levels'), lambda self, xs, *_: [x * 1.1 for x in xs], 'not those of F-Noise'),
-        ((FeatureNoise, 'perturb_levels'), lambda self, xs, *_: xs, '0 levels are perturbed'),
+        ((FeatureNoise, '_perturb_levels'), lambda self, xs, *_: [x * 1.1 for x in xs], 'not those of F-Noise'),
+        ((FeatureNoise, '_perturb_levels'), lambda self, xs, *_: xs, '0 levels are perturbed'),
         (
             (FNoiseNeck, 'forward'),
             lambda self, inputs: self.neck(self.preview(inputs)),
