@@ -61,8 +61,8 @@ def test_operators_that_did_not_build(setup_env, monkeypatch):
 def test_failed_step_shows_the_end_of_the_log(setup_env, tmp_path, capsys):
     log = tmp_path / 'log'
     with pytest.raises(SystemExit, match='(?s)this step failed: buy a disk.*no room'):
-        setup_env.run('step', sys.executable, '-c', 'raise SystemExit("no room")', log=log, advice='buy a disk')
-    setup_env.run('step', sys.executable, '-c', 'pass', log=log, advice='')
+        setup_env.run_step('step', sys.executable, '-c', 'raise SystemExit("no room")', log=log, advice='buy a disk')
+    setup_env.run_step('step', sys.executable, '-c', 'pass', log=log, advice='')
     assert 'done in' in capsys.readouterr().out
 
 
@@ -118,7 +118,7 @@ def test_compiler_that_cannot_precompile(setup_env, venv, tmp_path, monkeypatch,
 @pytest.mark.parametrize('use', ['', '-include torch.h'])
 def test_flags_of_the_operators(setup_env, venv, monkeypatch, built, use):
     steps = {}
-    monkeypatch.setattr(setup_env, 'run', lambda message, *command, **kwargs: steps.update({message: kwargs}))
+    monkeypatch.setattr(setup_env, 'run_step', lambda message, *command, **kwargs: steps.update({message: kwargs}))
     monkeypatch.setattr(setup_env, 'mmcv_is_built', lambda venv: built)
     monkeypatch.setattr(setup_env, 'precompile_torch', lambda venv, folder, cflags: use)
     monkeypatch.setenv('CFLAGS', '-march=native')
