@@ -14,7 +14,7 @@ def test_compares_two_work_dirs(tool, runs, tmp_path):
     (difference,) = total['differences']
     assert difference['mean'] == pytest.approx(total['mean']['demo_fnoise'] - total['mean']['demo_baseline'])
     assert measures['coco/segm_mAP']['mean']['demo_fnoise'] == 0
-    assert content['verdict'][0].startswith('No model has a mask AP of 0.01 or more')
+    assert content['verdict'][0].startswith('No model reaches a mask AP of 0.01')
     markdown = (tmp_path / 'out/comparison.md').read_text()
     for measure in measures.values():
         assert measure['label'] in result.stdout
@@ -87,7 +87,7 @@ def test_conditions_stand_as_in_their_study_without_those_that_a_sweep_has_cut(t
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['{baseline}', '{tmp}/nowhere'], 'nowhere is neither a run, that is a work dir or a scalars.json, nor'),
+        (['{baseline}', '{tmp}/nowhere'], 'nowhere is neither a run (a work dir or a scalars.json) nor'),
         (['{tmp}'], 'no run in {tmp}'),
         (['--group', 'fnoise'], '--group fnoise is not of the form NAME=RUN,RUN'),
         (['--group', 'a={tmp}'], '--group a: {tmp} is no run'),
