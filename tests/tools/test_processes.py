@@ -63,7 +63,13 @@ def test_a_training_of_a_killed_study_does_not_start(root):
 
 
 def interrupt(command, seconds):
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background have it ignored
+    )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
