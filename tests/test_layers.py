@@ -1,4 +1,4 @@
-"""Which folder of the package may import which: no folder imports one above it, so there is no circle either."""
+"""Folders of the package import only folders of lower layers, so there are no import cycles."""
 
 import ast
 from pathlib import Path

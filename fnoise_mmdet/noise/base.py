@@ -36,7 +36,7 @@ class Noise(nn.Module):
 
     @property
     def is_off(self) -> bool:
-        """Whether the settings make the noise the identity."""
+        """True if the settings disable the noise."""
         return any(getattr(self, name) == 0 for name in self.strengths)
 
     def forward(self, x: Tensor, key: Sequence[int]) -> Tensor:

@@ -163,7 +163,7 @@ class FeatureNoise(Noise):
 
     @property
     def _is_linear(self) -> bool:
-        """Whether the output is linear in the features, so that backward is the same operation as forward."""
+        """True if the output is linear in the features: backward is then the same operation as forward."""
         # A subclass may override sampling or application.
         plain = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
         return plain and not self.is_off

@@ -27,7 +27,7 @@ class CallCounter:
         Args:
             iteration: Iteration of the runner.
             xs: Levels to perturb.
-            peaks: Tensor that will hold :func:`.measure_peaks` of ``xs`` before the backward pass.
+            peaks: Buffer for the peaks of ``xs``, filled by the forward pass (see :func:`.measure_peaks`).
         """
         if iteration != self._iteration:
             self._iteration, self._peaks = iteration, []
