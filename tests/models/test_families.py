@@ -127,4 +127,6 @@ def test_every_family_takes_a_training_step(part):
     errors = {name: error for name in names if (error := error_of(name, with_noise=True))}
     assert len(names) > 25 and len(errors) < len(names) / 3, errors
     for name, error in errors.items():
-        assert 'nothing was' not in error and error_of(name, with_noise=False) == error, name
+        plain = error_of(name, with_noise=False)
+        assert 'nothing was' not in error and plain is not None, (name, error)
+        assert error == plain or error.startswith('InputError: '), name  # refused: of another package's backbone
