@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.comparison import (
@@ -23,13 +22,12 @@ from fnoise_mmdet.comparison import (
     read_conditions,
     verdict,
 )
+from fnoise_mmdet.comparison.measure_table import measure_table, study_page
 from fnoise_mmdet.comparison.measures import STUDY_MEASURES
 from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
-from fnoise_mmdet.comparison.report.write import number
 from fnoise_mmdet.comparison.saved_comparison import read_comparisons
 from fnoise_mmdet.comparison.study_figure import plot_study
 from fnoise_mmdet.comparison.study_file import study_conditions
-from fnoise_mmdet.comparison.study_table import study_table
 from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.sweep import cut_after
@@ -102,7 +100,7 @@ def parse_args() -> argparse.Namespace:
 def show_saved(args: argparse.Namespace) -> None:
     """Print the table of saved comparisons, or put it into a page, and draw the forest plot."""
     study = read_comparisons(args.runs, args.conditions, args.measures)
-    table = study_table(study)
+    table = study_page(study)
     if args.into:
         cli.put_between(args.into, f'<!-- {args.mark} -->', table)
     else:
@@ -186,15 +184,7 @@ def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Pictu
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     names = [condition.name for condition in comparison.conditions]
-    table = Table('', *names, *(f'{name} − {names[0]}' for name in names[1:]))
-    for measure in comparison.measures:
-        differences = [comparison.difference(measure.key, name) for name in names[1:]]
-        table.add_row(
-            measure.label,
-            *(number(measure.mean(name), measure) for name in names),
-            *(number(one.mean if one else None, measure, sign=True) for one in differences),
-        )
-    console.print(table)
+    console.print(measure_table(names, comparison.measures, comparison.differences).terminal())
     for sentence in verdict(comparison):
         console.print(sentence)
     for warning in comparison.warnings:

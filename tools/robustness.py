@@ -12,11 +12,12 @@ from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.comparison.numbers import number
 from fnoise_mmdet.comparison.robustness import Cell, Robustness, read_robustness
+from fnoise_mmdet.comparison.table import Row, Section, Table
 from fnoise_mmdet.config import load_config, use_data_root
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.resume import pointed_checkpoint
@@ -165,10 +166,6 @@ def preset(plan: Sequence[Evaluation]) -> str | None:
     return next((one.preset for one in plan if one.preset is not None), None)
 
 
-def format_ap(value: float | None) -> str:
-    return '–' if value is None else f'{value:.3f}'
-
-
 def metric_title(metric: str) -> str:
     return {'segm_mAP': 'mask AP', 'bbox_mAP': 'box AP'}[metric]
 
@@ -176,41 +173,32 @@ def metric_title(metric: str) -> str:
 def corruption_table(robustness: Robustness, metric: str, cells: Sequence[Cell]) -> Table:
     """Return a table with one row per corruption and one column per severity."""
     values = robustness.corrupted(metric, cells)
-    names = list(dict.fromkeys(name for name, _ in cells))
     severities = sorted({severity for _, severity in cells})
     by_corruption, by_severity = robustness.by_corruption(metric, cells), robustness.by_severity(metric, cells)
-    table = Table('corruption', title=f'{metric_title(metric)} at severity', title_justify='left')
-    for head in (*severities, 'mean'):
-        table.add_column(str(head), justify='right')
-    for name in names:
-        row = [values.get((name, severity)) for severity in severities]
-        table.add_row(name, *map(format_ap, row), format_ap(by_corruption.get(name)), end_section=name == names[-1])
-    table.add_row(
-        'mean', *(format_ap(by_severity.get(s)) for s in severities), format_ap(robustness.mpc(metric, cells))
-    )
-    return table
+    rows = [
+        Row([name, *(number(values.get((name, one))) for one in severities), number(by_corruption.get(name))])
+        for name in dict.fromkeys(name for name, _ in cells)
+    ]
+    means = [number(by_severity.get(one)) for one in severities]
+    last = Row(['mean', *means, number(robustness.mpc(metric, cells))])
+    heads = ['corruption', *map(str, severities), 'mean']
+    return Table(heads, [Section('', rows), Section('', [last])], len(heads) - 1)
 
 
 def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) -> Table:
     """Return a table with one row per metric and one column per scale of the feature noise."""
-    table = Table('', title=f'AP at scale of the feature noise {preset}', title_justify='left')
-    for value in scales:
-        table.add_column(f'{value:g}' if value else 'clean', justify='right')
+    heads = ['', *(f'{value:g}' if value else 'clean' for value in scales)]
+    rows = []
     for metric in robustness.metric_names():
         values = robustness.by_scale(metric, preset)
-        table.add_row(metric_title(metric), *(format_ap(values.get(value)) for value in scales))
-    return table
+        rows.append([metric_title(metric), *(number(values.get(value)) for value in scales)])
+    return Table.of(heads, rows)
 
 
 def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell]) -> Table:
     """Return a table with one row per run."""
-    table = Table('run', title=metric_title(metric), title_justify='left')
-    for head in ('clean', 'mPC', 'rPC'):
-        table.add_column(head, justify='right')
-    for name, robustness in runs:
-        figures = robustness.clean(metric), robustness.mpc(metric, cells), robustness.rpc(metric, cells)
-        table.add_row(name, *map(format_ap, figures))
-    return table
+    figures = [(name, one.clean(metric), one.mpc(metric, cells), one.rpc(metric, cells)) for name, one in runs]
+    return Table.of(['run', 'clean', 'mPC', 'rPC'], [[name, *map(number, values)] for name, *values in figures])
 
 
 def describe(cells: Sequence[Cell]) -> str:
@@ -228,20 +216,22 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
     console.print(title, soft_wrap=True)
     names = robustness.metric_names()
     if cells and names:
-        console.print(corruption_table(robustness, names[0], cells))
+        title = f'{metric_title(names[0])} at severity'
+        console.print(corruption_table(robustness, names[0], cells).terminal(title))
     for metric in names:
         clean, rpc = robustness.clean(metric), robustness.rpc(metric, cells)
-        text = f'{metric_title(metric)} {format_ap(clean)} on clean images'
+        text = f'{metric_title(metric)} {number(clean)} on clean images'
         if cells:
-            relative = 'undefined, because the AP on clean images is 0' if clean == 0 else format_ap(rpc)
-            text += f', mPC {format_ap(robustness.mpc(metric, cells))}, rPC {relative}'
+            relative = 'undefined, because the AP on clean images is 0' if clean == 0 else number(rpc)
+            text += f', mPC {number(robustness.mpc(metric, cells))}, rPC {relative}'
         console.print(text, soft_wrap=True)
     if cells:
         console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)
     used = preset(plan)
     if used is not None:
         scales = [0.0, *(one.scale for one in plan if one.scale)]
-        console.print(noise_table(robustness, scales, used))
+        title = f'AP at scale of the feature noise {used}'
+        console.print(noise_table(robustness, scales, used).terminal(title))
 
 
 def cells_of(plan: Sequence[Evaluation]) -> list[Cell]:
@@ -269,13 +259,13 @@ def main() -> None:
     with Progress(*columns, console=console, speed_estimate_period=600) as progress:
         total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
         task = progress.add_task('', total=total)
-        for number, (run, (setup, results)) in enumerate(zip(runs, prepared), start=1):
+        for place, (run, (setup, results)) in enumerate(zip(runs, prepared), start=1):
             missing = results.missing(plan)
             if missing:
                 results.start()
                 evaluator = setup.build(preset(plan))
             for evaluation in missing:
-                progress.update(task, description=f'run {number}/{len(runs)} · {evaluation.label()}')
+                progress.update(task, description=f'run {place}/{len(runs)} · {evaluation.label()}')
                 metrics = evaluator.evaluate(
                     evaluation, results.predictions, lambda images: progress.advance(task, images)
                 )
@@ -287,7 +277,7 @@ def main() -> None:
         cells = cells_of(plan)
         for metric in dict.fromkeys(metric for _, robustness in figures for metric in robustness.metric_names()):
             console.print()
-            console.print(summary_table(figures, metric, cells))
+            console.print(summary_table(figures, metric, cells).terminal(metric_title(metric)))
         if cells:
             console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)
 

@@ -36,6 +36,10 @@ class Difference(NamedTuple):
         """Mean over seeds."""
         return float(np.mean(list(self.by_seed.values())))
 
+    def in_words(self) -> str:
+        """Return the mean as text, with its sign."""
+        return self.measure.number(self.mean, signed=True)
+
     @property
     def direction(self) -> str:
         """``better`` or ``worse`` where the interval over seeds excludes 0, else empty."""
@@ -47,7 +51,7 @@ class Difference(NamedTuple):
     def conclusion(self) -> str:
         """Conclusion from the interval over seeds, in a few words."""
         if self.seeds is None:
-            return 'one pair: significance unknown'
+            return 'one pair'
         if not self.seeds.excludes_zero():
             return 'not significant'
         sign = HIGHER if self.mean > 0 else LOWER

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from .numbers import number
+
 LEVEL = 0.95
 
 
@@ -22,12 +24,7 @@ class Interval(NamedTuple):
 
     def in_words(self) -> str:
         """Return both bounds as text."""
-        return f'{signed(self.low)} to {signed(self.high)}'
-
-
-def signed(value: float) -> str:
-    """Return a difference as text, with sign and three decimals."""
-    return f'{value:+.3f}'.replace('-', '−')
+        return f'{number(self.low, signed=True)} to {number(self.high, signed=True)}'
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:

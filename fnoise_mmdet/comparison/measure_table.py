@@ -1,50 +1,88 @@
-"""Table of a comparison in Markdown: one row per condition under each measure."""
+"""Table of the measures of a comparison."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ..visualization.markup import escape_markdown
-from .intervals import LEVEL, signed, significant_after_holm, t_test
+from .compare import Difference
+from .intervals import LEVEL, Interval, significant_after_holm, t_test
 from .measures import Measure
+from .numbers import number
 from .saved_comparison import SavedComparison
+from .table import Row, Section, Table
+
+INTERVALS = ('95 % CI over seeds', '95 % CI over images')
 
 
-def study_table(study: SavedComparison) -> str:
-    """Return a study as a Markdown table with a note on its statistics."""
-    over_images = any(one.images for one in study.differences)
-    head = ['', 'mean', 'difference', '95 % CI over seeds', *(['95 % CI over images'] if over_images else [])]
-    lines = [_line(head), f'|---|{"---:|" * (len(head) - 1)}']
-    for measure in study.measures:
-        better = f', {measure.better} is better' if measure.better else ''
-        lines.append(_line([f'**{measure.label}**{better}', *[''] * (len(head) - 1)]))
-        lines += [_line(row[: len(head)]) for row in _rows(study, measure)]
-    seeds = len(study.seeds())
-    intervals = "Student's t over seeds" + ', bootstrap over images' * over_images
-    reference = escape_markdown(study.conditions[0])
-    note = (
-        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; differences to {reference} '
-        f'are paired by seed, with 95 % confidence intervals ({intervals}); bold: the interval over seeds excludes 0.'
+def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differences: Sequence[Difference]) -> Table:
+    """Return the table of some measures.
+
+    A pair of conditions has one row per measure, several have one row per
+    condition under each measure.
+
+    Args:
+        conditions: Names, the reference first.
+        measures: Measures to show, in this order.
+        differences: Differences of any measures; those of others are ignored.
+    """
+    found = {(one.measure.key, one.condition): one for one in differences}
+    intervals = 1 + any(one.images is not None for one in differences)
+    heads = ['difference', *INTERVALS[:intervals], 'conclusion']
+    if len(conditions) == 2:
+        reference, other = conditions
+        rows = [
+            _row([_title(one), _spread(one, reference), _spread(one, other)], found.get((one.key, other)), intervals)
+            for one in measures
+        ]
+        return Table(['', reference, other, *heads], [Section('', rows)], numeric=3 + intervals, emphasized=3)
+    sections = [
+        Section(
+            _title(measure),
+            [
+                _row([name, _spread(measure, name)], found.get((measure.key, name)), intervals)
+                for name in conditions
+                if measure.mean(name) is not None
+            ],
+        )
+        for measure in measures
+    ]
+    return Table(['', 'mean', *heads], sections, numeric=2 + intervals, emphasized=2)
+
+
+def _title(measure: Measure) -> str:
+    return f'{measure.label} {dict(higher="↑", lower="↓").get(measure.better, "")}'.rstrip()
+
+
+def _spread(measure: Measure, condition: str) -> str:
+    mean, deviation = measure.number(measure.mean(condition)), measure.deviation(condition)
+    return mean if deviation is None else f'{mean} ± {measure.number(deviation)}'
+
+
+def _row(cells: Sequence[str], difference: Difference | None, intervals: int) -> Row:
+    if difference is None:
+        return Row([*cells, '', *[''] * intervals, ''])
+    bounds = [_bounds(one, difference.measure) for one in (difference.seeds, difference.images)]
+    significant = difference.seeds is not None and difference.seeds.excludes_zero()
+    return Row(
+        [*cells, difference.in_words(), *bounds[:intervals], difference.conclusion],
+        (difference.direction or 'different') if significant else '',
     )
-    return '\n'.join([*lines, '', f'{note}{_by_chance(study)}'])
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+def _bounds(interval: Interval | None, measure: Measure) -> str:
+    return ' to '.join(measure.number(bound, signed=True) for bound in interval) if interval else '–'
 
 
-def _rows(study: SavedComparison, measure: Measure) -> Iterator[list[str]]:
-    differences = study.differences_in(measure)
-    for name in study.conditions:
-        mean, deviation = measure.mean(name), measure.deviation(name)
-        if mean is None:
-            continue
-        cells = ['', '', '']
-        if found := differences.get(name):
-            amount = signed(found.mean)
-            cells = [
-                f'**{amount}**' if found.seeds and found.seeds.excludes_zero() else amount,
-                *(interval.in_words() if interval else '–' for interval in (found.seeds, found.images)),
-            ]
-        yield [escape_markdown(name), f'{mean:.3f}' + (f' ± {deviation:.3f}' if deviation is not None else ''), *cells]
+def study_page(study: SavedComparison) -> str:
+    """Return the table of a study in Markdown, with a note on its statistics."""
+    table = measure_table(study.conditions, study.measures, study.differences)
+    seeds = len(study.seeds())
+    intervals = "Student's t over seeds" + ', bootstrap over images' * any(one.images for one in study.differences)
+    note = (
+        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; ↑ higher is better, ↓ lower; differences to '
+        f'{escape_markdown(study.conditions[0])} are paired by seed, with 95 % confidence intervals ({intervals}); '
+        'bold: the interval over seeds excludes 0.'
+    )
+    return f'{table.markdown()}\n\n{note}{_by_chance(study)}'
 
 
 def _by_chance(study: SavedComparison) -> str:
@@ -60,6 +98,6 @@ def _by_chance(study: SavedComparison) -> str:
     kept = sum(significant_after_holm(of_seeds))
     return (
         f' Of the {len(of_seeds)} differences in measures with a preferred direction, {found or "none"} '
-        f'{"is" if found < 2 else "are"} significant ({level * len(of_seeds):.1f} expected by chance), '
+        f'{"is" if found < 2 else "are"} significant ({number(level * len(of_seeds), 1)} expected by chance), '
         f"{kept or 'none'} after Holm's correction."
     )

@@ -1,8 +1,9 @@
 """The result of a comparison, in sentences."""
 
 from .compare import BETTER, WORSE, Comparison, Difference
-from .intervals import signed, significant_after_holm
+from .intervals import significant_after_holm
 from .measures import AP_METRICS, ROBUST_METRICS
+from .numbers import number
 
 LEARNED = 0.01  # AP below which models are too weak to be compared
 UNTRAINED = f'No model reaches a {{}} of {LEARNED}: they have hardly learned to detect. Train longer.'
@@ -38,7 +39,7 @@ def _overview(comparison: Comparison) -> list[str]:
     for direction in (BETTER, WORSE):
         of_direction = [one for one in significant if one.direction == direction]
         if of_direction:
-            names = ', '.join(f'{one.condition} ({signed(one.mean)})' for one in of_direction)
+            names = ', '.join(f'{one.condition} ({one.in_words()})' for one in of_direction)
             groups.append(f'{len(of_direction)} {"is" if len(of_direction) == 1 else "are"} {direction}, {names}')
     remaining = ', '.join(one.condition for one, is_kept in zip(found, kept) if is_kept) or 'none'
     return [
@@ -76,7 +77,7 @@ def _about(comparison: Comparison, name: str) -> list[str]:
 
 def _headline(main: Difference) -> str:
     pairs, label = len(main.by_seed), main.measure.label
-    amount = f'{main.condition} − {main.reference} = {signed(main.mean)}'
+    amount = f'{main.condition} − {main.reference} = {main.in_words()}'
     if main.seeds is None:
         return (
             f'One pair of runs does not allow a significance test in {label}: {amount}. The variation between seeds '
@@ -87,7 +88,7 @@ def _headline(main: Difference) -> str:
         half_width = (main.seeds.high - main.seeds.low) / 2
         return (
             f'The difference in {label} is not significant: {result}. With this spread, {pairs} seeds resolve a '
-            f'difference of {_number(half_width)} or more.'
+            f'difference of {number(half_width)} or more.'
         )
     return f'{main.condition} is {main.direction or main.conclusion} than {main.reference} in {label}: {result}.'
 
@@ -104,20 +105,20 @@ def _losses(comparison: Comparison, name: str) -> list[str]:
     if train is None:
         return []
     direction = 'higher' if train.mean > 0 else 'lower'
-    text = f'The training loss of {name} is {direction} by {_number(abs(train.mean))}'
+    text = f'The training loss of {name} is {direction} by {number(abs(train.mean))}'
     if train.seeds is not None and not train.seeds.excludes_zero():
-        text = f'The difference in the training loss is not significant ({signed(train.mean)})'
+        text = f'The difference in the training loss is not significant ({train.in_words()})'
     if val is None:
         return [
             f'{text}. Without a validation loss, the effect of the noise cannot be separated from that of the model.'
         ]
     clean = 'On clean validation images, without noise, the loss'
     if val.seeds is None:
-        return [f'{text}. {clean} differs by {signed(val.mean)} (one pair: significance unknown).']
+        return [f'{text}. {clean} differs by {val.in_words()} (one pair: significance unknown).']
     if not val.seeds.excludes_zero():
-        return [f'{text}. {clean} shows no significant difference: {signed(val.mean)}, {val.seeds.in_words()}.']
+        return [f'{text}. {clean} shows no significant difference: {val.in_words()}, {val.seeds.in_words()}.']
     worse = 'higher: the model fits them less well' if val.mean > 0 else 'lower: the model fits them better'
-    return [f'{text}. {clean} is {worse} ({signed(val.mean)}, {val.seeds.in_words()}).']
+    return [f'{text}. {clean} is {worse} ({val.in_words()}, {val.seeds.in_words()}).']
 
 
 def _robustness(comparison: Comparison, name: str) -> list[str]:
@@ -126,14 +127,10 @@ def _robustness(comparison: Comparison, name: str) -> list[str]:
     mpc = next((one for one in found if one is not None), None)
     if mpc is None:
         return []
-    text = f'{mpc.measure.label} {signed(mpc.mean)}'
+    text = f'{mpc.measure.label} {mpc.in_words()}'
     if mpc.seeds is None:
         return [f'Under corruption of the images: {text} (one pair: significance unknown).']
     text = f'{text}, {mpc.seeds.in_words()}'
     if not mpc.seeds.excludes_zero():
         return [f'Under corruption of the images the difference is not significant: {text}.']
     return [f'Under corruption of the images {name} is {mpc.direction}: {text}.']
-
-
-def _number(value: float) -> str:
-    return f'{value:.3f}'

@@ -8,14 +8,8 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from ..comparison.numbers import duration
 from .study import StudyRun, TrainingLog
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as readable text."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours} h {minutes:02} min' if hours else f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
 
 
 @dataclass

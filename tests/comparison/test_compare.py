@@ -26,7 +26,7 @@ def test_figures_of_one_pair(make_run):
     assert found.measures[0].key == 'coco/bbox_mAP', 'the verdict is about the AP'
     difference = found.difference('loss', 'fnoise')
     assert difference.mean == 0.5 and difference.seeds is None and difference.bootstrap is None
-    assert difference.conclusion == 'one pair: significance unknown'
+    assert difference.conclusion == 'one pair'
 
 
 def test_differences_are_paired_by_seed(make_run):

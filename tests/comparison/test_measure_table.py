@@ -2,9 +2,9 @@ import pytest
 
 from fnoise_mmdet.comparison.compare import Difference
 from fnoise_mmdet.comparison.intervals import Interval, t_interval
+from fnoise_mmdet.comparison.measure_table import measure_table, study_page
 from fnoise_mmdet.comparison.measures import Measure
 from fnoise_mmdet.comparison.saved_comparison import SavedComparison, read_comparisons
-from fnoise_mmdet.comparison.study_table import study_table
 
 AP = Measure(
     'coco/segm_mAP',
@@ -38,36 +38,59 @@ def study():
     return SavedComparison(['plain', 'weak', 'strong'], [AP, LOSS], [weak, difference('strong', [-0.2], None)], {})
 
 
-def test_a_row_for_each_condition_under_each_measure(study):
-    head, _, *lines, _, note = study_table(study).splitlines()
-    assert head == '|  | mean | difference | 95 % CI over seeds | 95 % CI over images |'
-    assert lines == [
-        '| **mask AP**, higher is better |  |  |  |  |',
-        '| plain | 0.350 ± 0.071 |  |  |  |',
-        '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 |',
-        '| strong | 0.100 | −0.200 | – | – |',
-        '| **training loss** |  |  |  |  |',
-        '| plain | 1.500 |  |  |  |',
+def markdown(study):
+    return measure_table(study.conditions, study.measures, study.differences).markdown().splitlines()
+
+
+def test_several_conditions_have_a_row_each_under_every_measure(study):
+    assert markdown(study) == [
+        '|  | mean | difference | 95 % CI over seeds | 95 % CI over images | conclusion |',
+        '| --- | ---: | ---: | ---: | ---: | --- |',
+        '| **mask AP ↑** |  |  |  |  |  |',
+        '| plain | 0.350 ± 0.071 |  |  |  |  |',
+        '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | higher: better |',
+        '| strong | 0.100 | −0.200 | – | – | one pair |',
+        '| **training loss** |  |  |  |  |  |',
+        '| plain | 1.500 |  |  |  |  |',
     ]
-    assert note.startswith('Mean ± standard deviation over 2 seeds; differences to plain are paired by seed,')
+
+
+def test_pair_has_one_row_per_measure(study):
+    pair = study._replace(conditions=['plain', 'weak'], differences=study.differences[:1])
+    assert markdown(pair) == [
+        '|  | plain | weak | difference | 95 % CI over seeds | 95 % CI over images | conclusion |',
+        '| --- | ---: | ---: | ---: | ---: | ---: | --- |',
+        '| mask AP ↑ | 0.350 ± 0.071 | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | '
+        'higher: better |',
+        '| training loss | 1.500 | – |  |  |  |  |',
+    ]
+
+
+def test_no_column_without_intervals_over_images(study):
+    head, _, *lines = markdown(study._replace(differences=[one._replace(images=None) for one in study.differences]))
+    assert head == '|  | mean | difference | 95 % CI over seeds | conclusion |'
+    assert '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | higher: better |' in lines
+
+
+def test_memory_has_no_decimals():
+    memory = Measure('memory', 'peak memory, MiB', 'lower', {'plain': {0: 900.4}, 'weak': {0: 1000.5}})
+    row = markdown(SavedComparison(['plain', 'weak'], [memory], [difference('weak', [100.1], None, None, memory)], {}))
+    assert row[-1] == '| peak memory, MiB ↓ | 900 | 1000 | +100 | – | one pair |'
+
+
+def test_note_states_the_statistics(study):
+    note = study_page(study).splitlines()[-1]
+    assert note.startswith('Mean ± standard deviation over 2 seeds; ↑ higher is better, ↓ lower; differences to plain')
     assert 'bootstrap over images' in note
 
 
-def test_without_intervals_over_images_there_is_no_column_of_them(study):
-    text = study_table(study._replace(differences=[one._replace(images=None) for one in study.differences]))
-    head, rule, *lines = text.splitlines()
-    assert head == '|  | mean | difference | 95 % CI over seeds |' and rule == '|---|---:|---:|---:|'
-    assert '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 |' in lines
-    assert 'images' not in text
-
-
-def test_what_stands_out_is_weighed_against_chance(study):
+def test_note_counts_significant_differences(study):
     def note(*by_seed, measure=AP):
         found = [
             difference(name, values, t_interval(values), measure=measure)
             for name, values in zip(('weak', 'strong'), by_seed)
         ]
-        return study_table(study._replace(differences=found)).splitlines()[-1].partition('excludes 0. ')[2]
+        return study_page(study._replace(differences=found)).splitlines()[-1].partition('excludes 0. ')[2]
 
     chance, sure, lucky = (-0.1, 0.1, 0.2), (0.2, 0.2001, 0.2002), (0.1, 0.15, 0.19)
     assert note(chance, lucky) == (
@@ -81,8 +104,8 @@ def test_what_stands_out_is_weighed_against_chance(study):
 
 
 @pytest.mark.parametrize('kept', ['embedded', 'real'])
-def test_the_page_has_the_tables_of_what_is_kept(root, kept):
+def test_page_has_the_tables_of_the_kept_files(root, kept):
     _, table, _ = (root / 'docs/study/README.md').read_text(encoding='utf-8').split(f'<!-- {kept} -->')
     files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))
     shown = LOSSES if kept == 'real' else []
-    assert table.strip() == study_table(read_comparisons(files, [], shown))
+    assert table.strip() == study_page(read_comparisons(files, [], shown))

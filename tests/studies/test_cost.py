@@ -1,108 +1,129 @@
 import json
-from dataclasses import replace
 
 import pytest
 
-from fnoise_mmdet.studies import cost
-from fnoise_mmdet.studies.cost import CONFIG, PUBLISHED, Estimate, Study
+from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.studies.cost import Cost, Estimate, measured_step, study_cost
+
+FULL = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
+SCALES = [0, 0.1, 0.2, 0.3, 0.5]
+STEP = Estimate(0.5, 'my notes')
 
 
-def figure(value: float, unit: str = '', source: str = 'a page') -> Estimate:
-    return Estimate(value, unit, PUBLISHED, source)
+@pytest.fixture(scope='module')
+def full() -> Cost:
+    return study_cost(load_config(FULL), SCALES, 5)
 
 
-@pytest.fixture
-def study() -> Study:
-    """3 scales x 2 seeds; 4 GPUs of 2 images each; 10 epochs of 99 images."""
-    return Study(
-        scales=[0, 0.1, 0.3],
-        seeds=2,
-        train_images=figure(99),
-        length=figure(10),
-        by_epoch=True,
-        batch=figure(2),
-        step_images=figure(8),
-        step_seconds=figure(36, 's'),
-        validations=figure(5),
-        val_images=figure(20),
-        val_seconds=figure(3, 's'),
-        metric_seconds=figure(1.8, 's'),
-        gradient_bytes=figure(80e6, 'B'),
-        checkpoint_bytes=figure(200e6, 'B'),
-        checkpoints=figure(10),
-        data_bytes=figure(1e9, 'B', 'a shop'),
-    )
+def test_cost_of_a_full_study(full):
+    assert full.steps.value == 12 * 117266 / 2 and full.trainings.value == 25
+    assert (full.validations.value, full.val_images.value, full.checkpoints.value) == (12, 5000, 12)
+    assert 'published' in full.step_seconds.source
+    # of 44.4 million parameters stem and first stage are frozen; SGD keeps a momentum of the others
+    assert full.checkpoint_bytes.value == pytest.approx(4 * (44396336 + 44170992), rel=0.001)
 
 
-def test_steps(study):
-    assert (study.trainings, study.processes) == (6, 4)
-    assert study.epoch_steps == 13  # 99 images: 25 a GPU, in 13 batches
-    assert study.steps == 130
-    assert replace(study, by_epoch=False, length=figure(700)).steps == 700
+def test_time_and_disk():
+    """Six trainings of 100 steps, and 5 validations of 20 images."""
+    figures = [6, 100, 36, 5, 20, 9, 200e6, 10]
+    cost = Cost(*(Estimate(value, '') for value in figures))
+    assert cost.training_seconds == 100 * 36 + 5 * 20 * 9
+    assert [cost.seconds(gpus) / 4500 for gpus in (1, 4, 6, 64)] == [6, 2, 1, 1]
+    assert cost.disk_bytes == 6 * (10 * 200e6 + 20 * 100 * 1000)
+    text = '\n'.join(table.markdown() for table in cost.tables([4, 1]))
+    assert '| GPU time per training | 1.2 h |' in text and '| disk | 12 GB |' in text
+    assert text.index('| 1 | 7 h 30 min |') < text.index('| 4 | 2 h 30 min |')
 
 
-def test_hours(study):
-    assert study.train_hours == pytest.approx(130 * 4 * 36 / 3600)  # 5.2
-    # an image: 3 s to detect, a third of 36 / 2 for the losses
-    assert study.val_hours == pytest.approx(5 * 20 * (3 + 6) / 3600)  # 0.25
-    assert study.metric_hours == pytest.approx(0.05)
-    assert study.hours(1) == pytest.approx(5.5)
-    assert study.hours(4) == pytest.approx(5.45 / 4 + 0.05)  # the metrics take no less
+def test_page_has_the_tables_of_its_command(root, full):
+    page = (root / 'docs/cost.md').read_text(encoding='utf-8')
+    assert f'tools/plan.py {FULL} --scale 0 0.1 0.2 0.3 0.5 --num-seeds 5 --gpus 1 8 64 --into' in page
+    for table in full.tables([1, 8, 64]):
+        assert table.markdown() in page
 
 
-def test_plans(study):
-    rows = [(plan.gpus, plan.each, plan.at_once, plan.waves) for plan in cost.plans(study, [8, 1, 8, 4, 16])]
-    assert rows == [(1, 1, 1, 6), (4, 1, 4, 2), (4, 4, 1, 6), (8, 1, 6, 1), (8, 4, 2, 3), (16, 1, 6, 1), (16, 4, 4, 2)]
-    side_by_side, together = cost.plans(study, [4])
-    assert side_by_side.days == pytest.approx(2 * 5.5 / 24)
-    assert side_by_side.busy_hours == pytest.approx(6 * 5.5)
-    assert side_by_side.reserved_hours == pytest.approx(2 * 4 * 5.5)  # two GPUs have nothing to do in the second wave
-    assert together.busy_hours == together.reserved_hours == pytest.approx(6 * 4 * (5.45 / 4 + 0.05))
+@pytest.mark.parametrize(
+    'option, value',
+    [
+        ('train_dataloader.batch_size', 4),
+        ('model.backbone.depth', 101),
+        ('optim_wrapper.type', 'AmpOptimWrapper'),
+        ('train_dataloader.dataset.pipeline.2.scale', (640, 400)),
+    ],
+)
+def test_published_time_is_of_its_config_only(option, value):
+    with pytest.raises(InputError, match='no published time of a step fits .*benchmark.py step .*--benchmark'):
+        study_cost(load_config(FULL, {option: value}), [0], 1)
 
 
-def test_storage_and_network(study):
-    found = cost.figures(study, [4, 16])
-    storage, network = found['storage'], found['network']
-    assert storage['checkpoints of the study'].value == 6 * 10 * 200e6
-    assert storage['checkpoints of the study, only the last of each training'].value == 6 * 200e6
-    assert storage['all of it'].value == 1e9 + 12e9 + 6 * 20 * 100 * 1000
-    assert network['sent by each of 4 GPUs a step'].value == 2 * 3 / 4 * 80e6
-    assert network['bandwidth needed by each of 4 GPUs'].value == pytest.approx(120e6 / 3.6)  # a tenth of 36 s
-    assert network['sent by each of 4 GPUs in a training'].value == 130 * 120e6
-    assert network['sent by each of 16 GPUs a step'].value == 2 * 15 / 16 * 80e6
-    assert '32 images a step, not planned' in network['sent by each of 16 GPUs a step'].source
-    assert network['images read, a GPU'].value == pytest.approx(1e9 / (13 * 4 * 36))
+def test_published_time_holds_with_noise(root):
+    assert study_cost(load_config(str(root / 'configs/fnoise.py')), [0], 1, images=9, val_images=9)
 
 
-def test_a_training_of_one_gpu_exchanges_nothing(study):
-    alone = replace(study, step_images=figure(2), data_bytes=None)
-    assert cost.figures(alone, [64])['network'] == {}
-    assert [plan.each for plan in cost.plans(alone, [1, 8])] == [1, 1]
-    assert not any('accumulates' in text for text in cost.assumptions(alone))
-    assert 'data set apart' in cost.figures(alone, [1])['storage']['all of it'].source
+def test_images_are_counted(root, shapes):
+    cfg = load_config(str(root / 'configs/demo_baseline.py'))
+    use_data_root(cfg, str(shapes), required=('train', 'val'))
+    cost = study_cost(cfg, [0, 0.3], 3, STEP)
+    assert cost.steps.value == 4 * 16 / 4 and 'counted in instances_train.json' in cost.steps.source
+    assert cost.val_images.value == 4
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=cfg.train_dataloader.dataset)
+    assert study_cost(cfg, [0], 1, STEP).steps.value == 3 * cost.steps.value
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.train_dataloader.dataset] * 2)
+    assert study_cost(cfg, [0], 1, STEP).steps.value == 6 * cost.steps.value
 
 
-def test_figures_are_read_with_their_units():
-    written = [
-        (265e-3, 's', '265 ms'), (2.12, 's', '2.12 s'), (51.75, 'h', '51.8 h'), (1234567, '', '1,234,567'),
-        (354e6, 'B', '354 MB'), (20.24e9, 'B', '20.2 GB'), (1.3e6, 'B/s', '1.3 MB/s'),
-        (12.5e9, 'B/s', '12.5 GB/s (100 Gbit/s)'),
-    ]  # fmt: skip
-    for value, unit, text in written:
-        assert str(Estimate(value, unit, CONFIG, '')) == text
+def test_unknown_numbers_of_images_are_asked_for(root):
+    cfg = load_config(str(root / 'configs/baseline.py'), {'train_dataloader.dataset.data_root': 'nowhere/'})
+    with pytest.raises(InputError, match='not found: pass the number of images with --images'):
+        study_cost(cfg, [0], 1, val_images=20)
+    cfg.val_dataloader.dataset.data_root = 'nowhere/'
+    with pytest.raises(InputError, match='with --val-images'):
+        study_cost(cfg, [0], 1, images=100)
+    assert study_cost(cfg, [0], 1, images=100, val_images=20).steps.value == 10 * 50
+    cfg.train_dataloader.dataset = dict(type='ClassBalancedDataset', dataset=cfg.train_dataloader.dataset)
+    with pytest.raises(InputError, match='ClassBalancedDataset .* pass --images'):
+        study_cost(cfg, [0], 1, val_images=20)
 
 
-def test_markdown_marks_every_figure_and_cites(study):
-    text = cost.cost_tables(study, [1, 4], {'a shop': 'https://shop', 'nobody': 'https://nobody'})
-    assert '| 4 | 4 GPUs | 1 | 6 | 1.4 | 0.4 | 34 | 34 |' in text
-    assert '| trainings | 6 | computed | 3 scales (0, 0.1, 0.3; with the baseline, scale 0) x 2 seeds |' in text
-    assert '| data set | 1 GB | published | a shop |' in text
-    assert '- a shop: https://shop' in text and 'nobody' not in text
-    without = replace(study, scales=[0.1])
-    assert 'without the baseline' in cost.figures(without, [1])['work']['trainings'].source
+def test_iterations_and_checkpoints():
+    cfg = load_config(FULL)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=900, val_interval=300)
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=100, max_keep_ckpts=4)
+    cost = study_cost(cfg, [0], 1)
+    assert (cost.steps.value, cost.validations.value, cost.checkpoints.value) == (900 * 8, 3, 4)  # 16 images of 2
+    cfg.default_hooks.checkpoint.max_keep_ckpts = -1
+    assert study_cost(cfg, [0], 1).checkpoints.value == 9
 
 
-def test_json_has_the_same(study):
-    content = json.loads(json.dumps(cost.as_json(study, [4])))
-    assert content['figures']['time']['pass of one GPU'] == dict(value=36, unit='s', kind=PUBLISHED, source='a page')
-    assert content['plans'][1]['waves'] == 6 and len(content['assumptions']) == 5
+@pytest.mark.parametrize(
+    'key, message',
+    [
+        ('batch_size', 'has no batch_size'),
+        ('max_epochs', 'neither max_epochs nor max_iters'),
+        ('optim_wrapper', 'has no optim_wrapper'),
+    ],
+)
+def test_missing_settings(key, message):
+    cfg = load_config(FULL)
+    for place in (cfg, cfg.train_dataloader, cfg.train_cfg):
+        place.pop(key, None)
+    with pytest.raises(InputError, match=message):
+        study_cost(cfg, [0], 1)
+
+
+def test_measured_time(root, tmp_path):
+    path = root / 'benchmarks/step_r50.json'
+    options = {'train_dataloader.dataset.pipeline.2.scale': (512, 320)}
+    results = json.loads(path.read_text())['results']
+    step = measured_step(path, 'configs/baseline.py', options, 'cct')
+    assert step.value == results['cct']['median'] and 'cct' in step.source
+    plain = measured_step(path, 'configs/baseline.py', options, 'DSU')  # which was not measured there
+    assert plain.value == results['without noise']['median'] and 'without noise' in plain.source
+    with pytest.raises(InputError, match=r'measures step of configs/baseline.py with options .*use the same config'):
+        measured_step(path, 'configs/baseline.py', None, 'cct')
+    other = tmp_path / 'other.json'
+    other.write_text('[]')
+    for wrong in (other, tmp_path / 'nowhere.json', root / 'benchmarks/demo.json'):
+        with pytest.raises(InputError, match='was not written by tools/dev/benchmark.py step'):
+            measured_step(wrong, FULL, None, 'cct')

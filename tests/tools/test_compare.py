@@ -18,7 +18,7 @@ def test_compares_two_work_dirs(tool, runs, tmp_path):
     markdown = (tmp_path / 'out/comparison.md').read_text()
     for measure in measures.values():
         assert measure['label'] in result.stdout
-    assert content['verdict'][0] in markdown and '| validation loss |' in markdown
+    assert content['verdict'][0] in markdown and '| validation loss ↓ |' in markdown
     image = cv2.imread(str(tmp_path / 'out/figures/losses.png'))
     assert image.shape[0] > 1000 and image.shape[1] == 1320  # six rows of losses, three pictures wide
     assert (tmp_path / 'out/report.html').stat().st_size > 1_000_000  # with all that it needs

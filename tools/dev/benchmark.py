@@ -22,22 +22,22 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
-from rich.table import Table
 from timing import (
     Timing,
     gpu_clock,
     interleave,
     kept_bytes,
-    median_error,
     summarize,
     wall_clock,
     write_results,
 )
 from torch import Tensor, nn
 
-from benchmarks import benchmark_table
+from benchmarks import benchmark_table, ratio_cells
 from fnoise_mmdet import cli
 from fnoise_mmdet.comparison import read_run
+from fnoise_mmdet.comparison.numbers import number, quantity
+from fnoise_mmdet.comparison.table import Table
 from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16, use_amp
@@ -183,10 +183,8 @@ def time_noise(args: argparse.Namespace) -> dict[str, Any]:
 
 def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
     """Time F-Noise per element, for up to 300 million elements, or fewer with --quick."""
-    table = Table(
-        'elements', 'F-Noise, ns per element', 'copy', 'ratio', title='forward and backward pass of one level'
-    )
-    noise, results = FeatureNoise(), {}
+    rows, results = [], {}
+    noise = FeatureNoise()
     for millions in (0.1, 1, 10) if args.quick else (0.1, 0.3, 1, 3, 10, 30, 100, 300):
         side = round((millions * 1e6 / 2 / 256) ** 0.5)
         x = torch.randn(2, 256, side, side, device=args.device, dtype=DTYPES[args.dtype]).requires_grad_()
@@ -198,15 +196,11 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
 
         subjects = {'copy': partial(run, lambda x: x * 1.0), 'F-Noise': partial(run, partial(noise, key=(0, 0)))}
         found = measure(subjects, args, 'copy')
-        nanoseconds = {name: timing.median / x.numel() * 1e9 for name, timing in found.items()}
-        table.add_row(
-            f'{x.numel():,}',
-            f'{nanoseconds["F-Noise"]:.2f}',
-            f'{nanoseconds["copy"]:.2f}',
-            f'{found["F-Noise"].ratio:.2f}',
-        )
+        per_element = (quantity(found[name].median / x.numel(), 's') for name in ('F-Noise', 'copy'))
+        rows.append([f'{x.numel():,}', *per_element, number(found['F-Noise'].ratio, 2)])
         results[str(x.numel())] = {name: vars(timing) for name, timing in found.items()}
-    cli.console().print(table)
+    heads = ['elements', 'F-Noise, per element', 'copy, per element', 'ratio']
+    cli.console().print(Table.of(heads, rows).terminal('forward and backward pass of one level'))
     return results
 
 
@@ -447,18 +441,17 @@ def show_rounds(rounds: range, label: str) -> Iterable[int]:
 
 def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
     """Print the timings as a table."""
-    table = Table('', 'median', 'ratio', 'quartiles of the ratio', title=title)
-    if kept is not None:
-        table.add_column('saved for backward')
-    for name, timing in found.items():
-        row = [
+    heads = ['', 'median', 'ratio', 'quartiles of the ratio', *(['saved for backward'] if kept else [])]
+    rows = [
+        [
             name,
-            f'{timing.median * 1e3:.1f} ms',
-            f'{timing.ratio:.3f} ± {median_error(timing.ratio_low, timing.ratio_high, timing.rounds):.3f}',
-            f'{timing.ratio_low:.3f} to {timing.ratio_high:.3f}',
+            quantity(timing.median, 's'),
+            *ratio_cells(**vars(timing)),
+            *([f'{kept[name] / 2**20:.1f} MiB'] if kept else []),
         ]
-        table.add_row(*row, *([] if kept is None else [f'{kept[name] / 2**20:.1f} MiB']))
-    cli.console().print(table)
+        for name, timing in found.items()
+    ]
+    cli.console().print(Table.of(heads, rows).terminal(title))
 
 
 def put_table(args: argparse.Namespace) -> None:

@@ -17,6 +17,8 @@ import torch
 from compatibility import Finding, Outcome, check_config, shipped_configs
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.comparison.numbers import number
+from fnoise_mmdet.comparison.table import Table
 from fnoise_mmdet.datasets.files import write_atomically
 from fnoise_mmdet.errors import InputError
 
@@ -78,40 +80,38 @@ def table(findings: Iterable[Finding]) -> str:
     findings = list(findings)
     counts = Counter(finding.outcome for finding in findings)
     families = sorted({finding.family for finding in findings})
-    lines = [
-        '# F-Noise in the configs that mmdet ships',
-        '',
-        f'What `tools/dev/check_configs.py` found with mmdet {mmdet.__version__} and torch {torch.__version__}, '
-        f'without a GPU: {len(findings)} configs with a model in {len(families)} families.',
-        '',
-        '| outcome | configs | meaning |',
-        '|---|---:|---|',
-        *(f'| {outcome.value} | {counts[outcome]} | {MEANINGS[outcome]} |' for outcome in Outcome),
-        '',
-        '## Families',
-        '',
-        f'| family | configs | {" | ".join(outcome.value for outcome in Outcome)} | necks | ratio of the levels, dB |',
-        '|---|' + '---:|' * (1 + len(Outcome)) + '---|---|',
-    ]
+    outcomes = [[outcome.value, str(counts[outcome]), MEANINGS[outcome]] for outcome in Outcome]
+    rows = []
     for family in families:
         members = [finding for finding in findings if finding.family == family]
         ratios = [ratio for finding in members for ratio in finding.snr_db]
-        cells = [
-            family,
-            str(len(members)),
-            *(str(sum(finding.outcome is outcome for finding in members) or '') for outcome in Outcome),
-            '; '.join(sorted({finding.neck or 'none' for finding in members})),
-            f'{min(ratios):.1f} to {max(ratios):.1f}' if ratios else '',
-        ]
-        lines.append(f'| {" | ".join(cells)} |')
-    lines += ['', '## Why a config was not checked as a whole', '', '| outcome | reason | configs |', '|---|---|---|']
+        rows.append(
+            [
+                family,
+                str(len(members)),
+                *(str(sum(finding.outcome is outcome for finding in members) or '') for outcome in Outcome),
+                '; '.join(sorted({finding.neck or 'none' for finding in members})),
+                f'{number(min(ratios), 1)} to {number(max(ratios), 1)}' if ratios else '',
+            ]
+        )
     reasons: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
         if finding.outcome is not Outcome.WHOLE:
             reasons.setdefault((finding.outcome.value, finding.reason), []).append(finding.config)
-    for (outcome, reason), configs in sorted(reasons.items()):
-        lines.append(f'| {outcome} | {reason.replace("|", "/")} | {", ".join(configs)} |')
-    return '\n'.join(lines) + '\n'
+    causes = [[*reason, ', '.join(configs)] for reason, configs in sorted(reasons.items())]
+    heads = ['family', 'configs', *(outcome.value for outcome in Outcome), 'necks', 'ratio of the levels, dB']
+    return '\n\n'.join(
+        [
+            '# F-Noise in the configs that mmdet ships',
+            f'What `tools/dev/check_configs.py` found with mmdet {mmdet.__version__} and torch {torch.__version__}, '
+            f'without a GPU: {len(findings)} configs with a model in {len(families)} families.',
+            Table.of(['outcome', 'configs', 'meaning'], outcomes, numeric=1).markdown(),
+            '## Families',
+            Table.of(heads, rows, numeric=1 + len(Outcome)).markdown(),
+            '## Why a config was not checked as a whole',
+            Table.of(['outcome', 'reason', 'configs'], causes, numeric=0).markdown() + '\n',
+        ]
+    )
 
 
 def main() -> None:

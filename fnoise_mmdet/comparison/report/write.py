@@ -20,8 +20,6 @@ from .. import (
     ChartGroup,
     Comparison,
     Difference,
-    Interval,
-    Measure,
     Run,
     changed_settings,
     plot_charts,
@@ -29,10 +27,12 @@ from .. import (
     settings_of,
     verdict,
 )
+from ..measure_table import measure_table
 from ..measures import common_cells
 from ..resampling import RESAMPLES
 from ..robustness import Cell
 from ..study_file import study_command
+from ..table import Table
 from .picture import Picture, data_address
 
 TEMPLATES = Path(__file__).parent / 'templates'
@@ -116,8 +116,6 @@ def _render(
             group.rows
         )
         shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'foldable': foldable})
-    rows = [_row(comparison, measure) for measure in comparison.measures]
-    is_component = [measure.is_component for measure in comparison.measures]
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -127,8 +125,8 @@ def _render(
         subtitle=f'{", ".join(f"{len(one.runs)} × {one.name}" for one in comparison.conditions)}',
         warnings=comparison.warnings,
         names=names,
-        main_rows=[row for row, part in zip(rows, is_component) if not part],
-        more_rows=[row for row, part in zip(rows, is_component) if part],
+        numbers=_table(comparison, components=False),
+        component_numbers=_table(comparison, components=True),
         resamples=RESAMPLES,
         robust=_describe_cells(common_cells(runs)),
         groups=shown_groups,
@@ -146,53 +144,17 @@ def _render(
     )
 
 
+def _table(comparison: Comparison, components: bool) -> Table:
+    """Return the table of the main measures, or of the others, such as single terms of the loss."""
+    measures = [measure for measure in comparison.measures if measure.is_component == components]
+    names = [condition.name for condition in comparison.conditions]
+    return measure_table(names, measures, comparison.differences)
+
+
 def _describe_cells(cells: Sequence[Cell]) -> str:
     """Say what a mean is over, empty for nothing."""
     names, severities = {name for name, _ in cells}, sorted({severity for _, severity in cells})
     return f'{len(names)} corruptions at severity {", ".join(map(str, severities))}' if cells else ''
-
-
-def _row(comparison: Comparison, measure: Measure) -> dict[str, Any]:
-    shown = []
-    for condition in comparison.conditions[1:]:
-        one = comparison.difference(measure.key, condition.name)
-        if one is None:
-            shown.append(dict(mean='–', seeds='–', images='–', conclusion='–', kind=''))
-            continue
-        bootstrap = f' ({_interval(one.bootstrap, measure)})' if one.bootstrap else ''
-        shown.append(
-            dict(
-                mean=number(one.mean, measure, sign=True),
-                seeds=_interval(one.seeds, measure) + bootstrap,
-                images=_interval(one.images, measure),
-                conclusion=one.conclusion,
-                kind=one.direction,
-            )
-        )
-    values = [_spread(measure, condition.name) for condition in comparison.conditions]
-    return dict(label=measure.label, values=values, differences=shown)
-
-
-def _spread(measure: Measure, condition: str) -> str:
-    deviation = measure.deviation(condition)
-    mean = number(measure.mean(condition), measure)
-    return mean if deviation is None else f'{mean} ± {number(deviation, measure)}'
-
-
-def number(value: float | None, measure: Measure, sign: bool = False) -> str:
-    """Return a value as it is shown: a dash for none, NaN as such, memory without decimals."""
-    if value is None:
-        return '–'
-    if not math.isfinite(value):
-        return 'NaN' if math.isnan(value) else 'Inf'
-    text = format(value, f'{"+" if sign else ""}.{0 if measure.key == "memory" else 3}f')
-    return text.replace('-', '−')
-
-
-def _interval(interval: Interval | None, measure: Measure) -> str:
-    if interval is None:
-        return '–'
-    return f'{number(interval.low, measure, sign=True)} to {number(interval.high, measure, sign=True)}'
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:
@@ -318,19 +280,10 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
 
 def to_markdown(comparison: Comparison, sentences: Sequence[str]) -> str:
     """Return the verdict and the main figures as Markdown."""
-    names = [escape_markdown(condition.name) for condition in comparison.conditions]
-    heads = ['', *names]
-    for name in names[1:]:
-        heads += [f'{name} − {names[0]}', '95 % over seeds', '95 % over images']
-    lines = [heads, ['---', *['---:'] * (len(heads) - 1)]]
-    for measure in comparison.measures:
-        if not measure.is_component:
-            row = _row(comparison, measure)
-            cells = [cell for one in row['differences'] for cell in (one['mean'], one['seeds'], one['images'])]
-            lines.append([escape_markdown(row['label']), *row['values'], *cells])
-    table = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
     notes = ''.join(f'- {escape_markdown(warning)}\n' for warning in comparison.warnings)
-    return '\n\n'.join(map(escape_markdown, sentences)) + f'\n\n{table}' + (f'\n{notes}' if notes else '')
+    return '\n\n'.join([*map(escape_markdown, sentences), _table(comparison, components=False).markdown() + '\n']) + (
+        f'\n{notes}' if notes else ''
+    )
 
 
 def _csv(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
