@@ -10,6 +10,7 @@ from ..errors import InputError
 from .conditions import Condition
 from .intervals import Interval, bootstrap_interval, percentile_interval, t_interval
 from .measures import HIGHER, LOWER, Measure, collect_measures
+from .numbers import number
 from .resampling import Draws, Progress, resample_images
 
 BETTER, WORSE = 'better', 'worse'
@@ -38,7 +39,7 @@ class Difference(NamedTuple):
 
     def in_words(self) -> str:
         """Return the mean as text, with its sign."""
-        return self.measure.number(self.mean, signed=True)
+        return number(self.mean, self.measure.decimals, signed=True)
 
     @property
     def direction(self) -> str:

@@ -22,9 +22,9 @@ class Interval(NamedTuple):
         """Return whether the whole interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
 
-    def in_words(self) -> str:
+    def in_words(self, decimals: int = 3) -> str:
         """Return both bounds as text."""
-        return f'{number(self.low, signed=True)} to {number(self.high, signed=True)}'
+        return ' to '.join(number(bound, decimals, signed=True) for bound in self)
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:

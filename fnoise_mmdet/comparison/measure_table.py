@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..visualization.markup import escape_markdown
 from .compare import Difference
-from .intervals import LEVEL, Interval, significant_after_holm, t_test
+from .intervals import LEVEL, significant_after_holm, t_test
 from .measures import Measure
 from .numbers import number
 from .saved_comparison import SavedComparison
@@ -24,8 +24,9 @@ def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differ
         measures: Measures to show, in this order.
         differences: Differences of any measures; those of others are ignored.
     """
-    found = {(one.measure.key, one.condition): one for one in differences}
-    intervals = 1 + any(one.images is not None for one in differences)
+    shown = {measure.key for measure in measures}
+    found = {(one.measure.key, one.condition): one for one in differences if one.measure.key in shown}
+    intervals = 1 + any(one.images is not None for one in found.values())
     heads = ['difference', *INTERVALS[:intervals], 'conclusion']
     if len(conditions) == 2:
         reference, other = conditions
@@ -53,23 +54,20 @@ def _title(measure: Measure) -> str:
 
 
 def _spread(measure: Measure, condition: str) -> str:
-    mean, deviation = measure.number(measure.mean(condition)), measure.deviation(condition)
-    return mean if deviation is None else f'{mean} ± {measure.number(deviation)}'
+    mean, deviation = number(measure.mean(condition), measure.decimals), measure.deviation(condition)
+    return mean if deviation is None else f'{mean} ± {number(deviation, measure.decimals)}'
 
 
 def _row(cells: Sequence[str], difference: Difference | None, intervals: int) -> Row:
     if difference is None:
         return Row([*cells, '', *[''] * intervals, ''])
-    bounds = [_bounds(one, difference.measure) for one in (difference.seeds, difference.images)]
+    decimals = difference.measure.decimals
+    bounds = [one.in_words(decimals) if one else number(None) for one in (difference.seeds, difference.images)]
     significant = difference.seeds is not None and difference.seeds.excludes_zero()
     return Row(
         [*cells, difference.in_words(), *bounds[:intervals], difference.conclusion],
         (difference.direction or 'different') if significant else '',
     )
-
-
-def _bounds(interval: Interval | None, measure: Measure) -> str:
-    return ' to '.join(measure.number(bound, signed=True) for bound in interval) if interval else '–'
 
 
 def study_page(study: SavedComparison) -> str:

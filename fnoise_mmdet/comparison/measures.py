@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .conditions import Condition
-from .numbers import number
 from .robustness import Cell, Robustness
 from .runs import Run
 
@@ -54,9 +53,10 @@ class Measure(NamedTuple):
         values = list(self.values.get(condition, {}).values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
-    def number(self, value: float | None, signed: bool = False) -> str:
-        """Return a value of the measure, or a difference, as text: memory without decimals."""
-        return number(value, 0 if self.key == 'memory' else 3, signed)
+    @property
+    def decimals(self) -> int:
+        """Decimals with which values are shown: none for memory."""
+        return 0 if self.key == 'memory' else 3
 
 
 def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> Iterator[Measure]:

@@ -136,21 +136,16 @@ def study_cost(
     published = step is None
     step = step or _published_step(cfg)
     per_image = IMAGE_SECONDS if published else step.value / batch * DETECTION_SHARE
-    count = Estimate(images, '--images') if images else None
     val_count = Estimate(0, 'no val_dataloader')
     if cfg.get('val_dataloader'):
-        val_count = (
-            Estimate(val_images, '--val-images')
-            if val_images
-            else _images(cfg.val_dataloader['dataset'], '--val-images')
-        )
+        val_count = _images(cfg.val_dataloader['dataset'], '--val-images', val_images)
     length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')
     if not length:
         raise InputError(f'{cfg.filename}: train_cfg has neither max_epochs nor max_iters')
     interval = cfg.train_cfg.get('val_interval', 1)
     return Cost(
         trainings=Estimate(len(scales) * seeds, f'{len(scales)} scales x {seeds} seeds'),
-        steps=_steps(cfg, batch, count),
+        steps=_steps(cfg, batch, images),
         step_seconds=step,
         validations=Estimate(length // interval if val_count.value else 0, f'{length} / val_interval {interval}'),
         val_images=val_count,
@@ -164,11 +159,11 @@ def study_cost(
     )
 
 
-def _steps(cfg: Config, batch: int, count: Estimate | None) -> Estimate:
+def _steps(cfg: Config, batch: int, images: int | None) -> Estimate:
     """Return the passes of a training on one GPU, which accumulates the gradients of several that the config means."""
     epochs = cfg.train_cfg.get('max_epochs')
     if epochs:
-        count = count or _images(cfg.train_dataloader['dataset'], '--images')
+        count = _images(cfg.train_dataloader['dataset'], '--images', images)
         source = f'{epochs} epochs of {count.value:,.0f} images ({count.source}), {batch} per step'
         return Estimate(epochs * math.ceil(count.value / batch), source)
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or batch
@@ -234,8 +229,10 @@ def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, no
     return Estimate(seconds, source)
 
 
-def _images(dataset: dict[str, Any], option: str) -> Estimate:
-    """Return the images of a data set that mmdet keeps: counted, or those of COCO."""
+def _images(dataset: dict[str, Any], option: str, given: int | None = None) -> Estimate:
+    """Return the images of a data set that mmdet keeps: given by an option, counted, or those of COCO."""
+    if given:
+        return Estimate(given, option)
     if type_name(dataset) == 'ClassBalancedDataset':
         raise InputError(f'how often ClassBalancedDataset repeats images is not computed: pass {option}')
     if 'datasets' in dataset:

@@ -67,15 +67,26 @@ def test_pair_has_one_row_per_measure(study):
 
 
 def test_no_column_without_intervals_over_images(study):
-    head, _, *lines = markdown(study._replace(differences=[one._replace(images=None) for one in study.differences]))
+    without = study._replace(differences=[one._replace(images=None) for one in study.differences])
+    head, rule, *lines = markdown(without)
     assert head == '|  | mean | difference | 95 % CI over seeds | conclusion |'
+    assert rule == '| --- | ---: | ---: | ---: | --- |' and 'images' not in study_page(without)
     assert '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | higher: better |' in lines
+
+
+def test_intervals_of_other_measures_add_no_column(study):
+    head = measure_table(study.conditions, [LOSS], study.differences).markdown().splitlines()[0]
+    assert head == '|  | mean | difference | 95 % CI over seeds | conclusion |'
 
 
 def test_memory_has_no_decimals():
     memory = Measure('memory', 'peak memory, MiB', 'lower', {'plain': {0: 900.4}, 'weak': {0: 1000.5}})
-    row = markdown(SavedComparison(['plain', 'weak'], [memory], [difference('weak', [100.1], None, None, memory)], {}))
-    assert row[-1] == '| peak memory, MiB ↓ | 900 | 1000 | +100 | – | one pair |'
+    row = markdown(
+        SavedComparison(
+            ['plain', 'weak'], [memory], [difference('weak', [100.1], Interval(-9.6, 210.2), None, memory)], {}
+        )
+    )
+    assert row[-1] == '| peak memory, MiB ↓ | 900 | 1000 | +100 | −10 to +210 | not significant |'
 
 
 def test_note_states_the_statistics(study):
