@@ -30,7 +30,7 @@ from fnoise_mmdet.comparison.study_figure import plot_study
 from fnoise_mmdet.comparison.study_file import study_conditions
 from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies.sweep import cut_after
+from fnoise_mmdet.studies.early_stopping import cut_after
 from fnoise_mmdet.visualization.markup import replace_undecodable
 
 FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')

@@ -14,7 +14,8 @@ from mmengine.config import Config, DictAction
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies import study
+from fnoise_mmdet.studies import local, study
+from fnoise_mmdet.studies import run as study_run
 from fnoise_mmdet.studies.processes import how_it_ended
 from fnoise_mmdet.studies.progress import StudyProgress
 
@@ -88,7 +89,7 @@ def run_locally(runs: list[study.StudyRun], configs: dict[str, Config], args: ar
     running: dict[study.StudyRun, subprocess.Popen[bytes]] = {}
     with (
         StudyProgress(todo, configs, args.workers) as progress,
-        study.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, args.workers) as begin,
+        local.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, args.workers) as begin,
     ):
         while waiting or running:
             while waiting and len(running) < args.workers:
@@ -112,7 +113,7 @@ def report_failure(run: study.StudyRun, status: int, progress: StudyProgress, st
     if stopping:
         progress.end(run, f'{how}; stopping the other trainings')
     sys.exit(
-        f'{study.log_tail(run)}error: {run} {how}; see its output in {run.log}.\n'
+        f'{study_run.log_tail(run)}error: {run} {how}; see its output in {run.log}.\n'
         'The state of the others is kept: fix the problem and rerun the same command.'
     )
 
@@ -129,13 +130,13 @@ def main() -> None:
         study.check_configs(args.out, configs)
         study.check_checkpoints(configs, unfinished)
     if args.dry_run:
-        study.print_states(states)
+        study_run.print_states(states)
         return
 
-    with study.stopped_by_signals(), study.held(args.out, configs, runs):
+    with study_run.stopped_by_signals(), study.held(args.out, configs, runs):
         run_locally(runs, configs, args)
         if not args.no_report:
-            study.run_compare(TOOLS, args.out)
+            study_run.run_compare(TOOLS, args.out)
 
 
 if __name__ == '__main__':

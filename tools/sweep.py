@@ -11,9 +11,13 @@ from mmengine.config import Config
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import NOISE_CONFIGS, add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError, RunError
+from fnoise_mmdet.studies import run as study_run
 from fnoise_mmdet.studies import study
+from fnoise_mmdet.studies.early_stopping import Rungs
+from fnoise_mmdet.studies.plan import SweepPlan
 from fnoise_mmdet.studies.progress import StudyProgress
-from fnoise_mmdet.studies.sweep import BASELINE, Rungs, SweepPlan, sweep_conditions, sweep_configs
+from fnoise_mmdet.studies.study import BASELINE
+from fnoise_mmdet.studies.sweep import sweep_conditions, sweep_configs
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -126,7 +130,7 @@ def run_on_ray(
     plan = SweepPlan(args.out, runs, rungs)
     todo = [run for run in runs if run not in plan.finished]
     script = [str(TOOLS / 'train.py')]
-    with on_ray.connected(args.address, args.cpus, args.gpus) as (gpus, places), study.stopped_by_signals():
+    with on_ray.connected(args.address, args.cpus, args.gpus) as (gpus, places), study_run.stopped_by_signals():
         print(f'Ray runs {places} trials in parallel, each with {args.cpus} CPUs and {gpus:g} GPUs', flush=True)
         with StudyProgress(todo, configs, places) as progress:
             on_ray.run_plan(
@@ -157,7 +161,7 @@ def main() -> None:
         study.check_checkpoints(configs, unfinished)
         import_ray()
     if args.dry_run:
-        study.print_states(states)
+        study_run.print_states(states)
         return
     with study.held(args.out, configs, runs, may_grow=True):
         failed = []
@@ -167,9 +171,9 @@ def main() -> None:
                 print(f'{condition} was cut after epoch {epoch}, with all of its seeds')
             failed = plan.failed
         if not args.no_report and any(run.state() == study.FINISHED for run in runs):
-            study.run_compare(TOOLS, args.out)
+            study_run.run_compare(TOOLS, args.out)
     if failed:
-        failures = [f'{run} failed, see its output in {run.log}:\n{study.log_tail(run)}' for run in failed]
+        failures = [f'{run} failed, see its output in {run.log}:\n{study_run.log_tail(run)}' for run in failed]
         raise RunError(
             f'{"".join(failures)}The state of the others is kept: fix the problem and rerun the same command.'
         )

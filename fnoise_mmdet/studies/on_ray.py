@@ -29,9 +29,9 @@ from ray.tune.search import Searcher
 from ..comparison import runs as logged_runs
 from ..errors import InputError, RunError
 from . import processes
+from .plan import Job, SweepPlan
 from .progress import StudyProgress
 from .study import StudyRun
-from .sweep import Job, SweepPlan
 
 REFRESH, CONNECTS = 0.5, 10  # seconds
 

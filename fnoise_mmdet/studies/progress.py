@@ -1,15 +1,60 @@
 """Progress display of a running study."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from ..comparison.numbers import duration
-from .study import StudyRun, TrainingLog
+from .study import StudyRun
+
+
+class TrainingLog:
+    """Reads the progress of a training from mmengine's output.
+
+    Args:
+        path: Output of the training; only new lines are read.
+        max_epochs: Number of epochs, for epoch-based training.
+    """
+
+    EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/\s*(\d+)\]')
+    ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
+    RESUMED = re.compile(r'resumed epoch: (\d+), iter: (\d+)')
+
+    def __init__(self, path: Path, max_epochs: int | None) -> None:
+        self.path, self.max_epochs = path, max_epochs
+        self.start = 0.0  # fraction done by earlier starts
+        self.done = 0.0
+        self._resumed_iteration = 0
+        self._position = path.stat().st_size if path.is_file() else 0
+
+    def read(self) -> float:
+        """Return the finished fraction of the training."""
+        if not self.path.is_file():
+            return self.done
+        with self.path.open('rb') as file:
+            file.seek(self._position)
+            lines = file.read().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith(b'\n')]  # the last line may be incomplete
+        self._position += sum(map(len, whole))
+        for line in whole:
+            text = line.decode('utf-8', 'replace')
+            if (found := self.EPOCH.search(text)) and self.max_epochs:
+                epoch, step, steps = map(int, found.groups())
+                self.done = (epoch - 1 + step / steps) / self.max_epochs
+            elif found := self.ITERATION.search(text):
+                step, steps = map(int, found.groups())
+                self.start, self.done = self._resumed_iteration / steps, step / steps
+            elif found := self.RESUMED.search(text):
+                self._resumed_iteration = int(found[2])
+                if self.max_epochs:
+                    self.start = self.done = int(found[1]) / self.max_epochs
+        return self.done
 
 
 @dataclass

@@ -7,13 +7,9 @@ changes of the original config files.
 
 import contextlib
 import json
-import os
-import re
 import shlex
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +21,10 @@ from ..datasets.files import check_writable, is_part, remove_parts, write_atomic
 from ..engine.checkpoint import check_resumable, load_checkpoint
 from ..engine.preflight import check_model, check_training
 from ..engine.resume import latest_checkpoint, locked
-from ..errors import InputError, RunError
-from . import processes
+from ..errors import InputError
 
 NEW, BROKEN, FINISHED = 'new', 'broken', 'finished'
+BASELINE = 'baseline'  # the condition that others are compared with
 
 
 class StudyRun(NamedTuple):
@@ -211,144 +207,3 @@ def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: boo
         '--cfg-options',
         f'randomness.seed={run.seed}',
     ]
-
-
-def training_environment(workers: int) -> dict[str, str]:
-    """Return the environment of parallel trainings, each with an equal share of the cores.
-
-    A number of threads set by the user is kept, and a single training uses
-    torch's default. The share depends on ``workers`` alone, not on the number
-    of remaining runs, so a resumed training has the same number of threads and
-    is bitwise reproducible.
-    """
-    share = max(1, len(os.sched_getaffinity(0)) // workers)
-    return {**({'OMP_NUM_THREADS': str(share)} if workers > 1 else {}), **os.environ}
-
-
-@contextlib.contextmanager
-def trainings(
-    train: Sequence[str], out: Path, workers: int = 1
-) -> Iterator[Callable[[StudyRun], subprocess.Popen[bytes]]]:
-    """Yield a function that starts or resumes a run; stop running trainings at the end of the block.
-
-    The output of a training is appended to its ``train.log``. Each training has
-    its own session, so Ctrl-C reaches only this process, which then stops the
-    trainings and their workers. If this process is killed, so are they.
-    """
-    begun: list[subprocess.Popen[bytes]] = []
-    environment = training_environment(workers)
-
-    def begin(run: StudyRun) -> subprocess.Popen[bytes]:
-        run.work_dir.mkdir(parents=True, exist_ok=True)
-        command = training_command(train, out, run)
-        with run.log.open('ab') as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        begun.append(process)
-        return process
-
-    try:
-        yield begin
-    finally:
-        processes.end([process for process in begun if process.poll() is None])
-
-
-class TrainingLog:
-    """Reads the progress of a training from mmengine's output.
-
-    Args:
-        path: Output of the training; only new lines are read.
-        max_epochs: Number of epochs, for epoch-based training.
-    """
-
-    EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/\s*(\d+)\]')
-    ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\]')
-    RESUMED = re.compile(r'resumed epoch: (\d+), iter: (\d+)')
-
-    def __init__(self, path: Path, max_epochs: int | None) -> None:
-        self.path, self.max_epochs = path, max_epochs
-        self.start = 0.0  # fraction done by earlier starts
-        self.done = 0.0
-        self._resumed_iteration = 0
-        self._position = path.stat().st_size if path.is_file() else 0
-
-    def read(self) -> float:
-        """Return the finished fraction of the training."""
-        if not self.path.is_file():
-            return self.done
-        with self.path.open('rb') as file:
-            file.seek(self._position)
-            lines = file.read().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b'\n')]  # the last line may be incomplete
-        self._position += sum(map(len, whole))
-        for line in whole:
-            text = line.decode('utf-8', 'replace')
-            if (found := self.EPOCH.search(text)) and self.max_epochs:
-                epoch, step, steps = map(int, found.groups())
-                self.done = (epoch - 1 + step / steps) / self.max_epochs
-            elif found := self.ITERATION.search(text):
-                step, steps = map(int, found.groups())
-                self.start, self.done = self._resumed_iteration / steps, step / steps
-            elif found := self.RESUMED.search(text):
-                self._resumed_iteration = int(found[2])
-                if self.max_epochs:
-                    self.start = self.done = int(found[1]) / self.max_epochs
-        return self.done
-
-
-def print_states(states: Mapping[StudyRun, str]) -> None:
-    """Print the planned action for each run."""
-    for run, state in states.items():
-        will = {NEW: 'will start', FINISHED: 'is finished'}.get(state)
-        print(f'{run}: {will or f"will resume from {run.last_checkpoint()}"}')
-
-
-def log_tail(run: StudyRun, lines: int = 15) -> str:
-    """Return the last lines of the output of a failed run."""
-    text = run.log.read_text(encoding='utf-8', errors='replace') if run.log.is_file() else ''
-    return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])
-
-
-def run_compare(tools: Path, out: Path) -> None:
-    """Run ``tools/compare.py`` on a study, with the report in ``OUT/report``.
-
-    Raises:
-        RunError: If it failed.
-    """
-    report = out / 'report'
-    command = [sys.executable, str(tools / 'compare.py'), str(out), '--out', str(report), '--force']
-    status = subprocess.run(command).returncode
-    if status:
-        raise RunError(f'all trainings are finished, but the report failed with status {status}')
-    print(f'report: {report / "report.html"}', flush=True)
-
-
-@contextlib.contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Raise SystemExit on SIGTERM or Ctrl-C, with a hint at how to resume."""
-    received: list[int] = []
-
-    def stop(number: int, _frame: Any) -> None:
-        received.append(number)
-        print('stopping: rerun the same command to resume', file=sys.stderr)
-        sys.exit(128 + number)
-
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
-            before[number] = signal.signal(number, stop)
-    try:
-        yield
-    except BaseException:
-        if received:  # Ray turns it into SystemExit(1)
-            sys.exit(128 + received[0])
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

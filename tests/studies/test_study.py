@@ -11,17 +11,17 @@ from fnoise_mmdet.comparison.study_file import study_command, study_conditions
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies import study
+from fnoise_mmdet.studies.local import trainings
+from fnoise_mmdet.studies.progress import TrainingLog
 from fnoise_mmdet.studies.study import (
     BROKEN,
     FINISHED,
     NEW,
     StudyRun,
-    TrainingLog,
     check_study,
     held,
     study_runs,
     training_command,
-    trainings,
     write_study,
 )
 

@@ -9,8 +9,10 @@ from mmengine.config import Config
 
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError, RunError
+from fnoise_mmdet.studies.early_stopping import Rungs, cut_after, read_decisions
+from fnoise_mmdet.studies.plan import SweepPlan
 from fnoise_mmdet.studies.study import study_runs
-from fnoise_mmdet.studies.sweep import Rungs, SweepPlan, cut_after, read_decisions, sweep_conditions, sweep_configs
+from fnoise_mmdet.studies.sweep import sweep_conditions, sweep_configs
 
 
 def test_presets_are_crossed_with_scales():
