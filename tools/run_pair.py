@@ -3,9 +3,7 @@
 import _start
 
 import argparse
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,10 @@ from mmengine.config import Config, DictAction
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies import local, study
-from fnoise_mmdet.studies import run as study_run
-from fnoise_mmdet.studies.processes import how_it_ended
-from fnoise_mmdet.studies.progress import StudyProgress
+from fnoise_mmdet.studies.local import run_plan
+from fnoise_mmdet.studies.run import run_study
 
 TOOLS = Path(__file__).resolve().parent
-POLL = 0.5  # seconds
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,61 +77,17 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     return configs
 
 
-def run_locally(runs: list[study.StudyRun], configs: dict[str, Config], args: argparse.Namespace) -> None:
-    """Train unfinished runs, in parallel on several workers."""
-    todo = [run for run in runs if run.state() != study.FINISHED]
-    waiting = list(todo)
-    running: dict[study.StudyRun, subprocess.Popen[bytes]] = {}
-    with (
-        StudyProgress(todo, configs, args.workers) as progress,
-        local.trainings([sys.executable, str(TOOLS / 'train.py')], args.out, args.workers) as begin,
-    ):
-        while waiting or running:
-            while waiting and len(running) < args.workers:
-                run = waiting.pop(0)
-                progress.begin(run)
-                running[run] = begin(run)
-            time.sleep(POLL)
-            ended = [run for run, process in running.items() if process.poll() is not None]
-            ended.sort(key=lambda run: running[run].returncode != 0)  # a failure ends this loop
-            progress.refresh()
-            for run in ended:
-                status = running.pop(run).returncode
-                if status:
-                    report_failure(run, status, progress, stopping=bool(running))
-                run.marker.touch()
-                progress.finish(run)
-
-
-def report_failure(run: study.StudyRun, status: int, progress: StudyProgress, stopping: bool) -> None:
-    how = how_it_ended(status)
-    if stopping:
-        progress.end(run, f'{how}; stopping the other trainings')
-    sys.exit(
-        f'{study_run.log_tail(run)}error: {run} {how}; see its output in {run.log}.\n'
-        'The state of the others is kept: fix the problem and rerun the same command.'
-    )
-
-
 def main() -> None:
     args = parse_args()
-    args.out = args.out.absolute()
-    configs = read_configs(args)
-    runs = study.study_runs(args.out, list(configs), args.seeds)
-    study.check_study(args.out, configs)
-    states = {run: run.state() for run in runs}
-    unfinished = [run for run in runs if states[run] != study.FINISHED]
-    if unfinished:
-        study.check_configs(args.out, configs)
-        study.check_checkpoints(configs, unfinished)
-    if args.dry_run:
-        study_run.print_states(states)
-        return
-
-    with study_run.stopped_by_signals(), study.held(args.out, configs, runs):
-        run_locally(runs, configs, args)
-        if not args.no_report:
-            study_run.run_compare(TOOLS, args.out)
+    train = [sys.executable, str(TOOLS / 'train.py')]
+    run_study(
+        args.out.absolute(),
+        read_configs(args),
+        args.seeds,
+        lambda plan, configs: run_plan(plan, configs, train, args.workers),
+        compare=None if args.no_report else TOOLS / 'compare.py',
+        dry_run=args.dry_run,
+    )
 
 
 if __name__ == '__main__':

@@ -10,12 +10,9 @@ from mmengine.config import Config
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import NOISE_CONFIGS, add_comparison_hooks, load_config
-from fnoise_mmdet.errors import InputError, RunError
-from fnoise_mmdet.studies import run as study_run
-from fnoise_mmdet.studies import study
+from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.early_stopping import Rungs
-from fnoise_mmdet.studies.plan import SweepPlan
-from fnoise_mmdet.studies.progress import StudyProgress
+from fnoise_mmdet.studies.run import run_study
 from fnoise_mmdet.studies.study import BASELINE
 from fnoise_mmdet.studies.sweep import sweep_conditions, sweep_configs
 
@@ -122,61 +119,24 @@ def import_ray() -> Any:
     return on_ray
 
 
-def run_on_ray(
-    runs: list[study.StudyRun], configs: dict[str, Config], rungs: Rungs | None, args: argparse.Namespace
-) -> SweepPlan:
-    """Train unfinished runs, as many in parallel as fit."""
-    on_ray = import_ray()
-    plan = SweepPlan(args.out, runs, rungs)
-    todo = [run for run in runs if run not in plan.finished]
-    script = [str(TOOLS / 'train.py')]
-    with on_ray.connected(args.address, args.cpus, args.gpus) as (gpus, places), study_run.stopped_by_signals():
-        print(f'Ray runs {places} trials in parallel, each with {args.cpus} CPUs and {gpus:g} GPUs', flush=True)
-        with StudyProgress(todo, configs, places) as progress:
-            on_ray.run_plan(
-                plan,
-                lambda run: study.training_command(script, args.out, run, newest=True),
-                progress,
-                args.out,
-                args.cpus,
-                gpus,
-                args.retries,
-            )
-    return plan
-
-
 def main() -> None:
     args = parse_args()
-    args.out = args.out.absolute()
     configs = read_configs(args)
-    runs = study.study_runs(args.out, list(configs), args.seeds)
-    study.check_study(args.out, configs, may_grow=True)
     rungs = None
     if args.asha:
         rungs = Rungs.of(configs[BASELINE], args.asha_metric, args.asha_grace, args.asha_factor)
-    states = {run: run.state() for run in runs}
-    unfinished = [run for run in runs if states[run] != study.FINISHED]
-    if unfinished:
-        study.check_configs(args.out, configs)
-        study.check_checkpoints(configs, unfinished)
-        import_ray()
-    if args.dry_run:
-        study_run.print_states(states)
-        return
-    with study.held(args.out, configs, runs, may_grow=True):
-        failed = []
-        if unfinished:
-            plan = run_on_ray(runs, configs, rungs, args)
-            for condition, epoch in plan.cut.items():
-                print(f'{condition} was cut after epoch {epoch}, with all of its seeds')
-            failed = plan.failed
-        if not args.no_report and any(run.state() == study.FINISHED for run in runs):
-            study_run.run_compare(TOOLS, args.out)
-    if failed:
-        failures = [f'{run} failed, see its output in {run.log}:\n{study_run.log_tail(run)}' for run in failed]
-        raise RunError(
-            f'{"".join(failures)}The state of the others is kept: fix the problem and rerun the same command.'
-        )
+    on_ray = import_ray()
+    train = [str(TOOLS / 'train.py')]
+    run_study(
+        args.out.absolute(),
+        configs,
+        args.seeds,
+        lambda plan, cfgs: on_ray.run_plan(plan, cfgs, train, args.address, args.cpus, args.gpus, args.retries),
+        compare=None if args.no_report else TOOLS / 'compare.py',
+        rungs=rungs,
+        may_grow=True,
+        dry_run=args.dry_run,
+    )
 
 
 if __name__ == '__main__':

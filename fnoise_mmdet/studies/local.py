@@ -3,11 +3,19 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
+from ..errors import RunError
 from . import processes
-from .study import StudyRun, training_command
+from .plan import Plan
+from .progress import StudyProgress
+from .study import StudyRun, failure_message, training_command
+
+POLL = 0.5  # seconds
 
 
 def training_environment(workers: int) -> dict[str, str]:
@@ -54,3 +62,40 @@ def trainings(
         yield begin
     finally:
         processes.end([process for process in begun if process.poll() is None])
+
+
+def run_plan(plan: Plan, configs: Mapping[str, Config], train: Sequence[str], workers: int) -> None:
+    """Train all runs of a plan, several in parallel; if one fails, the others are stopped.
+
+    Args:
+        plan: Plan without early stopping.
+        configs: Config of each condition.
+        train: Command of ``tools/train.py``.
+        workers: Number of parallel trainings.
+
+    Raises:
+        RunError: If a training failed.
+    """
+    todo = [run for run in plan.runs if run not in plan.finished]
+    running: dict[StudyRun, subprocess.Popen[bytes]] = {}
+    with StudyProgress(todo, configs, workers) as progress, trainings(train, plan.out, workers) as begin:
+        while True:
+            while len(running) < workers and (job := plan.next()):
+                progress.begin(job.run)
+                running[job.run] = begin(job.run)
+            if not running:
+                return
+            time.sleep(POLL)
+            ended = [run for run, process in running.items() if process.poll() is not None]
+            ended.sort(key=lambda run: running[run].returncode != 0)  # a failure ends this loop
+            progress.refresh()
+            for run in ended:
+                status = running.pop(run).returncode
+                if status:
+                    how = processes.how_it_ended(status)
+                    if running:
+                        progress.end(run, f'{how}; stopping the other trainings')
+                    raise RunError(failure_message({run: how}))
+                run.marker.touch()
+                progress.finish(run)
+                plan.ended(run)

@@ -6,7 +6,7 @@ import shutil
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ os.environ.update(
 )
 
 import ray
+from mmengine.config import Config
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
@@ -29,9 +30,9 @@ from ray.tune.search import Searcher
 from ..comparison import runs as logged_runs
 from ..errors import InputError, RunError
 from . import processes
-from .plan import Job, SweepPlan
+from .plan import Job, Plan
 from .progress import StudyProgress
-from .study import StudyRun
+from .study import StudyRun, training_command
 
 REFRESH, CONNECTS = 0.5, 10  # seconds
 
@@ -90,7 +91,7 @@ def connected(address: str | None, cpus: int, gpus: float | None) -> Iterator[tu
 class PlanSearcher(Searcher):
     """Search algorithm of Tune that follows a plan: a trial is a run, or its part up to a rung."""
 
-    def __init__(self, plan: SweepPlan) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
         self.jobs: dict[str, Job] = {}
@@ -107,7 +108,7 @@ class PlanSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         try:
-            self.plan.ended(self.jobs[trial_id].run, failed=error)
+            self.plan.ended(self.jobs[trial_id].run, failure='failed' if error else None)
         except RunError as failure:  # Tune would attribute an exception to the trial
             self._error = failure
 
@@ -164,29 +165,45 @@ def _reason(trial: Any) -> str:
 
 
 def run_plan(
-    plan: SweepPlan,
-    command: Callable[[StudyRun], list[str]],
-    progress: StudyProgress,
-    out: Path,
+    plan: Plan,
+    configs: Mapping[str, Config],
+    train: Sequence[str],
+    address: str | None,
     cpus: int,
-    gpus: float,
+    gpus: float | None,
     retries: int,
 ) -> None:
-    """Train all runs of a plan, and leave no training running on exit.
+    """Train all runs of a plan, as many in parallel as fit, and leave no training running on exit.
 
     Args:
-        plan: Plan of the sweep.
-        command: Returns the script and arguments that start or resume a run.
-        progress: Progress display.
-        out: Folder of the study.
+        plan: Plan of the study.
+        configs: Config of each condition.
+        train: Script and first arguments of ``tools/train.py``.
+        address: Address of a Ray cluster, None for this machine.
         cpus: CPUs and threads of a trial.
-        gpus: GPUs of a trial.
+        gpus: GPUs of a trial; None for one if the cluster has any.
         retries: Number of retries of a failed trial.
+
+    Raises:
+        InputError: If there is no such cluster, or a trial fits on none of its machines.
+        RunError: If the metric of early stopping is not logged.
     """
+    todo = [run for run in plan.runs if run not in plan.finished]
+    # Ray has handlers of its own for signals, so ours come after it.
+    with connected(address, cpus, gpus) as (gpus, places), processes.stopped_by_signals():
+        print(f'Ray runs {places} trials in parallel, each with {cpus} CPUs and {gpus:g} GPUs', flush=True)
+        with StudyProgress(todo, configs, places) as progress:
+            commands = {str(run.work_dir): training_command(train, plan.out, run, newest=True) for run in todo}
+            _run_trials(plan, commands, progress, cpus, gpus, retries)
+
+
+def _run_trials(
+    plan: Plan, commands: Mapping[str, list[str]], progress: StudyProgress, cpus: int, gpus: float, retries: int
+) -> None:
     for module in (processes, logged_runs):  # pickled by value, so that Ray workers import neither torch nor mmdet
         cloudpickle.register_pickle_by_value(module)
-    folder, commands = os.getcwd(), {str(run.work_dir): command(run) for run in plan.runs}
-    storage = out / '.ray'
+    folder = os.getcwd()
+    storage = plan.out / '.ray'
     stop = storage / 'stop'  # a file, since a Ray worker gets no message once its trial is stopped
 
     def trial(config: dict[str, Any]) -> dict[str, Any]:

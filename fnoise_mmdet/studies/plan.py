@@ -18,8 +18,8 @@ class Job(NamedTuple):
     until: int | None
 
 
-class SweepPlan:
-    """Plan of a sweep: which runs are trained next.
+class Plan:
+    """Which runs of a study are trained next; executors ask it and tell it how each training ended.
 
     Without rungs these are all unfinished runs, in order. With rungs, no run
     trains past the rung where its condition waits; the baseline, needed for
@@ -29,7 +29,7 @@ class SweepPlan:
 
     Args:
         out: Folder of the study.
-        runs: Runs of the sweep.
+        runs: Runs of the study.
         rungs: Settings of early stopping, None to disable it.
         read: Returns the metric of a run by epoch.
     """
@@ -43,7 +43,7 @@ class SweepPlan:
     ) -> None:
         self.out, self.runs, self.rungs, self.read = out, list(runs), rungs, read
         self.under_way: list[StudyRun] = []
-        self.failed: list[StudyRun] = []
+        self.failed: dict[StudyRun, str] = {}
         self.finished = [run for run in runs if run.state() == FINISHED]
         there = read_decisions(out).get('promoted', {}) if rungs else {}
         self.promoted = {name: epoch for name, epoch in there.items() if any(name == run.condition for run in runs)}
@@ -61,11 +61,11 @@ class SweepPlan:
         self.under_way.append(jobs[0].run)
         return jobs[0]
 
-    def ended(self, run: StudyRun, failed: bool = False) -> None:
-        """Register that a training has ended; a failure is final."""
+    def ended(self, run: StudyRun, failure: str | None = None) -> None:
+        """Register that a training has ended; a failure, with how it failed, is final."""
         self.under_way.remove(run)
-        if failed:
-            self.failed.append(run)
+        if failure:
+            self.failed[run] = failure
         elif run.state() == FINISHED:
             self.finished.append(run)
         if self.rungs and run.condition != BASELINE:

@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..comparison.runs import is_validation
 
@@ -110,3 +111,28 @@ def last_validation(work_dir: Path) -> int:
         with contextlib.suppress(ValueError):  # the last line may be incomplete
             rows.append(json.loads(line))
     return max((row['step'] for row in rows if is_validation(row)), default=0)
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM or Ctrl-C, with a hint at how to resume."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        received.append(number)
+        print('stopping: rerun the same command to resume', file=sys.stderr)
+        sys.exit(128 + number)
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    except BaseException:
+        if received:  # Ray turns it into SystemExit(1)
+            sys.exit(128 + received[0])
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

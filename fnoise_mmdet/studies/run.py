@@ -1,64 +1,89 @@
-"""The way of every study, from its checks to its report."""
+"""The way of every study: checks, trainings by an executor, report."""
 
-import contextlib
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from mmengine.config import Config
 
 from ..errors import RunError
-from .study import FINISHED, NEW, StudyRun
+from .early_stopping import Rungs
+from .plan import Plan
+from .processes import stopped_by_signals
+from .study import (
+    FINISHED,
+    NEW,
+    StudyRun,
+    check_checkpoints,
+    check_configs,
+    check_study,
+    failure_message,
+    held,
+    study_runs,
+)
+
+Executor = Callable[[Plan, Mapping[str, Config]], None]
+"""Trains the unfinished runs of a plan, given the config of each condition, and tells the plan how each ended."""
 
 
-def print_states(states: Mapping[StudyRun, str]) -> None:
-    """Print the planned action for each run."""
+def run_study(
+    out: Path,
+    configs: Mapping[str, Config],
+    seeds: Sequence[int],
+    execute: Executor,
+    compare: Path | None,
+    rungs: Rungs | None = None,
+    may_grow: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Check a study, train its unfinished runs, and write its report.
+
+    Args:
+        out: Folder of the study.
+        configs: Config of each condition.
+        seeds: Seeds of each condition.
+        execute: Trains the runs: :func:`.local.run_plan` or :func:`.on_ray.run_plan` with their settings.
+        compare: ``tools/compare.py``, which writes the report to ``OUT/report``; None for no report.
+        rungs: Settings of early stopping, None to disable it.
+        may_grow: Whether the study may have other conditions, and missing ones may be added.
+        dry_run: Whether to check everything, list the runs, and write nothing.
+
+    Raises:
+        InputError: If a check fails, or another process uses the folder.
+        RunError: If a training or the report failed. What is finished is kept.
+    """
+    runs = study_runs(out, list(configs), seeds)
+    check_study(out, configs, may_grow)
+    states = {run: run.state() for run in runs}
+    unfinished = [run for run in runs if states[run] != FINISHED]
+    if unfinished:
+        check_configs(out, configs)
+        check_checkpoints(configs, unfinished)
+    if dry_run:
+        _print_states(states)
+        return
+    with stopped_by_signals(), held(out, configs, runs, may_grow):
+        plan = Plan(out, runs, rungs)
+        if unfinished:
+            execute(plan, configs)
+        for condition, epoch in plan.cut.items():
+            print(f'{condition} was cut after epoch {epoch}, with all of its seeds')
+        if compare and plan.finished:
+            _write_report(compare, out)
+    if plan.failed:
+        raise RunError(failure_message(plan.failed))
+
+
+def _print_states(states: Mapping[StudyRun, str]) -> None:
     for run, state in states.items():
         will = {NEW: 'will start', FINISHED: 'is finished'}.get(state)
         print(f'{run}: {will or f"will resume from {run.last_checkpoint()}"}')
 
 
-def log_tail(run: StudyRun, lines: int = 15) -> str:
-    """Return the last lines of the output of a failed run."""
-    text = run.log.read_text(encoding='utf-8', errors='replace') if run.log.is_file() else ''
-    return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])
-
-
-def run_compare(tools: Path, out: Path) -> None:
-    """Run ``tools/compare.py`` on a study, with the report in ``OUT/report``.
-
-    Raises:
-        RunError: If it failed.
-    """
+def _write_report(compare: Path, out: Path) -> None:
     report = out / 'report'
-    command = [sys.executable, str(tools / 'compare.py'), str(out), '--out', str(report), '--force']
-    status = subprocess.run(command).returncode
+    status = subprocess.run([sys.executable, str(compare), str(out), '--out', str(report), '--force']).returncode
     if status:
         raise RunError(f'all trainings are finished, but the report failed with status {status}')
     print(f'report: {report / "report.html"}', flush=True)
-
-
-@contextlib.contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Raise SystemExit on SIGTERM or Ctrl-C, with a hint at how to resume."""
-    received: list[int] = []
-
-    def stop(number: int, _frame: Any) -> None:
-        received.append(number)
-        print('stopping: rerun the same command to resume', file=sys.stderr)
-        sys.exit(128 + number)
-
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
-            before[number] = signal.signal(number, stop)
-    try:
-        yield
-    except BaseException:
-        if received:  # Ray turns it into SystemExit(1)
-            sys.exit(128 + received[0])
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -207,3 +207,14 @@ def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: boo
         '--cfg-options',
         f'randomness.seed={run.seed}',
     ]
+
+
+def failure_message(failed: Mapping[StudyRun, str]) -> str:
+    """Return how runs failed, with the end of their output."""
+    each = [f'{run} {how}; see its output in {run.log}:\n{_log_tail(run)}' for run, how in failed.items()]
+    return f'{"".join(each)}The state of the others is kept: fix the problem and rerun the same command.'
+
+
+def _log_tail(run: StudyRun, lines: int = 15) -> str:
+    text = run.log.read_text(encoding='utf-8', errors='replace') if run.log.is_file() else ''
+    return ''.join(f'| {line}\n' for line in text.splitlines()[-lines:])

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.studies.early_stopping import Rungs, cut_after, read_decisions
-from fnoise_mmdet.studies.plan import SweepPlan
+from fnoise_mmdet.studies.plan import Plan
 from fnoise_mmdet.studies.study import study_runs
 from fnoise_mmdet.studies.sweep import sweep_conditions, sweep_configs
 
@@ -118,7 +118,7 @@ class Sweep:
         return {epoch: self.score(run, epoch) for epoch in range(1, self.epochs[run] + 1)}
 
     def plan(self):
-        return SweepPlan(self.out, self.runs, self.rungs, self.read)
+        return Plan(self.out, self.runs, self.rungs, self.read)
 
     def train(self, plan, workers, length=9, steps=math.inf, failing=()):
         under_way = []
@@ -133,7 +133,7 @@ class Sweep:
             if job.until is None:
                 job.run.work_dir.mkdir(parents=True, exist_ok=True)
                 job.run.marker.touch()
-            plan.ended(job.run, failed=job.run in failing)
+            plan.ended(job.run, 'failed' if job.run in failing else None)
 
 
 def quality(run, epoch):
@@ -203,8 +203,8 @@ def test_metric_that_was_not_logged_is_named(out):
     log = run.work_dir / '20260101_000000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text('{"loss": 1.0, "step": 1, "epoch": 1}\n{"coco/bbox_mAP": 0.5, "val_loss": 2.0, "step": 1}\n')
-    assert SweepPlan(out, [run], RUNGS)._scores == {run: {1: 0.5}}
+    assert Plan(out, [run], RUNGS)._scores == {run: {1: 0.5}}
     with pytest.raises(
         RunError, match='--asha-metric AP: not reported by the validation of c1, seed 0, which has: coco'
     ):
-        SweepPlan(out, [run], RUNGS._replace(metric='AP'))
+        Plan(out, [run], RUNGS._replace(metric='AP'))

@@ -205,7 +205,7 @@ def test_what_fails_for_good_is_named_and_the_others_go_on(tool, command, tmp_pa
     out.joinpath('study.json').write_text('{"conditions": [], "command": ""}')
     text = tool('sweep', *command, *options, '--out', out, '--no-report', status=1)
     assert re.search(r'cct_0.1, seed 0: failed with status \d, no retries left', text.stdout)
-    assert f'cct_0.1, seed 0 failed, see its output in {log}/train.log' in text.stderr
+    assert f'cct_0.1, seed 0 failed; see its output in {log}/train.log' in text.stderr
     assert (out / 'cct_0.3/seed_0/finished').is_file() and not (log / 'finished').exists()
 
 
