@@ -1,8 +1,4 @@
 import json
-import os
-import signal
-import sys
-import time
 
 import pytest
 from mmengine.config import Config
@@ -11,8 +7,6 @@ from fnoise_mmdet.comparison.study_file import study_command, study_conditions
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies import study
-from fnoise_mmdet.studies.local import trainings
-from fnoise_mmdet.studies.progress import TrainingLog
 from fnoise_mmdet.studies.study import (
     BROKEN,
     FINISHED,
@@ -171,120 +165,3 @@ def test_one_process_at_a_time(out):
         pass
     with locked(out):
         pass
-
-
-@pytest.mark.parametrize('obedient', [True, False])
-def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedient):
-    monkeypatch.setattr('fnoise_mmdet.studies.processes.PATIENCE', 1)
-    worker = 'import time; time.sleep(60)'
-    ignore = '' if obedient else 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
-    script = (
-        f'{ignore}import subprocess, sys, time; print(subprocess.Popen([sys.executable, "-c", {worker!r}]).pid, '
-        'flush=True); time.sleep(60)'
-    )
-    run = study_runs(out, ['a'], [0])[0]
-    with (
-        locked(out),
-        pytest.raises(KeyboardInterrupt),
-        trainings([sys.executable, '-c', script], out) as begin,
-    ):
-        begin(run)
-        while not run.log.read_text().endswith('\n'):
-            time.sleep(0.05)
-        raise KeyboardInterrupt
-    pid = int(run.log.read_text())
-    deadline = time.monotonic() + 10
-    while running(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    with locked(out):
-        pass
-
-
-def test_trainings_are_told_to_end_all_at_once(out):
-    """Each takes a second to end by itself, and is told at the beginning of that second, not after the others' ones."""
-    script = (
-        'import signal, sys, time\n'
-        'def stop(*_): print(time.monotonic(), flush=True); time.sleep(1); print("saved"); sys.exit(143)\n'
-        'signal.signal(signal.SIGTERM, stop); print("ready", flush=True); time.sleep(60)'
-    )
-    runs = study_runs(out, ['a', 'b'], [0])
-    with locked(out), trainings([sys.executable, '-c', script], out, workers=2) as begin:
-        processes = [begin(run) for run in runs]
-        while not all(run.log.read_text() == 'ready\n' for run in runs):
-            assert all(process.poll() is None for process in processes)
-            time.sleep(0.05)
-    _, told, saved = zip(*(run.log.read_text().split() for run in runs))
-    assert abs(float(told[0]) - float(told[1])) < 0.5 and saved == ('saved', 'saved')
-    assert [process.returncode for process in processes] == [143, 143]
-
-
-@pytest.mark.parametrize(
-    'cores, workers, chosen, threads',
-    [(8, 1, None, 'None'), (8, 2, None, '4'), (8, 3, None, '2'), (1, 2, None, '1'), (8, 2, '3', '3'), (8, 1, '3', '3')],
-)
-def test_trainings_share_the_cores(out, monkeypatch, cores, workers, chosen, threads):
-    monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)))
-    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
-    if chosen:
-        monkeypatch.setenv('OMP_NUM_THREADS', chosen)
-    run = study_runs(out, ['a'], [0])[0]
-    script = 'import os; print(os.environ.get("OMP_NUM_THREADS"), "PATH" in os.environ)'
-    with locked(out), trainings([sys.executable, '-c', script], out, workers) as begin:
-        begin(run).wait()
-    assert run.log.read_text() == f'{threads} True\n'
-
-
-def running(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
-def test_lock_of_a_killed_study_is_free_at_once(out, root, monkeypatch):
-    """And its training, which has a lock of its own, is killed with it."""
-    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
-    run = study_runs(out, ['a'], [0])[0]
-    script = 'import _processes, os, time; print(os.getpid(), flush=True); time.sleep(60)'
-    child = os.fork()
-    if not child:
-        os.environ['FNOISE_PARENT'] = str(os.getpid())  # as tools/_processes.py does
-        with locked(out), trainings([sys.executable, '-c', script], out) as begin:
-            begin(run)
-            while not run.log.read_text().endswith('\n'):
-                time.sleep(0.01)
-            os.kill(os.getpid(), signal.SIGKILL)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    with locked(out):
-        pass
-    deadline = time.monotonic() + 5
-    while running(int(run.log.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_log_tells_how_much_is_done(tmp_path):
-    path = tmp_path / 'train.log'
-    path.write_text('INFO - Epoch(train) [4][10/10]  lr: 1\n')  # of an earlier start
-    log = TrainingLog(path, 5)
-
-    def add(text):
-        with path.open('a') as file:
-            file.write(text)
-        return log.read()
-
-    assert add('') == 0
-    assert add('INFO - resumed epoch: 2, iter: 20\n') == log.start == pytest.approx(0.4)
-    assert add('INFO - Epoch(train)  [3][ 5/10]  lr: 1\nINFO - Epoch(va') == pytest.approx(0.5)
-    assert add('l)  [3][ 1/10]  AP: 1\nINFO - Epoch(train) [  4][10/10') == pytest.approx(0.5)
-    assert add(']\n') == pytest.approx(0.8)
-
-
-def test_log_of_a_training_counted_in_iterations(tmp_path):
-    path = tmp_path / 'train.log'
-    log = TrainingLog(path, None)
-    assert log.read() == 0
-    path.write_text('INFO - resumed epoch: 0, iter: 100\nINFO - Iter(train) [ 150/1000]  lr: 1\n')
-    assert (log.read(), log.start) == (0.15, 0.1)
