@@ -49,10 +49,10 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         '--fnoise',
         nargs='?',
         const='cct',
-        choices=list(NOISE_CONFIGS),
         metavar='NOISE',
         help='insert noise into a config that has none, before the neck or at the published place of the noise; '
-        f'default: cct (F-Noise); others: {", ".join(name for name in NOISE_CONFIGS if name != "cct")}',
+        f'default: cct (F-Noise); others: {", ".join(name for name in NOISE_CONFIGS if name != "cct")}; or your own, '
+        'a registered subclass of Noise',
     )
     add_overrides(parser)
 

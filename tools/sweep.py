@@ -38,7 +38,8 @@ def parse_args() -> argparse.Namespace:
         default=['cct'],
         metavar='NOISE[=SCALE]',
         help='noises, each combined with all scales, or only with its own (NAME=SCALE); a noise without a scale is '
-        f'one condition (default: cct; choices: {", ".join(NOISE_CONFIGS)})',
+        f'one condition (default: cct; choices: {", ".join(NOISE_CONFIGS)}; or your own, '
+        'a registered subclass of Noise)',
     )
     cli.add_scales(parser)
     parser.add_argument(
@@ -100,8 +101,8 @@ def parse_args() -> argparse.Namespace:
 
 def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     """Load the config of each condition, with its options."""
+    baseline = load_config(args.config, args.cfg_options)  # first, since it may import noises of its own
     conditions = sweep_conditions(args.preset, args.scale)
-    baseline = load_config(args.config, args.cfg_options)
     cli.apply_training_options(baseline, args)
     return sweep_configs(add_comparison_hooks(baseline), conditions)
 

@@ -2,8 +2,6 @@
 
 from .config import (
     COMPARISON_HOOKS,
-    NOISE_CONFIGS,
-    PUBLISHED_PLACES,
     SAFETY_HOOKS,
     add_comparison_hooks,
     add_fnoise,
@@ -24,6 +22,7 @@ from .config import (
     use_complete_metric,
     use_data_root,
 )
+from .noises import NOISE_CONFIGS, PUBLISHED_PLACES, noise_settings
 
 __all__ = [
     'COMPARISON_HOOKS',
@@ -43,6 +42,7 @@ __all__ = [
     'leave_out_checkpoints',
     'load_config',
     'nested_dicts',
+    'noise_settings',
     'pretrained_checkpoints',
     'train_from_scratch',
     'use_classes',

@@ -15,21 +15,11 @@ from torch import nn
 
 from ..datasets import class_names, find_split, read_coco
 from ..errors import InputError
-from ..noise import NOISES, PRESETS
 from .heads import set_classes
+from .noises import noise_settings
 from .options import unknown_options
 from .types import type_class, type_name, with_named_types
 
-# Values of ``--fnoise`` and the configs of their noises.
-NOISE_CONFIGS: dict[str, dict[str, Any]] = {
-    **{preset: dict(type='FeatureNoise', preset=preset) for preset in PRESETS},
-    **{noise.__name__: dict(type=noise.__name__) for noise in NOISES if noise.__name__ != 'FeatureNoise'},
-}
-# Noises that were published for another place than all levels before the neck.
-PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
-    'mean_normal': dict(levels=[-1]),
-    'uniform_20': dict(position='post'),
-}
 COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
 SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
 
@@ -41,11 +31,11 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         path: A file, or a config shipped with an installed package, such as
             ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``.
         options: Overrides, dotted keys and their values.
-        fnoise: A key of :data:`NOISE_CONFIGS`, or None to insert no noise.
+        fnoise: Name of a noise, see :func:`.noise_settings`, or None to insert none.
 
     Raises:
-        InputError: If the config is not found or cannot be read, has no place
-            for the noise, or an option does not fit it.
+        InputError: If the config is not found or cannot be read, the noise is
+            unknown or has no place in it, or an option does not fit it.
     """
     shipped = '::' in path
     if not shipped and not Path(path).is_file():
@@ -55,7 +45,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
     except Exception as error:  # a config is a program: it can fail in any way
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if fnoise is not None:
-        add_fnoise(cfg, NOISE_CONFIGS[fnoise], **PUBLISHED_PLACES.get(fnoise, {}))
+        add_fnoise(cfg, **noise_settings(fnoise))
     before = copy.deepcopy(cfg)
     try:
         cfg.merge_from_dict(options or {})

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..comparison.robustness import FILE, FOLDER
-from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise, config_classes, innermost_datasets, is_coco
+from ..config import add_fnoise, config_classes, innermost_datasets, is_coco, noise_settings
 from ..config.types import type_class, type_name
 from ..datasets import count_objects, read_coco
 from ..datasets.files import write_atomically
@@ -167,7 +167,7 @@ class RobustnessSetup:
         """
         cfg = copy.deepcopy(self.cfg)
         if preset is not None:
-            add_fnoise(cfg, NOISE_CONFIGS[preset], **PUBLISHED_PLACES.get(preset, {}))
+            add_fnoise(cfg, **noise_settings(preset))
         model = check_model(cfg)
         load_weights(model, load_checkpoint(str(self.checkpoint)), str(self.checkpoint))
         return model.to(get_device()).eval()

@@ -5,15 +5,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from ..config import NOISE_CONFIGS, PUBLISHED_PLACES, add_fnoise
+from ..config import add_fnoise, noise_settings
 from ..errors import InputError
 from .study import BASELINE
 
 
-def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the name and config of the noise of each condition of a sweep.
+def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[str, dict[str, Any]]:
+    """Return the noise of each condition of a sweep, as arguments of :func:`.add_fnoise`.
 
     A preset is combined with all scales, ``NAME=SCALE`` only with its own, and
     a noise without a scale is one condition. Scale 0 is the baseline, which is
@@ -22,16 +23,18 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
     Raises:
         InputError: If a noise is unknown, given twice, or cannot have the scale.
     """
-    conditions: dict[str, tuple[str, dict[str, Any]]] = {}
+    conditions: dict[str, dict[str, Any]] = {}
     for text in presets:
         preset, fixed, own = text.partition('=')
-        if preset not in NOISE_CONFIGS:
-            raise InputError(f'--preset {text}: unknown noise {preset}, must be one of {", ".join(NOISE_CONFIGS)}')
-        noise = NOISE_CONFIGS[preset]
-        if noise['type'] != 'FeatureNoise':
+        try:
+            settings = noise_settings(preset)
+        except InputError as error:
+            raise InputError(f'--preset {text}: {error}') from None
+        noise = settings['noise']
+        if 'scale' not in MODELS.get(noise['type']).strengths:
             if fixed:
                 raise InputError(f'--preset {text}: {preset} has no scale')
-            found = {preset: noise}
+            found = {preset: settings}
         else:
             try:
                 chosen = [float(own)] if fixed else [float(scale) for scale in scales if scale != 0]
@@ -43,24 +46,21 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
                 raise InputError(f'{what}: the scale of a noise must be > 0, but got {bad[0]}')
             if not fixed and len(set(chosen)) < len(chosen):
                 raise InputError('--scale: a scale is given more than once')
-            found = {f'{preset}_{scale}': dict(noise, scale=scale) for scale in chosen}
+            found = {f'{preset}_{scale}': dict(settings, noise=dict(noise, scale=scale)) for scale in chosen}
         for condition, one in found.items():
             if condition in conditions:
                 raise InputError(f'--preset: {condition} is given more than once')
-            conditions[condition] = (preset, one)
+            conditions[condition] = one
     if not conditions:
         raise InputError('a sweep needs noise: give a --scale > 0')
     return conditions
 
 
-def sweep_configs(baseline: Config, conditions: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, Config]:
+def sweep_configs(baseline: Config, conditions: Mapping[str, dict[str, Any]]) -> dict[str, Config]:
     """Return the config of the baseline, and of each condition with its noise at its published place.
 
     Raises:
         InputError: If noise cannot be inserted into the baseline, or it already has noise.
     """
-    configs = {BASELINE: baseline}
-    for condition, (preset, noise) in conditions.items():
-        cfg = copy.deepcopy(baseline)
-        configs[condition] = add_fnoise(cfg, dict(noise), **PUBLISHED_PLACES.get(preset, {}))
-    return configs
+    noisy = {name: add_fnoise(copy.deepcopy(baseline), **settings) for name, settings in conditions.items()}
+    return {BASELINE: baseline, **noisy}

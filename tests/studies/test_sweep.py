@@ -12,17 +12,17 @@ from fnoise_mmdet.studies.sweep import sweep_conditions, sweep_configs
 def test_presets_are_crossed_with_scales():
     found = sweep_conditions(['cct', 'mean_normal=0.1', 'FDrop'], [0, 0.1, 1])
     assert found == {
-        'cct_0.1': ('cct', dict(type='FeatureNoise', preset='cct', scale=0.1)),
-        'cct_1.0': ('cct', dict(type='FeatureNoise', preset='cct', scale=1.0)),
-        'mean_normal_0.1': ('mean_normal', dict(type='FeatureNoise', preset='mean_normal', scale=0.1)),
-        'FDrop': ('FDrop', dict(type='FDrop')),
+        'cct_0.1': dict(noise=dict(type='FeatureNoise', preset='cct', scale=0.1)),
+        'cct_1.0': dict(noise=dict(type='FeatureNoise', preset='cct', scale=1.0)),
+        'mean_normal_0.1': dict(noise=dict(type='FeatureNoise', preset='mean_normal', scale=0.1), levels=[-1]),
+        'FDrop': dict(noise=dict(type='FDrop')),
     }
 
 
 @pytest.mark.parametrize(
     'presets, scales, message',
     [
-        (['cat'], [0.1], '--preset cat: unknown noise cat, must be one of cct, mean_normal'),
+        (['cat'], [0.1], '--preset cat: unknown noise cat, did you mean cct'),
         (['FDrop=0.1'], [], '--preset FDrop=0.1: FDrop has no scale'),
         (['cct=much'], [], "--preset cct=much: 'much' is not a number"),
         (['cct=0'], [], '--preset cct=0: the scale of a noise must be > 0, but got 0'),
