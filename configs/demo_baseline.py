@@ -67,14 +67,4 @@ param_scheduler = [
     ),
 ]
 auto_scale_lr = dict(base_batch_size=4)
-custom_hooks = [
-    dict(type='EpochLossHook'),
-    dict(type='FeatureMapHook', interval=160, images=2),
-    dict(type='SNRHook', interval=10),
-    dict(type='ValidationLossHook'),
-    dict(type='RunRecordHook'),
-    dict(type='ExactResumeHook'),
-    dict(type='FiniteLossHook'),
-    dict(type='CorruptImageHook'),
-    dict(type='GracefulStopHook'),
-]
+custom_hooks = [dict(hook, interval=160) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks]

@@ -12,7 +12,7 @@ from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FeatureNoise, FNoiseNeck
-from fnoise_mmdet.config import NOISE_CONFIGS, PUBLISHED_PLACES, train_from_scratch
+from fnoise_mmdet.config import COMPARISON_HOOKS, NOISE_CONFIGS, PUBLISHED_PLACES, SAFETY_HOOKS, train_from_scratch
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
@@ -51,6 +51,12 @@ def test_pair_differs_in_the_neck_alone(prefix):
         type='FNoiseNeck', neck=baseline['model'].pop('neck'), noise=dict(type='FeatureNoise', preset='cct')
     )
     assert fnoise == baseline
+
+
+def test_hooks_are_those_that_the_tools_add_and_the_pictures():
+    names = [hook['type'] for hook in load('baseline.py').custom_hooks]
+    assert [name for name in names if name != 'FeatureMapHook'] == [*COMPARISON_HOOKS, *SAFETY_HOOKS]
+    assert [hook['type'] for hook in load('demo_baseline.py').custom_hooks] == names
 
 
 VARIANTS = [name for name in NAMES if name.startswith('variants/')]
