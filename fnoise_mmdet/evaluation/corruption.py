@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import inspect
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,38 @@ from mmdet.registry import TRANSFORMS
 
 from ..errors import InputError
 
-# The common corruptions of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
-# Corruptions and Perturbations", ICLR 2019, arXiv 1903.12261, by their four groups. The package
-# `imagecorruptions` (Michaelis et al., arXiv 1907.07484) made them work on images of any size.
-CORRUPTIONS = {
-    'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
-    'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
-    'weather': ('snow', 'frost', 'fog', 'brightness'),
-    'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression'),
-}
 SEVERITIES = (1, 2, 3, 4, 5)
 MIN_SIDE = 32  # pixels, the minimum of imagecorruptions
 INSTALL = 'pip install imagecorruptions-imaug'
+
+
+def from_package(image: np.ndarray, name: str, severity: int, seeds: np.random.SeedSequence) -> np.ndarray:
+    """Apply a corruption of the package ``imagecorruptions`` (Michaelis et al., arXiv 1907.07484).
+
+    It made the corruptions of Hendrycks and Dietterich work on images of any size.
+    """
+    from imagecorruptions import corrupt as apply  # imported late: slow, and not needed for feature noise
+    from imagecorruptions import corruption_dict
+
+    numbers = seeds.generate_state(4)
+    # Some corruptions draw from NumPy's global stream, others take a seed.
+    takes_seed = 'seed' in inspect.signature(corruption_dict[name]).parameters
+    own = {'seed': int(numbers[0])} if takes_seed else {}
+    # They print on small images.
+    with _global_stream(numbers), contextlib.redirect_stdout(io.StringIO()):
+        corrupted: np.ndarray = apply(image, severity, name, **own)
+    return corrupted
+
+
+Corruption = Callable[[np.ndarray, str, int, np.random.SeedSequence], np.ndarray]
+# Every corruption by its group: the common ones of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness
+# to Common Corruptions and Perturbations", ICLR 2019, arXiv 1903.12261. One more is one more entry.
+CORRUPTIONS: dict[str, dict[str, Corruption]] = {
+    'noise': dict.fromkeys(('gaussian_noise', 'shot_noise', 'impulse_noise'), from_package),
+    'blur': dict.fromkeys(('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'), from_package),
+    'weather': dict.fromkeys(('snow', 'frost', 'fog', 'brightness'), from_package),
+    'digital': dict.fromkeys(('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression'), from_package),
+}
 
 
 def corruption_names(words: Sequence[str]) -> list[str]:
@@ -59,15 +79,14 @@ def check_corruptions(names: Sequence[str]) -> None:
         InputError: If the package is missing, or a corruption fails with the
             installed versions or is not reproducible.
     """
-    if not names:
-        return
-    try:
-        import imagecorruptions  # noqa: F401  # imported late: slow, and not needed for feature noise
-    except ImportError as error:
-        raise InputError(
-            f'corruptions need the package imagecorruptions ({error}): {INSTALL}, or disable them '
-            'with --corruptions none'
-        ) from error
+    if any(_function(name) is from_package for name in names):
+        try:
+            import imagecorruptions  # noqa: F401
+        except ImportError as error:
+            raise InputError(
+                f'corruptions need the package imagecorruptions ({error}): {INSTALL}, or disable them '
+                'with --corruptions none'
+            ) from error
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     for name in names:
         try:
@@ -98,16 +117,12 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int, image_id: in
     Returns:
         The corrupted image, of the same shape and dtype.
     """
-    from imagecorruptions import corrupt as apply
-    from imagecorruptions import corruption_dict
+    seeds = np.random.SeedSequence([seed, as_number(image_id), as_number(name), severity])
+    return _function(name)(image, name, severity, seeds)
 
-    numbers = np.random.SeedSequence([seed, as_number(image_id), as_number(name), severity]).generate_state(4)
-    # Some corruptions draw from NumPy's global stream, others take a seed.
-    takes_seed = 'seed' in inspect.signature(corruption_dict[name]).parameters
-    own = {'seed': int(numbers[0])} if takes_seed else {}
-    # They print on small images.
-    with _global_stream(numbers), contextlib.redirect_stdout(io.StringIO()):
-        return apply(image, severity, name, **own)
+
+def _function(name: str) -> Corruption:
+    return next(functions[name] for functions in CORRUPTIONS.values() if name in functions)
 
 
 def as_number(name: Any) -> int:

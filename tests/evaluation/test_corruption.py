@@ -15,6 +15,7 @@ from fnoise_mmdet.evaluation.corruption import (
     check_size,
     corrupt,
     corruption_names,
+    from_package,
 )
 
 EVERY = [name for names in CORRUPTIONS.values() for name in names]
@@ -38,9 +39,23 @@ def transform(image, image_id=1, **settings):
 def test_the_names_are_those_of_the_package():
     from imagecorruptions import get_corruption_names
 
-    assert get_corruption_names('common') == EVERY and len(EVERY) == 15
-    for group, names in CORRUPTIONS.items():
-        assert list(names) == get_corruption_names(group)
+    for group, functions in CORRUPTIONS.items():
+        assert [name for name in functions if functions[name] is from_package] == get_corruption_names(group)
+
+
+def test_own_corruption(image, monkeypatch):
+    """One entry makes it known by name and group, and it needs no package."""
+
+    def dots(image, name, severity, seeds):
+        return np.where(np.random.default_rng(seeds).random(image.shape) < severity / 10, 0, image).astype(np.uint8)
+
+    monkeypatch.setitem(CORRUPTIONS['noise'], 'dots', dots)
+    monkeypatch.setitem(sys.modules, 'imagecorruptions', None)
+    assert corruption_names(['noise'])[-1] == 'dots'
+    check_corruptions(['dots'])
+    once, again, other = (transform(image, i, corruption='dots', severity=5) for i in (1, 1, 2))
+    assert np.array_equal(once, again) and not np.array_equal(once, other)
+    assert 0.4 < np.mean(once == 0) < 0.6
 
 
 def test_every_corruption_runs_here():
