@@ -45,4 +45,7 @@ def plot_charts(group: ChartGroup) -> Figure:
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.3)
             axes.legend(fontsize=7)
+    # With an engine, every savefig would draw twice and lay out again, which takes longer than drawing.
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine(None)
     return figure

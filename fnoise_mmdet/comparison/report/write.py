@@ -71,7 +71,6 @@ def write_report(
     for group in groups:
         figure = plot_charts(group)
         figure.savefig(figures / f'{group.key}.png', dpi=100)
-        figure.set_layout_engine('none')  # as laid out already, which takes longer than drawing
         figure.savefig(figures / f'{group.key}.svg')
         stills[group.key] = data_address((figures / f'{group.key}.svg').read_bytes(), 'image/svg+xml')
     sentences = verdict(comparison)
