@@ -14,6 +14,7 @@ if 'FNOISE_TEST_GPU' not in os.environ:
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     os.environ['TRITON_INTERPRET'] = '1'  # read when Triton is first imported, by whichever test
 
+import plain_configs  # noqa: F401
 import torch
 from coco_mirror import Mirror, make_mirror
 from hostile_images import make_hostile_images
@@ -95,11 +96,12 @@ def mirror(shapes: Path, tmp_path: Path) -> Iterator[Mirror]:
 
 @pytest.fixture
 def train(shapes: Path, tmp_path: Path) -> Callable[..., Runner]:
-    """Train a config of the checkout for a few iterations on the small data set."""
+    """Train a config of the checkout for a few iterations on the small data set, without pictures."""
 
     def run(config: str, name: str = 'run', **options: Any) -> Runner:
         torch.set_num_threads(1)  # the sums of several threads are not repeated to the last bit on every machine
         cfg = Config.fromfile(ROOT / 'configs' / config)
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'FeatureMapHook']
         cfg.merge_from_dict(
             {
                 'train_dataloader.batch_size': 4,

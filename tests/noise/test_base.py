@@ -21,8 +21,9 @@ def build(request):
 
 def test_same_tensor_in_evaluation_and_where_off(build, x, key):
     assert build().eval()(x, key) is x
-    off = build(prob=0)
-    assert off.is_off and off(x, key) is x and off.perturb(x, key) is x
+    for name in build().strengths:
+        off = build(**{name: 0})
+        assert off.is_off and off(x, key) is x and off.perturb(x, key) is x, name
 
 
 def test_every_input_is_perturbed_in_training(build, key):

@@ -107,11 +107,6 @@ def test_channel_dropout_has_the_distribution_of_torch_s(key):
         assert dropped.any(-1).float().mean() == pytest.approx(0.3, abs=0.017)
 
 
-@pytest.mark.parametrize('noise', [FeatureDropBlock(drop_prob=0), ChannelDropout(drop_prob=0)])
-def test_off_where_nothing_is_dropped(x, key, noise):
-    assert noise.is_off and noise(x, key) is x
-
-
 @pytest.mark.parametrize(
     ('build', 'message'),
     [

@@ -171,12 +171,6 @@ def test_cct_keeps_signs_and_zeros(x, key):
     assert torch.equal(FeatureNoise('cct')(x, key).sign(), x.sign())
 
 
-@pytest.mark.parametrize('preset', PRESETS)
-def test_off_at_scale_zero(x, key, preset):
-    noise = FeatureNoise(preset, scale=0)
-    assert noise.is_off and noise(x, key) is x and noise.perturb(x, key) is x
-
-
 @pytest.mark.parametrize('magnitude', MAGNITUDES)
 @pytest.mark.parametrize('bias', ['none', 'mean'])
 def test_gradient_is_that_of_the_formula(x, key, magnitude, bias):

@@ -3,9 +3,8 @@
 import inspect
 
 import numpy as np
-import pytest
 import torch
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fnoise_mmdet.noise import (
@@ -131,15 +130,3 @@ def test_settings_are_taken_or_refused_by_name(cls, data):
         return
     y = noise(torch.ones(2, 3, 4, 4), (0, 1))
     assert y.shape == (2, 3, 4, 4)
-
-
-@given(NOISES, st.lists(st.integers(0, 3), max_size=6), st.sampled_from([torch.float32, torch.int64, torch.bool]))
-@example(FeatureNoise(), [2, 0, 4, 4], torch.float32)
-def test_features_of_other_shapes_and_types_are_refused(noise, shape, dtype):
-    assume(not noise.is_off)
-    x = torch.ones(shape, dtype=dtype)
-    if dtype == torch.float32 and len(shape) == 4 and x.numel():
-        assert noise(x, (0,)).shape == x.shape
-        return
-    with pytest.raises(TypeError if dtype != torch.float32 else ValueError, match='features must'):
-        noise(x, (0,))

@@ -109,7 +109,3 @@ def test_gradient_is_that_of_the_formula(x, function):
 def test_wrong_settings_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def test_off_without_a_spread(x, key):
-    assert NormalizationPerturbation(std=0)(x, key) is x

@@ -28,13 +28,6 @@ def test_seeds_are_those_of_every_machine_and_kind_of_integer():
     assert make_seed((1, 23)) != make_seed((12, 3)), 'the numbers of a key are kept apart'
 
 
-def test_global_stream_is_left_alone():
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    draw(7, 7)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_negative_key_is_refused():
     with pytest.raises(ValueError, match=r'numbers of a key must be >= 0, but got \(0, -1\)'):
         make_generator((0, -1))

@@ -30,6 +30,8 @@ SMALL = [
 # Of one thread, because sums of several are not repeated to the last bit on every machine.
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'COLUMNS': '160'}
 
+PRELOADED = ['plain_configs', 'fnoise_mmdet', 'fnoise_mmdet.cli', 'fnoise_mmdet.comparison.report', 'mmdet.apis']
+
 Tool = Callable[..., subprocess.CompletedProcess]
 
 
@@ -53,7 +55,7 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Tool:
     takes seconds, and has computed nothing.
     """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['fnoise_mmdet', 'fnoise_mmdet.cli', 'fnoise_mmdet.comparison.report', 'mmdet.apis'])
+    context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:  # threads are counted when torch is imported
         for key, value in ENVIRONMENT.items():
             patch.setenv(key, value)

@@ -7,7 +7,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+
+from fnoise_mmdet.comparison.plots import colour
 
 SCROLL = """async () => {
     document.querySelectorAll('details').forEach((one) => { one.open = true; });
@@ -46,7 +50,10 @@ def test_files_and_numbers(report):
     figures = {path.stem for path in (report / 'figures').glob('*.svg')}
     assert {'losses', 'losses_epochs', 'validation_losses', 'ap', 'training'} <= figures
     for figure in figures:
-        assert cv2.imread(str(report / f'figures/{figure}.png')).std() > 5, 'something is drawn'
+        image = cv2.imread(str(report / f'figures/{figure}.png'))[..., ::-1]
+        for place in range(2):
+            ink = (image == np.round(255 * np.array(to_rgb(colour(place))))).all(axis=-1)
+            assert ink.sum() > 50, f'{figure} has the curve of condition {place}'
 
     content = json.loads((report / 'comparison.json').read_text())
     measures = {one['key']: one for one in content['measures']}
