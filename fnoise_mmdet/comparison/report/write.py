@@ -52,7 +52,7 @@ def write_report(
 
     ``report.html`` holds everything and needs no other file. The figures are
     in ``figures/`` as PNG and SVG, the numbers in ``comparison.json``,
-    ``comparison.csv`` (a line a run and measure), ``curves.csv`` and, as a
+    ``comparison.csv`` (one line per run and measure), ``curves.csv`` and, as a
     table to read, ``comparison.md``.
 
     Args:
