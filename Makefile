@@ -157,11 +157,11 @@ benchmarks-gpu: | $(READY)
 	@$(BENCHMARK) eval configs/baseline.py --device cuda --data-root $(DATA) --out benchmarks/gpu_eval.json
 	@$(TABLES)
 
-test: $(READY)
-	@$(RUN) -m pytest
-
-# JOBS of them at a time; TESTS names some, or leaves some out (--ignore=FILE).
+# Tests run in JOBS processes; TESTS names some, or leaves some out (--ignore=FILE).
 JOBS ?= 2
+test: $(READY)
+	@$(RUN) -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
 test-slow: $(READY)
 	@$(RUN) -m pytest -m slow -n $(JOBS) --dist loadgroup $(TESTS)
 
@@ -175,7 +175,7 @@ fuzz: $(READY)
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready
-	@$(UPSTREAM)/bin/python -m pytest
+	@$(UPSTREAM)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 $(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/dev/setup_env.py
 	@$(PYTHON) tools/dev/setup_env.py --upstream
