@@ -21,8 +21,6 @@ from fnoise_mmdet.config import find_detector, nested_dicts
 from fnoise_mmdet.models.necks import find_fnoise_necks
 from fnoise_mmdet.visualization.tap import Tap
 
-PARTS = 4  # of the configs, a test each
-
 
 def cost(name: str, cfg: Config) -> tuple[Any, ...]:
     """Order configs by how long a step takes, as far as their settings tell."""
@@ -115,18 +113,24 @@ def error_of(name: str, with_noise: bool) -> str | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('part', range(PARTS))
-def test_every_family_takes_a_training_step(part):
-    """Or fails as it does without F-Noise: a package is missing, or an operator for CPUs."""
+@pytest.mark.fuzz
+def test_every_family_takes_a_training_step(fuzz_size, fuzz_report):
+    """Or fails as it does without F-Noise: a package is missing, or an operator for CPUs.
+
+    A quarter of the families by default, all in ``make fuzz``.
+    """
     MMLogger.get_instance('mmengine').setLevel('ERROR')
     init_default_scope('mmdet')
     hub = MessageHub.get_instance('families')
     for key, value in dict(epoch=0, iter=0, max_iters=100).items():
         hub.update_info(key, value)
-    names = representatives()[part::PARTS]
+    names = representatives()[:: fuzz_size(4, 1)]
     errors = {name: error for name in names if (error := error_of(name, with_noise=True))}
     assert len(names) > 25 and len(errors) < len(names) / 3, errors
     for name, error in errors.items():
         plain = error_of(name, with_noise=False)
         assert 'nothing was' not in error and plain is not None, (name, error)
         assert error == plain or error.startswith('InputError: '), name  # refused: of another package's backbone
+    fuzz_report(
+        f'{len(names)} families of detectors: {len(names) - len(errors)} take a step, {len(errors)} fail without F-Noise too'
+    )
