@@ -1,6 +1,7 @@
 """Charts drawn with matplotlib."""
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..visualization.colours import OKABE_ITO
 from ..visualization.markup import legend_label, without_mathtext
@@ -24,7 +25,7 @@ def plot_charts(group: ChartGroup) -> Figure:
     """Draw charts in rows of a page's width; charts of the same quantity share their y axis."""
     rows = [row[start : start + COLUMNS] for row in group.rows for start in range(0, len(row), COLUMNS)]
     columns = max(map(len, rows))
-    figure = Figure(figsize=(4.4 * columns, 2.7 * len(rows) + 0.6), layout='constrained')
+    figure = Figure(figsize=(4.4 * columns, 2.7 * len(rows) + 0.6))
     figure.suptitle(group.title)
     grid = figure.add_gridspec(len(rows), columns)
     for row, charts in enumerate(rows):
@@ -45,7 +46,6 @@ def plot_charts(group: ChartGroup) -> Figure:
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.3)
             axes.legend(fontsize=7)
-    # With an engine, every savefig would draw twice and lay out again, which takes longer than drawing.
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine(None)
+    # Once: a figure with an engine is laid out by every savefig, which takes longer than drawing.
+    ConstrainedLayoutEngine().execute(figure)
     return figure

@@ -69,7 +69,10 @@ class Table(NamedTuple):
             min_width=len(title or ''),
         )
         for column, head in enumerate(self.heads):
-            shown.add_column(head, justify='right' if self.is_numeric(column) else 'left', no_wrap=column == 0)
+            cells = [row.cells[column] for section in self.sections for row in section.rows]
+            # Words do not break where a terminal is narrow; the 1 is the padding.
+            longest_word = max(map(len, ' '.join([head, *cells]).split()), default=0) + 1
+            shown.add_column(head, justify='right' if self.is_numeric(column) else 'left', min_width=longest_word)
         for section in self.sections:
             if section.title:
                 shown.add_row(section.title, style='bold')
