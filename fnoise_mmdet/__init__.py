@@ -6,6 +6,10 @@ from .engine.caches import provide_caches
 
 provide_caches()  # before importing packages that need them
 
+from .engine.torchvision_operators import declare_operators
+
+declare_operators()  # before torchvision is imported
+
 # Otherwise the error is raised deep inside mmdet, without a hint at the remedy.
 if importlib.util.find_spec('mmcv._ext') is None:
     raise ImportError(
@@ -27,10 +31,12 @@ from .engine.hooks import (
     RunRecordHook,
     SafeCheckpointHook,
     SNRHook,
+    TrainingAPHook,
     ValidationLossHook,
 )
 from .engine.mixed_precision import CPUAmpOptimWrapper
 from .evaluation import CompleteCocoMetric
+from .models.backbones import TIMMBackbone
 from .models.necks import FNoiseNeck
 from .models.roi_extractors import FastRoIExtractor
 from .noise import FeatureNoise, Noise
@@ -55,6 +61,8 @@ __all__ = [
     'RunRecordHook',
     'SNRHook',
     'SafeCheckpointHook',
+    'TIMMBackbone',
+    'TrainingAPHook',
     'ValidationLossHook',
     '__version__',
     'add_fnoise',

@@ -90,8 +90,12 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     validated = {key for run in runs for row in run.val for key in row}
     for key, (label, _, _) in AP_METRICS.items():
         yield from collect(key, label, HIGHER, last_ap(key))
+    for key, (label, _, _) in AP_METRICS.items():  # of TrainingAPHook; noise that prevents overfitting may lower it
+        key = key.replace('coco/', 'train_set/')
+        yield from collect(key, f'{label}, training images', '', last_ap(key))
     if not validated & AP_METRICS.keys():  # metric of another data set
-        for key in sorted(key for key in validated if '/' in key and key != 'coco/objects'):  # see CompleteCocoMetric
+        others = ('coco/objects', 'train_set/')  # of CompleteCocoMetric without objects, and of TrainingAPHook
+        for key in sorted(key for key in validated if '/' in key and not key.startswith(others)):
             yield from collect(key, key, HIGHER, last_ap(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
     yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))

@@ -12,6 +12,7 @@ from .own_checkpoints import OwnCheckpointsHook
 from .run_record import RunRecordHook
 from .safe_checkpoint import SafeCheckpointHook
 from .snr import SNRHook
+from .training_ap import TrainingAPHook
 from .validation_loss import ValidationLossHook
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     'RunRecordHook',
     'SNRHook',
     'SafeCheckpointHook',
+    'TrainingAPHook',
     'ValidationLossHook',
 ]

@@ -57,7 +57,7 @@ class ValidationLossHook(Hook):
         if metrics is None or self._is_off:
             return
         try:
-            with _own_randomness(seed=0):
+            with own_randomness(seed=0):
                 if self._dataloader is None:
                     self._dataloader = runner.build_dataloader(loss_dataloader(runner.cfg), seed=0)
                 losses = validation_losses(runner.model, self._dataloader)
@@ -145,7 +145,7 @@ def _layers_in_evaluation(detector: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
+def own_randomness(seed: int) -> Iterator[None]:
     """Seed every global random stream inside the block, and restore the states afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():

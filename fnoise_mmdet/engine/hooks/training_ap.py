@@ -1,0 +1,99 @@
+"""Hook that logs the AP on training images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ...config import annotation_file, evaluators, innermost_datasets
+from ...errors import InputError
+from .validation_loss import own_randomness
+
+PREFIX = 'train_set'
+# Settings of a data set that say what it reads, rather than how.
+SOURCE = ('type', 'data_root', 'ann_file', 'data_prefix', 'metainfo', 'backend_args')
+
+
+@HOOKS.register_module()
+class TrainingAPHook(Hook):
+    """Log the AP on training images, evaluated like validation images, after the last validation.
+
+    ``train_set/bbox_mAP`` and so on are logged with the metrics of the
+    validation. Their difference to the AP on validation images shows
+    overfitting, which a regularizer should reduce. Images are not augmented,
+    and noise is off. If the AP cannot be computed, a warning is logged instead.
+
+    Args:
+        images: Number of training images, the first ones. Defaults to None, which is all.
+        every: Whether to evaluate after every validation instead of the last one. Defaults to False.
+    """
+
+    priority = 'HIGHEST'  # before the logger reads the metrics, and before EMAHook restores the trained weights
+
+    def __init__(self, images: int | None = None, every: bool = False) -> None:
+        if images is not None and images < 1:
+            raise ValueError(f'images must be >= 1, but got {images}')
+        self.images = images
+        self.every = every
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Add the AP on training images to the metrics of this validation."""
+        loop = runner.train_loop
+        if metrics is None or not (self.every or loop.iter >= loop.max_iters):
+            return
+        try:
+            with own_randomness(seed=0):
+                metrics.update(self._evaluate(runner))
+        except Exception as error:  # a diagnostic must not stop a training
+            runner.logger.warning(f'no AP on training images: {type(error).__name__}: {error}')
+
+    @torch.no_grad()
+    def _evaluate(self, runner: Runner) -> dict[str, float]:
+        loader = runner.build_dataloader(training_images(runner.cfg, self.images), seed=0)
+        evaluator: Evaluator = runner.build_evaluator(training_evaluators(runner.cfg))
+        evaluator.dataset_meta = loader.dataset.metainfo
+        ids = [loader.dataset.get_data_info(index)['img_id'] for index in range(len(loader.dataset))]
+        for metric in evaluator.metrics:
+            metric.img_ids = ids  # other images would count as without detections
+        for batch in loader:
+            evaluator.process(data_samples=runner.model.val_step(batch), data_batch=batch)
+        found: dict[str, float] = evaluator.evaluate(len(loader.dataset))
+        return found
+
+
+def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
+    """Return the config of a data loader that loads training images like validation images.
+
+    Raises:
+        InputError: If the training concatenates several data sets.
+    """
+    loader = Config(dict(loader=cfg.val_dataloader)).to_dict()['loader']  # a deep copy
+    loader['persistent_workers'] = False
+    sources = list(innermost_datasets(cfg.train_dataloader.dataset))
+    if len(sources) != 1:
+        raise InputError(f'the training has {len(sources)} data sets')
+    (dataset,) = innermost_datasets(loader['dataset'])
+    dataset.update({name: sources[0][name] for name in SOURCE if name in sources[0]})
+    trained = sources[0].get('indices')
+    if isinstance(trained, int | None):
+        dataset['indices'] = min((number for number in (trained, images) if number is not None), default=None)
+    else:
+        dataset['indices'] = list(trained)[:images]
+    return dict(loader)
+
+
+def training_evaluators(cfg: Config) -> Sequence[dict[str, Any]]:
+    """Return the evaluators of the validation for the annotations of the training images."""
+    (source,) = innermost_datasets(cfg.train_dataloader.dataset)
+    copies = Config(dict(evaluators=evaluators(cfg, 'val'))).to_dict()['evaluators']
+    for evaluator in copies:
+        evaluator['prefix'] = PREFIX
+        evaluator.pop('outfile_prefix', None)  # that of the validation
+        if 'ann_file' in evaluator:
+            evaluator['ann_file'] = str(annotation_file(source))
+    return list(copies)

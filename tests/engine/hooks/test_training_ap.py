@@ -1,0 +1,53 @@
+import pytest
+from mmengine.runner import Runner
+
+from fnoise_mmdet.engine.hooks import TrainingAPHook
+from fnoise_mmdet.engine.hooks.training_ap import PREFIX, training_evaluators, training_images
+
+KEYS = ('bbox_mAP', 'segm_mAP', 'segm_mAP_50')
+LEARNS = {'train_cfg.max_epochs': 2, 'optim_wrapper.optimizer.lr': 0.01, 'model.test_cfg.rcnn.score_thr': 0.0}
+
+
+def validations(rows):
+    return [row for row in rows if 'coco/bbox_mAP' in row]
+
+
+@pytest.mark.parametrize('images', [None, 3])
+def test_is_the_ap_of_a_test_on_the_training_images(train, read_rows, images):
+    """mmengine's own evaluation of the training images gives the same."""
+    runner = train('demo_fnoise.py', custom_hooks=[dict(type='TrainingAPHook', images=images)], **LEARNS)
+    first, last = validations(read_rows(runner))
+    assert not any(key.startswith(PREFIX) for key in first), 'after the last validation alone'
+    loader = training_images(runner.cfg, images)
+    evaluators = training_evaluators(runner.cfg)
+    if images:
+        for evaluator in evaluators:
+            evaluator['ann_file'] = None  # of the images alone
+    tested = Runner.build_test_loop(runner, dict(type='TestLoop', dataloader=loader, evaluator=evaluators)).run()
+    for key in KEYS:
+        assert last[f'{PREFIX}/{key}'] == pytest.approx(tested[f'{PREFIX}/{key}'], abs=1e-9)
+    assert last[f'{PREFIX}/bbox_mAP'] > 0 and last[f'{PREFIX}/bbox_mAP'] != last['coco/bbox_mAP']
+
+
+def test_the_training_is_not_affected(train, read_rows):
+    hook = dict(type='TrainingAPHook', every=True)
+    of_both = []
+    for name, hooks in (('without', []), ('with', [hook])):
+        rows = read_rows(train('demo_fnoise.py', name, custom_hooks=hooks, **LEARNS))
+        of_both.append([{key: row[key] for key in row if 'loss' in key or 'coco' in key} for row in rows])
+        assert sum(f'{PREFIX}/bbox_mAP' in row for row in rows) == 2 * bool(hooks)
+    assert of_both[0] == of_both[1]
+
+
+def test_what_cannot_be_evaluated_is_a_warning(train, read_rows, caplog):
+    option = {'train_dataloader.dataset.ann_file': 'annotations/instances_train.json'}
+    runner = train('demo_baseline.py', custom_hooks=[], **option)
+    hook, metrics = TrainingAPHook(every=True), {}
+    runner.cfg.train_dataloader.dataset.ann_file = 'nowhere.json'
+    hook.after_val_epoch(runner, metrics)
+    assert metrics == {}
+
+
+def test_wrong_setting():
+    with pytest.raises(ValueError, match='images must be >= 1, but got 0'):
+        TrainingAPHook(images=0)
