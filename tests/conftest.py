@@ -17,6 +17,7 @@ if 'FNOISE_TEST_GPU' not in os.environ:
 import plain_configs  # noqa: F401
 import torch
 from coco_mirror import Mirror, make_mirror
+from commands import SMALL, Tool, make_tool
 from hostile_images import make_hostile_images
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -83,6 +84,18 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images as they come, and as nobody should be sent them."""
     return make_hostile_images(shapes / 'test/000001.png', tmp_path_factory.mktemp('hostile') / 'images')
+
+
+@pytest.fixture(scope='session')
+def tool(tmp_path_factory: pytest.TempPathFactory) -> Tool:
+    """Run a command line of the checkout, see :func:`commands.make_tool`."""
+    return make_tool(tmp_path_factory.mktemp)
+
+
+@pytest.fixture(scope='session')
+def small() -> list[str]:
+    """Options that make a training small."""
+    return SMALL
 
 
 @pytest.fixture

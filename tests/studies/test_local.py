@@ -4,6 +4,7 @@ import sys
 import time
 
 import pytest
+from waiting import wait_for_end
 
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.studies.local import trainings
@@ -35,10 +36,7 @@ def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedie
             time.sleep(0.05)
         raise KeyboardInterrupt
     pid = int(run.log.read_text())
-    deadline = time.monotonic() + 10
-    while running(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_end(pid, seconds=10)
     with locked(out):
         pass
 
@@ -77,14 +75,6 @@ def test_trainings_share_the_cores(out, monkeypatch, cores, workers, chosen, thr
     assert run.log.read_text() == f'{threads} True\n'
 
 
-def running(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
 def test_lock_of_a_killed_study_is_free_at_once(out, root, monkeypatch):
     """And its training, which has a lock of its own, is killed with it."""
     monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
@@ -101,7 +91,4 @@ def test_lock_of_a_killed_study_is_free_at_once(out, root, monkeypatch):
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     with locked(out):
         pass
-    deadline = time.monotonic() + 5
-    while running(int(run.log.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_end(int(run.log.read_text()), seconds=5)

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from waiting import wait_for_end
 
 from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.studies import processes
@@ -72,18 +73,7 @@ def test_training_is_killed_with_what_has_started_it(tmp_path, root, monkeypatch
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    deadline = time.monotonic() + 5
-    while is_running(int(log.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def is_running(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
+    wait_for_end(int(log.read_text()), seconds=5)
 
 
 def test_training_waits_for_the_one_before_to_end(tmp_path, monkeypatch):

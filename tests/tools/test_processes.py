@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from waiting import wait_for_end
 
 CHILD = """
 import os, sys
@@ -25,21 +26,6 @@ if __name__ == '__main__':
 """
 
 
-def is_running(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
-def wait_for_the_end_of(pid, seconds=5):
-    deadline = time.monotonic() + seconds
-    while is_running(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])
 def test_no_worker_outlives_a_killed_process(method, root, tmp_path):
     script = tmp_path / 'main.py'
@@ -48,7 +34,7 @@ def test_no_worker_outlives_a_killed_process(method, root, tmp_path):
         worker = int(process.stdout.readline())
         process.kill()
         process.wait()
-        wait_for_the_end_of(worker)
+        wait_for_end(worker)
 
 
 def test_a_training_of_a_killed_study_does_not_start(root):

@@ -1,34 +1,26 @@
 """A small study that was really trained, and its report."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import Tool
 
 from fnoise_mmdet.comparison import chart_groups, compare, find_groups, read_conditions
 from fnoise_mmdet.comparison.report import detection_pictures, write_report
 
 
 @pytest.fixture(scope='session')
-def study(root: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(tool: Tool, shapes: Path, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two conditions of two seeds, each trained for 8 iterations."""
     folder = tmp_path_factory.mktemp('study')
     for name in ('baseline', 'fnoise'):
         for seed in (0, 1):
-            command = [
-                sys.executable, str(root / 'tools/train.py'), f'configs/demo_{name}.py', '--data-root', str(shapes),
-                '--work-dir', str(folder / name / f'seed_{seed}'), '--cfg-options', f'randomness.seed={seed}',
-                'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
-                'train_dataloader.persistent_workers=False', 'val_dataloader.persistent_workers=False',
-                'train_cfg.max_epochs=2', 'default_hooks.logger.interval=1', 'log_processor.window_size=1',
-                'custom_hooks.1.interval=4',
-            ]  # fmt: skip
-            env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-            subprocess.run(command, cwd=root, check=True, capture_output=True, env=env)
+            tool(
+                'train', f'configs/demo_{name}.py', '--data-root', shapes, '--work-dir', folder / name / f'seed_{seed}',
+                '--cfg-options', *small, f'randomness.seed={seed}', 'custom_hooks.1.interval=4',
+            )  # fmt: skip
     return folder
 
 
