@@ -67,4 +67,7 @@ param_scheduler = [
     ),
 ]
 auto_scale_lr = dict(base_batch_size=4)
-custom_hooks = [dict(hook, interval=160) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks]
+custom_hooks = [
+    *(dict(hook, interval=160) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks),
+    dict(type='TrainingAPHook', images=80),  # as many as there are validation images
+]

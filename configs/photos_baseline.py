@@ -72,4 +72,7 @@ param_scheduler = [
         eta_min=1e-5,
     ),
 ]
-custom_hooks = [dict(hook, interval=264) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks]
+custom_hooks = [
+    *(dict(hook, interval=264) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks),
+    dict(type='TrainingAPHook'),
+]

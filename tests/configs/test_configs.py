@@ -43,7 +43,7 @@ def plain(cfg: Config) -> dict[str, Any]:
     return {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'experiment_name'}
 
 
-@pytest.mark.parametrize('prefix', ['', 'demo_'])
+@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_'])
 def test_pair_differs_in_the_neck_alone(prefix):
     baseline, fnoise = (plain(load(f'{prefix}{name}.py')) for name in ('baseline', 'fnoise'))
     neck = fnoise['model'].pop('neck')
@@ -56,7 +56,8 @@ def test_pair_differs_in_the_neck_alone(prefix):
 def test_hooks_are_those_that_the_tools_add_and_the_pictures():
     names = [hook['type'] for hook in load('baseline.py').custom_hooks]
     assert [name for name in names if name != 'FeatureMapHook'] == [*COMPARISON_HOOKS, *SAFETY_HOOKS]
-    assert [hook['type'] for hook in load('demo_baseline.py').custom_hooks] == names
+    for name in ('demo_baseline.py', 'photos_baseline.py'):
+        assert [hook['type'] for hook in load(name).custom_hooks] == [*names, 'TrainingAPHook']
 
 
 VARIANTS = [name for name in NAMES if name.startswith('variants/')]
