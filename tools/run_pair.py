@@ -51,6 +51,12 @@ def parse_args() -> argparse.Namespace:
         help='parallel trainings, each with an equal share of the cores, or with OMP_NUM_THREADS threads if set; if '
         'one fails, the others are stopped and can be resumed with the same command (default: %(default)s)',
     )
+    parser.add_argument(
+        '--training-ap',
+        action='store_true',
+        help='also evaluate on the training images, after the last validation: the difference to the AP on validation '
+        'images is the overfitting (on in configs/photos_*.py and configs/demo_*.py)',
+    )
     parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
     parser.add_argument('--no-report', action='store_true', help='train only')
     return parser.parse_intermixed_args()  # allows the second config at any position
@@ -69,7 +75,7 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     for name, cfg in configs.items():
         try:
             cli.apply_training_options(cfg, args)
-            add_comparison_hooks(cfg)
+            add_comparison_hooks(cfg, training_ap=args.training_ap)
         except InputError as error:
             raise InputError(f'{name}: {error}') from None
     if configs['baseline'].to_dict() == configs['fnoise'].to_dict():

@@ -104,14 +104,22 @@ def add_fnoise(
     return cfg
 
 
-def add_comparison_hooks(cfg: Config) -> Config:
+def add_comparison_hooks(cfg: Config, training_ap: bool = False) -> Config:
     """Add missing hooks for comparison, checkpointing and exact resume, in place.
 
     The configs of this package have them; those of mmdet do not.
+
+    Args:
+        cfg: Training config.
+        training_ap: Whether to add :class:`~fnoise_mmdet.TrainingAPHook` too.
+
+    Returns:
+        The same config.
     """
     hooks = list(cfg.get('custom_hooks') or [])
     present = set(map(type_name, hooks))
-    cfg.custom_hooks = hooks + [dict(type=name) for name in (*COMPARISON_HOOKS, *SAFETY_HOOKS) if name not in present]
+    wanted = (*COMPARISON_HOOKS, *SAFETY_HOOKS, *(['TrainingAPHook'] if training_ap else []))
+    cfg.custom_hooks = hooks + [dict(type=name) for name in wanted if name not in present]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if checkpoint and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
