@@ -18,7 +18,7 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
-	@echo 'make test           the tests (15 to 35 minutes on two cores)'
+	@echo 'make test           the tests (10 to 20 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
