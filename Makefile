@@ -20,7 +20,7 @@ help:
 	@echo 'make photos         the same on photographs: DATA=DIR names a COCO folder, of which TRAIN=110 and VAL=50 images are drawn'
 	@echo '                    (half an hour to an hour)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
-	@echo 'make test           the tests (15 to 35 minutes on two cores)'
+	@echo 'make test           the tests (10 to 20 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'

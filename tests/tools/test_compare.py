@@ -24,6 +24,7 @@ def test_compares_two_work_dirs(tool, runs, tmp_path):
     assert (tmp_path / 'out/report.html').stat().st_size > 1_000_000  # with all that it needs
 
 
+@pytest.mark.slow
 def test_groups_and_names(tool, runs, tmp_path):
     tool('compare', '--group', f'plain={runs.fnoise}', '--group', f'noise={runs.baseline}', '--out', tmp_path / 'out')
     content = json.loads((tmp_path / 'out/comparison.json').read_text())
@@ -33,6 +34,7 @@ def test_groups_and_names(tool, runs, tmp_path):
     assert list(content['conditions']) == ['a', 'b']
 
 
+@pytest.mark.slow
 def test_names_with_markup_and_folders_of_one_name(tool, runs, tmp_path):
     for name in ('A', 'B'):
         shutil.copytree(runs.baseline, tmp_path / name / 'seed_0')
@@ -68,6 +70,7 @@ def test_runs_that_do_not_match_are_named(tool, runs, tmp_path):
     assert 'short and noise cannot be compared' in (tmp_path / 'out/comparison.md').read_text()
 
 
+@pytest.mark.slow
 def test_conditions_stand_as_in_their_study_without_those_that_a_sweep_has_cut(tool, runs, tmp_path):
     sweep = tmp_path / 'sweep'
     conditions = dict(baseline=runs.baseline, weak=runs.fnoise, strong=runs.fnoise, added=runs.fnoise)

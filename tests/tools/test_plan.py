@@ -1,3 +1,5 @@
+import pytest
+
 FULL = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 
 
@@ -11,6 +13,7 @@ def test_plan_of_a_full_study(tool, tmp_path):
     assert (before, after) == ('before\n', '\nafter\n') and '| steps per training | 703,596 |' in tables
 
 
+@pytest.mark.slow
 def test_time_of_a_step(tool, shapes, tmp_path):
     tool('dev/benchmark', 'step', '--noises', 'cct', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json')
     options = ['--data-root', shapes, '--scale', 0, 0.3, '--num-seeds', 3, '--gpus', 2]

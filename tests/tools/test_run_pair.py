@@ -79,6 +79,7 @@ def test_failed_training_is_named_with_its_log(tool, command, tmp_path):
     assert not (log.parent / 'finished').exists() and not (tmp_path / 'out/fnoise').exists()
 
 
+@pytest.mark.slow
 def test_two_workers_train_side_by_side_what_one_trains(tool, command, study, tmp_path):
     out = tmp_path / 'study'
     text = tool('run_pair', *command, '--out', out, '--seeds', 5, '--workers', 2).stdout
@@ -93,6 +94,7 @@ def test_two_workers_train_side_by_side_what_one_trains(tool, command, study, tm
         assert weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)
 
 
+@pytest.mark.slow
 def test_failed_training_of_two_stops_the_other(tool, command, tmp_path):
     options = ['train_cfg.max_epochs=100', '--fnoise-options', 'optim_wrapper.optimizer.type=Nope']
     result = tool('run_pair', *command, *options, '--out', tmp_path / 'out', '--workers', 2, status=1)

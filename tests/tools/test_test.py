@@ -38,6 +38,7 @@ def test_checkpoint_of_an_fnoise_run_scores_the_same_in_the_plain_config(tool, r
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_a_test_set_without_annotations_gives_a_file_of_results(tool, runs, shapes, tmp_path):
     """As COCO's test-dev, whose results are submitted."""
     data = shutil.copytree(shapes, tmp_path / 'data')

@@ -44,6 +44,7 @@ def test_a_run_leaves_what_the_readme_lists(runs):
     assert Config.fromfile(runs.fnoise / 'demo_fnoise.py').model.neck.type == 'FNoiseNeck'
 
 
+@pytest.mark.slow
 def test_scale_zero_is_the_baseline_to_the_last_bit_and_scale_changes_the_noise(losses):
     baseline = losses('baseline', 'demo_baseline')
     assert len(baseline) == 4
@@ -53,6 +54,7 @@ def test_scale_zero_is_the_baseline_to_the_last_bit_and_scale_changes_the_noise(
     assert losses('again', 'demo_fnoise', 'model.neck.noise.scale=0.1') == weak
 
 
+@pytest.mark.slow
 def test_run_is_not_overwritten_but_resumed(tool, runs, shapes, small, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in runs.baseline.rglob('*')}
     common = ['train', 'configs/demo_baseline.py', '--data-root', shapes]

@@ -3,11 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from fnoise_mmdet import FeatureNoise
 
 
+@pytest.mark.slow
 def test_two_processes_have_noise_of_their_own_and_the_same_weights(root, tmp_path):
     worker = Path(__file__).with_name('ddp_worker.py')
     processes = [

@@ -75,6 +75,7 @@ class models:
 """
 
 
+@pytest.mark.slow
 def test_peer(tool, shapes, tmp_path):
     """Against a stand-in, which checks what it is given, in a process with a Python of its own."""
     (tmp_path / 'torchvision.py').write_text(STAND_IN)
@@ -97,6 +98,7 @@ def test_peer(tool, shapes, tmp_path):
     assert losses['without F-Noise'] != losses['with F-Noise'] and 'losses of with F-Noise: ' in result.stdout
 
 
+@pytest.mark.slow
 def test_peer_that_is_not_there(tool, shapes, tmp_path):
     options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', '/bin/false']
     error = tool('dev/benchmark', 'peer', *options, status=2)

@@ -1,8 +1,11 @@
 import json
 
+import pytest
+
 PATTERN = 'retinanet/retinanet_r18_fpn_1x*'
 
 
+@pytest.mark.slow
 def test_checks_writes_a_table_and_goes_on_where_it_was_interrupted(tool, tmp_path):
     result = tool('dev/check_configs', '--only', PATTERN, '--out', tmp_path)
     assert 'whole detector: 2,' in result.stdout and 'FAILED: 0' in result.stdout
