@@ -70,7 +70,10 @@ def parse_args() -> argparse.Namespace:
         '--names', nargs='+', metavar='NAME', help='names to show for RUNS (default: those of the folders)'
     )
     parser.add_argument(
-        '--images', type=cli.at_least(0), default=3, help='validation images with detections (default: 3)'
+        '--images',
+        type=cli.at_least(0),
+        default=3,
+        help='validation images with detections, chosen by what they show (default: 3)',
     )
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
     saved = parser.add_argument_group('the table of a comparison.json, without --out')
@@ -209,8 +212,9 @@ def main() -> None:
             title=args.title or f'{others or names[0]} against {names[0]}',
             panels=feature_panels(conditions),
             detections=detection_pictures(conditions, args.images, args.score_thr),
-            detections_note=f'The first validation images: ground truth, and what the first run of each condition '
-            f'detects with a score of at least {args.score_thr}.',
+            detections_note='Validation images chosen by their F1 score: the largest disagreement, the best, the '
+            'worst. Ground truth, and what the first run of each condition detects with a score of at least '
+            f'{args.score_thr}; a true positive has the class of an object and an IoU of at least 0.5 with it.',
             command=shlex.join(['python', *sys.argv]),
         )
     print_comparison(comparison, cli.console())

@@ -2,6 +2,7 @@
 
 from .detections import Detection, detections_panel
 from .maps import FeatureMap, save_arrays, snr_db, without_padding
+from .outcomes import f1_score, mark_outcomes
 from .panel import SCORE_THR, Boxes, Sweep, feature_panel, sweep_panel
 from .reductions import REDUCTIONS, check_reduction, choose_reduction
 from .sequence import find_frames, write_gif
@@ -16,8 +17,10 @@ __all__ = [
     'check_reduction',
     'choose_reduction',
     'detections_panel',
+    'f1_score',
     'feature_panel',
     'find_frames',
+    'mark_outcomes',
     'save_arrays',
     'snr_db',
     'sweep_panel',

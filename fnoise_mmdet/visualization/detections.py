@@ -36,13 +36,23 @@ class Detection(NamedTuple):
     """Detected or ground-truth object of an image.
 
     ``box`` is (x1, y1, x2, y2) in pixels of the image, ``mask`` a bool array
-    (H, W) or None, ``score`` None for ground truth.
+    (H, W) or None, ``score`` None for ground truth. ``outcome`` is None, or
+    that of :func:`.mark_outcomes`, which then decides the colour.
     """
 
     box: Sequence[float]
     label: str
     score: float | None = None
     mask: np.ndarray | None = None
+    outcome: str | None = None
+
+
+# Colour and line of each outcome: they differ in lightness and line style, not in hue alone.
+OUTCOMES = {
+    'true positive': (OKABE_ITO['blue'], 'solid'),
+    'false positive': (OKABE_ITO['vermilion'], 'dashed'),
+    'missed': (OKABE_ITO['yellow'], 'dotted'),
+}
 
 
 def _check(image: np.ndarray, columns: Sequence[tuple[str, Sequence[Detection]]]) -> None:
@@ -51,7 +61,7 @@ def _check(image: np.ndarray, columns: Sequence[tuple[str, Sequence[Detection]]]
     if not columns:
         raise ValueError('columns must not be empty')
     for heading, detections in columns:
-        for box, label, _, mask in detections:
+        for box, label, _, mask, _ in detections:
             if len(box) != 4 or not np.isfinite(np.asarray(box, dtype=float)).all():
                 raise ValueError(f'the box of a {label} in column {heading!r} must be 4 finite numbers, but got {box}')
             if mask is not None and (mask.dtype != bool or mask.shape != image.shape[:2]):
@@ -115,32 +125,48 @@ def _draw_column(
     """Draw one column centred in axes with pixel units; ``image`` has its displayed size."""
     height, width = image.shape[:2]
     left, top = (axes.get_xlim()[1] - width) // 2, (axes.get_ylim()[0] - height) // 2
-    # In ascending order of the score, so that the highest is on top.
-    ordered = sorted(detections, key=lambda one: float('inf') if one.score is None else one.score)
+    # In ascending order of the score, so that the highest is on top, and missed objects, as outlines, below all.
+    ordered = sorted(
+        detections,
+        key=lambda one: -1.0 if one.outcome == 'missed' else float('inf') if one.score is None else one.score,
+    )
     painted = image.astype(np.float32)
-    for one in ordered:
+    colour_of = [OUTCOMES[one.outcome][0] if one.outcome else colours[one.label] for one in ordered]
+    for one, chosen in zip(ordered, colour_of):
         if one.mask is not None:
             mask = _resize(one.mask.astype(np.uint8), width, height) > 0
-            colour = 255 * np.array(to_rgb(colours[one.label]), dtype=np.float32)
-            painted[mask] = (1 - MASK_OPACITY) * painted[mask] + MASK_OPACITY * colour
+            colour = 255 * np.array(to_rgb(chosen), dtype=np.float32)
+            if one.outcome != 'missed':
+                painted[mask] = (1 - MASK_OPACITY) * painted[mask] + MASK_OPACITY * colour
             painted[_rim(mask)] = colour
     extent = (left, left + width, top + height, top)
     axes.imshow(painted.round().astype(np.uint8), extent=extent, interpolation='nearest', aspect='auto')
 
     boxes = [np.clip(one.box, 0, (width / scale, height / scale) * 2) * scale + (left, top) * 2 for one in ordered]
-    for one, (x1, y1, x2, y2) in zip(ordered, boxes):
+    for one, chosen, (x1, y1, x2, y2) in zip(ordered, colour_of, boxes):
         # A dark outline keeps bright boxes visible on bright images.
         around = [withStroke(linewidth=4, foreground='black', alpha=0.6), Normal()]
-        style: dict[str, Any] = dict(fill=False, edgecolor=colours[one.label], linewidth=2, path_effects=around)
+        line = OUTCOMES[one.outcome][1] if one.outcome else 'solid'
+        style: dict[str, Any] = dict(fill=False, edgecolor=chosen, linewidth=2, path_effects=around, linestyle=line)
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
     taken: list[tuple[float, float, float, float]] = []
-    for one, box in reversed(list(zip(ordered, boxes))):
+    for one, chosen, box in reversed(list(zip(ordered, colour_of, boxes))):
         if sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in taken) > LABEL_SHARE * width * height:
             break
         label = textwrap.shorten(one.label, 24, placeholder='…') or one.label[:24]
-        _draw_label(axes, label if one.score is None else f'{label} {one.score:.2f}', colours[one.label], box, taken)
+        _draw_label(axes, label if one.score is None else f'{label} {one.score:.2f}', chosen, box, taken)
     if not detections:
         _draw_label(axes, 'no objects', '#ffffff', (left, top, left + width, top), taken)
+
+
+def _draw_legend(page: Axes, top: float, width: float) -> None:
+    """Explain the colours of the outcomes in a line."""
+    for index, (outcome, (colour, line)) in enumerate(OUTCOMES.items()):
+        left, height = GAP + index * min(width / len(OUTCOMES), 240), LABEL_SIZE * 0.8
+        opacity = 0 if outcome == 'missed' else MASK_OPACITY
+        style: dict[str, Any] = dict(facecolor=(*to_rgb(colour), opacity), edgecolor=colour, linewidth=2)
+        page.add_patch(Rectangle((left, top + 2), 24, height, linestyle=line, **style))
+        page.text(left + 32, top, outcome, fontsize=LABEL_SIZE, va='top')
 
 
 def detections_panel(
@@ -151,7 +177,8 @@ def detections_panel(
 ) -> np.ndarray:
     """Draw the detections of several models in one image, and the ground truth, side by side.
 
-    A class has the same colour in all columns. All boxes and masks are drawn,
+    A class has the same colour in all columns; objects with an outcome have
+    its colour, which a line below the images explains. All boxes and masks are drawn,
     those with the highest score on top. Labels are drawn in descending order of
     the score, without overlap, until they cover a seventh of the image.
 
@@ -186,7 +213,9 @@ def detections_panel(
     lines = max(heading.count('\n') + 1 for heading in headings)
     title_height = round((title.count('\n') + 1) * TITLE_SIZE * LINE) + GAP if title else 0
     top = GAP + title_height + round(lines * HEADING_SIZE * LINE) + GAP // 2
-    panel_height = top + cell_height + GAP
+    has_outcomes = any(one.outcome for _, detections in columns for one in detections)
+    legend_height = round(HEADING_SIZE * LINE) if has_outcomes else 0
+    panel_height = top + cell_height + GAP + legend_height
 
     figure = Figure(figsize=(panel_width / 72, panel_height / 72), dpi=72)  # a point is a pixel
     canvas = FigureCanvasAgg(figure)
@@ -206,5 +235,7 @@ def detections_panel(
         axes = figure.add_axes(place, xlim=(0, cell_width), ylim=(cell_height, 0), autoscale_on=False)
         axes.axis('off')
         _draw_column(axes, shown, scale, detections, colours)
+    if has_outcomes:
+        _draw_legend(page, panel_height - legend_height, panel_width)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,20 +1,33 @@
 """What the models of a comparison detect on the same images."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 
 from ...datasets.ground_truth import read_ground_truth
-from ...visualization import Detection, detections_panel
+from ...visualization import Detection, detections_panel, f1_score, mark_outcomes
 from .. import Condition, Run
 from .picture import Picture
 
+IOU_THR = 0.5
+
+
+MOST = 500  # validation images among which pictures are chosen
+
 
 def detection_pictures(conditions: Sequence[Condition], images: int, threshold: float) -> list[Picture]:
-    """Draw ground truth and the detections of each condition's first run on the first validation images.
+    """Draw ground truth and the detections of each condition's first run on validation images.
+
+    Images are chosen by the F1 score of the detections: the largest
+    disagreement between conditions, the best and the worst image, then further
+    disagreements. True and false positives and missed objects are coloured
+    apart, at an IoU of 0.5.
 
     Args:
         conditions: Those of a comparison.
@@ -22,41 +35,72 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
         threshold: Lowest score that is drawn.
 
     Returns:
-        A picture an image; none where a run has left no detections, or the images are not there.
+        One picture per image; none if a run has left no detections, or the images are not found.
     """
     runs = {condition.name: condition.runs[0] for condition in conditions if condition.runs}
     data = next((run.record.get('data', {}).get('val') for run in runs.values()), None) or {}
     ann_file, folder = Path(data.get('ann_file', '')), Path(data.get('image_folder', ''))
-    found = {name: results for name, run in runs.items() if (results := _read_results(run)) is not None}
-    if not found or not ann_file.is_file():
+    found = {name: results for name, run in runs.items() if (results := _read_results(run, threshold)) is not None}
+    if not found or not ann_file.is_file() or not images:
         return []
     truth = read_ground_truth(ann_file)
     names = {category['id']: category['name'] for category in truth.loadCats(truth.getCatIds())}
+    infos = truth.loadImgs(sorted(truth.getImgIds())[:MOST])
+
+    def marked(info: dict[str, Any], masks: bool) -> tuple[list[Detection], dict[str, list[Detection]]]:
+        annotated = truth.loadAnns(truth.getAnnIds([info['id']]))
+        objects, crowds = (
+            [_object(one, truth, names, masks) for one in annotated if bool(one.get('iscrowd')) is crowd]
+            for crowd in (False, True)
+        )
+        detected = {
+            name: [_detection(one, names, masks) for one in results.get(info['id'], [])]
+            for name, results in found.items()
+        }
+        return objects, {name: mark_outcomes(objects, some, IOU_THR, crowds) for name, some in detected.items()}
+
+    scores = np.array([[f1_score(some) for some in marked(info, False)[1].values()] for info in infos])
+    with_objects = np.array([bool(truth.getAnnIds([info['id']], iscrowd=False)) for info in infos], dtype=bool)
     pictures = []
-    for info in truth.loadImgs(sorted(truth.getImgIds())[:images]):
+    for place, reason in choose_images(scores, with_objects, images):
+        info = infos[place]
         picture = Picture.read(folder / info['file_name'], info['file_name'])
         if picture is None:
             continue
-        objects = [
-            Detection(
-                _corners(one['bbox']),
-                names[one['category_id']],
-                None,
-                truth.annToMask(one).astype(bool) if one.get('segmentation') else None,
-            )
-            for one in truth.loadAnns(truth.getAnnIds([info['id']], iscrowd=False))
-        ]
-        columns = [('ground truth', objects)]
-        for name, results in found.items():
-            chosen = [one for one in results if one['image_id'] == info['id'] and one['score'] >= threshold]
-            columns.append((name, [_detection(one, names) for one in chosen]))
-        panel = detections_panel(picture.image, columns, classes=list(names.values()))
-        pictures.append(picture._replace(image=panel))
+        objects, columns = marked(info, True)
+        panel = detections_panel(
+            picture.image, [('ground truth', objects), *columns.items()], classes=list(names.values())
+        )
+        f1 = ', '.join(f'{name} {score:.2f}' for name, score in zip(columns, scores[place]))
+        pictures.append(Picture(f'{info["file_name"]}: {reason} (F1 score: {f1})', panel))
     return pictures
 
 
-def _read_results(run: Run) -> list[dict[str, Any]] | None:
-    """Return the detections of a run's last validation, with masks where it has them."""
+def choose_images(scores: np.ndarray, with_objects: np.ndarray, number: int) -> list[tuple[int, str]]:
+    """Choose images by what they show.
+
+    Args:
+        scores: F1 score of each image and condition, (I, K).
+        with_objects: Whether an image has objects, (I,).
+        number: Number of images.
+
+    Returns:
+        Index and reason of each image.
+    """
+    differences, means = np.ptp(scores, axis=1), scores.mean(axis=1)
+    disagreeing = [(int(place), 'largest disagreement') for place in np.argsort(-differences, kind='stable')]
+    disagreeing = [one for one in disagreeing if differences[one[0]] > 0]
+    by_mean = [int(place) for place in np.argsort(-means, kind='stable') if with_objects[place]]
+    extremes = [(by_mean[0], 'best image'), (by_mean[-1], 'worst image')] if by_mean else []
+    rest = [(int(place), 'validation image') for place in range(len(scores))]
+    chosen: dict[int, str] = {}
+    for place, reason in [*disagreeing[:1], *extremes, *disagreeing[1:], *rest]:
+        chosen.setdefault(place, reason if reason != 'largest disagreement' or not chosen else 'disagreement')
+    return list(chosen.items())[:number]
+
+
+def _read_results(run: Run, threshold: float) -> dict[int, list[dict[str, Any]]] | None:
+    """Return the detections of a run's last validation by image, with masks if it has them."""
     file = run.predictions('segm') or run.predictions('bbox')
     if file is None:
         return None
@@ -66,11 +110,20 @@ def _read_results(run: Run) -> list[dict[str, Any]] | None:
         # mmdet writes masks and boxes in the same order.
         for one, box in zip(results, json.loads(boxes.read_text(encoding='utf-8'))):
             one['bbox'] = box['bbox']
-    return results
+    by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for one in results:
+        if one['score'] >= threshold:
+            by_image[one['image_id']].append(one)
+    return by_image
 
 
-def _detection(one: dict[str, Any], names: dict[int, str]) -> Detection:
-    mask = coco_mask.decode(one['segmentation']).astype(bool) if 'segmentation' in one else None
+def _object(one: dict[str, Any], truth: COCO, names: dict[int, str], masks: bool) -> Detection:
+    mask = truth.annToMask(one).astype(bool) if masks and one.get('segmentation') else None
+    return Detection(_corners(one['bbox']), names[one['category_id']], None, mask)
+
+
+def _detection(one: dict[str, Any], names: dict[int, str], masks: bool) -> Detection:
+    mask = coco_mask.decode(one['segmentation']).astype(bool) if masks and 'segmentation' in one else None
     return Detection(_corners(one['bbox']), names[one['category_id']], one['score'], mask)
 
 
