@@ -17,7 +17,8 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(type='Pretrained', checkpoint='timm://tf_efficientnet_lite0'),
     ),
-    neck=dict(in_channels=backbone_channels, out_channels=channels),
+    # The backbone's outputs are linear and large; without a norm the mask loss starts at 30 instead of 0.7.
+    neck=dict(in_channels=backbone_channels, out_channels=channels, norm_cfg=dict(type='GN', num_groups=32)),
     # Images are a quarter of mmdet's size, so anchors are half of mmdet's: 16 pixels on the finest level.
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
     # A thousand objects of 80 classes are few per class: boxes and masks are predicted for all classes alike.

@@ -30,3 +30,8 @@ def declare_operators() -> None:
         _library = torch.library.Library('torchvision', 'FRAGMENT')
         for name in REQUIRED:
             _library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+
+
+def has_operators() -> bool:
+    """Return whether torchvision is installed with operators that can be loaded."""
+    return importlib.util.find_spec('torchvision') is not None and _library is None

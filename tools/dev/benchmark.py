@@ -6,7 +6,6 @@ import _start
 import argparse
 import contextlib
 import copy
-import importlib.util
 import itertools
 import subprocess
 import tempfile
@@ -43,6 +42,7 @@ from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.engine.preflight import check_data, check_device, check_model
 from fnoise_mmdet.engine.preview import initialise
+from fnoise_mmdet.engine.torchvision_operators import has_operators
 from fnoise_mmdet.errors import InputError, RunError
 from fnoise_mmdet.models.necks import find_fnoise_necks
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
@@ -296,10 +296,10 @@ SAMPLING_RATIO = 2  # of torchvision's RoIAlign; other RoI settings agree with m
 
 def time_peer(args: argparse.Namespace) -> dict[str, Any]:
     """Time a training step against that of torchvision's Mask R-CNN, and record the losses of both."""
-    if not args.peer_python and not importlib.util.find_spec('torchvision'):
+    if not args.peer_python and not has_operators():
         raise InputError(
-            'torchvision is not installed here: give an environment with it by --peer-python, e.g. '
-            'python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
+            'torchvision is not installed here with operators for this torch: give an environment with it by '
+            '--peer-python, e.g. python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
         )
     configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise', AMP: 'fnoise'}
     peers = {PEER: 'plain', PEER_AMP: 'amp'}

@@ -1,10 +1,10 @@
-import importlib.util
 import json
 import sys
 
 import pytest
 
 from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16
+from fnoise_mmdet.engine.torchvision_operators import has_operators
 
 
 def results(path, command, rounds=3):
@@ -111,7 +111,7 @@ def test_peer_that_is_not_there(tool, shapes, tmp_path):
     assert 'error: the torchvision process has ended' in error and 'Traceback' not in error
     options[-1] = 'nowhere'
     assert '--peer-python nowhere cannot be run' in tool('dev/benchmark', 'peer', *options, status=2).stderr
-    if not importlib.util.find_spec('torchvision'):
+    if not has_operators():
         error = tool('dev/benchmark', 'peer', '--data-root', shapes, status=2).stderr
         assert 'torchvision is not installed here' in error
 
