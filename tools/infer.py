@@ -17,11 +17,16 @@ from pycocotools import mask as coco_mask
 from fnoise_mmdet import cli
 from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
 from fnoise_mmdet.config.types import type_name
+from fnoise_mmdet.datasets import read_coco
 from fnoise_mmdet.datasets.files import staged_folder, write_json, write_picture
+from fnoise_mmdet.datasets.ground_truth import read_ground_truth
 from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
+from fnoise_mmdet.datasets.validate import annotation_findings
 from fnoise_mmdet.engine.preflight import check_checkpoint, check_model
-from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.visualization import Detection, detections_panel
+from fnoise_mmdet.errors import ImageError, InputError
+from fnoise_mmdet.visualization import Detection, annotated_objects, detections_panel, mark_outcomes
+
+IOU_THR = 0.5
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +49,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--second-config', help='config of the second checkpoint (default: that of the first)')
     parser.add_argument(
         '--names', nargs=2, metavar=('A', 'B'), help='names of the two (default: where their paths differ)'
+    )
+    parser.add_argument(
+        '--annotations',
+        type=Path,
+        metavar='FILE',
+        help='annotations of the images in COCO format: the ground truth is drawn beside the detections, with true '
+        f'positives (IoU of at least {IOU_THR}), false positives and missed objects in colours of their own',
     )
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder (default: outputs)')
     parser.add_argument('--force', action='store_true', help='replace a non-empty folder')
@@ -145,24 +157,66 @@ def write_prediction(folder: Path, name: str, prediction: dict[str, Any]) -> Non
     write_json(folder / f'{name}.json', prediction)
 
 
-def draw_both(
+class Annotated:
+    """Ground truth of images by file name.
+
+    Raises:
+        InputError: If the file cannot be read, or an annotation cannot be drawn.
+    """
+
+    def __init__(self, file: Path) -> None:
+        problems, _ = annotation_findings(read_coco(file))
+        if problems:
+            raise InputError(f'{file}: {"; ".join(problems)}')
+        self.truth = read_ground_truth(file)
+        self.images = {Path(image['file_name']).name: image for image in self.truth.dataset['images']}
+
+    def columns(
+        self, path: Path, shape: tuple[int, ...], of_models: Sequence[list[Detection]]
+    ) -> list[list[Detection]]:
+        """Return the objects of an image, and the detections of each model with their outcome.
+
+        Raises:
+            ImageError: If the image is not annotated, or has another size than annotated.
+        """
+        image = self.images.get(path.name)
+        if image is None:
+            raise ImageError('it is not annotated')
+        if (image['height'], image['width']) != shape[:2]:
+            raise ImageError(
+                f'it has {shape[1]} x {shape[0]} pixels, but is annotated with {image["width"]} x {image["height"]}'
+            )
+        objects, crowds = annotated_objects(self.truth, image['id'])
+        return [objects, *(mark_outcomes(objects, found, IOU_THR, crowds) for found in of_models)]
+
+
+def heading(name: str, prediction: dict[str, Any], threshold: float) -> str:
+    """Say how many detections are drawn, and if none is, what the highest score is."""
+    number = sum(score >= threshold for score in prediction['scores'])
+    best = max(prediction['scores'], default=0)
+    some = f'{number} above {threshold:g}' if number else f'none above {threshold:g}, highest score {best:.2f}'
+    return f'{name}: {some}' if name else some
+
+
+def draw_columns(
     models: Sequence[DetInferencer],
     names: Sequence[str],
+    annotated: Annotated | None,
     batch: Sequence[Path],
     args: argparse.Namespace,
     out: Path,
 ) -> None:
-    """Draw the detections of two models side by side, and write them."""
+    """Draw the detections of the models side by side, and the ground truth if it is given; write them."""
     classes = models[0].model.dataset_meta['classes']
     paths = [str(path) for path in batch]
     of_models = [model(paths, batch_size=len(paths))['predictions'] for model in models]
     for path, *predictions in zip(batch, *of_models):
-        columns = []
-        for name, prediction in zip(names, predictions):
-            found = to_detections(prediction, classes, args.score_thr)
-            columns.append((f'{name}: {len(found)} above {args.score_thr:g}', found))
+        headings = [heading(name, prediction, args.score_thr) for name, prediction in zip(names, predictions)]
+        found = [to_detections(prediction, classes, args.score_thr) for prediction in predictions]
         image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
-        panel = detections_panel(image, columns, printable(path.name), classes)
+        if annotated:
+            headings, found = ['ground truth', *headings], annotated.columns(path, image.shape, found)
+        panel = detections_panel(image, list(zip(headings, found)), printable(path.name), classes)
         write_picture(out / 'vis' / f'{output_stem(path)}.png', panel)
         for name, prediction in zip(names, predictions):
             write_prediction(out / 'preds' / folder_name(name), output_stem(path), prediction)
@@ -174,11 +228,13 @@ def main() -> None:
     if len({folder_name(name) for name in names} - {''}) < len(names):
         raise InputError(f'--names must be different and non-empty, but got {names[0]!r} and {names[1]!r}')
     images = readable_images([Path(path) for path in args.inputs])
+    annotated = Annotated(args.annotations) if args.annotations else None
 
     with staged_folder(args.out_dir, args.force) as out:
         models = read_models(args)
         (out / 'vis').mkdir()
-        draw = partial(draw_both, models, names) if len(models) > 1 else partial(draw_one, models[0])
+        together = len(models) > 1 or annotated
+        draw = partial(draw_columns, models, names or [''], annotated) if together else partial(draw_one, models[0])
         drawn = cli.draw_in_batches(partial(draw, args=args, out=out), images, args.batch_size)
     print(f'wrote {drawn} images to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
 

@@ -2,7 +2,7 @@
 
 from .detections import Detection, detections_panel
 from .maps import FeatureMap, save_arrays, snr_db, without_padding
-from .outcomes import f1_score, mark_outcomes
+from .outcomes import annotated_objects, corners, f1_score, mark_outcomes
 from .panel import SCORE_THR, Boxes, Sweep, feature_panel, sweep_panel
 from .reductions import REDUCTIONS, check_reduction, choose_reduction
 from .sequence import find_frames, write_gif
@@ -14,8 +14,10 @@ __all__ = [
     'Detection',
     'FeatureMap',
     'Sweep',
+    'annotated_objects',
     'check_reduction',
     'choose_reduction',
+    'corners',
     'detections_panel',
     'f1_score',
     'feature_panel',

@@ -4,10 +4,33 @@ from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 
 from .detections import OUTCOMES, Detection
 
 TRUE_POSITIVE, FALSE_POSITIVE, MISSED = OUTCOMES
+
+
+def annotated_objects(truth: COCO, image_id: int, masks: bool = True) -> tuple[list[Detection], list[Detection]]:
+    """Return the objects and the crowds annotated in an image.
+
+    Args:
+        truth: Annotations, see :func:`.read_ground_truth`.
+        image_id: Id of the image.
+        masks: Whether to decode the masks. Defaults to True.
+    """
+    names = {category['id']: category['name'] for category in truth.dataset['categories']}
+    found: tuple[list[Detection], list[Detection]] = ([], [])
+    for one in truth.loadAnns(truth.getAnnIds([image_id])):
+        mask = truth.annToMask(one).astype(bool) if masks and one.get('segmentation') else None
+        found[one['iscrowd']].append(Detection(corners(one['bbox']), names[one['category_id']], None, mask))
+    return found
+
+
+def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a box in COCO's format."""
+    x, y, width, height = box
+    return x, y, x + width, y + height
 
 
 def mark_outcomes(

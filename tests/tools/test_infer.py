@@ -141,3 +141,33 @@ def test_wrong_second_checkpoint(tool, runs, shapes, tmp_path, kind):
         torch.save(checkpoint, second)
     result = tool('infer', 'configs/demo_baseline.py', first, *rest, '--out-dir', tmp_path / 'out', status=2)
     assert message in result.stderr and not (tmp_path / 'out').exists()
+
+
+def test_ground_truth_is_drawn_beside(tool, runs, shapes, tmp_path):
+    annotations = shapes / 'annotations/instances_test.json'
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', shapes / 'test',
+        '--annotations', annotations, '--out-dir', tmp_path / 'out', '--device', 'cpu',
+    )  # fmt: skip
+    assert 'wrote 2 images' in result.stdout
+    alone, both = (cv2.imread(str(path)) for path in sorted((tmp_path / 'out/vis').iterdir())[:2])
+    assert alone.shape[1] == both.shape[1] > 1000, 'two columns'
+    unknown, other = tmp_path / 'unknown.png', tmp_path / 'other/000002.png'
+    other.parent.mkdir()
+    cv2.imwrite(str(unknown), np.zeros((64, 64, 3), np.uint8))
+    cv2.imwrite(str(other), np.zeros((40, 64, 3), np.uint8))
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', shapes / 'test/000001.png', unknown, other,
+        '--annotations', annotations, '--out-dir', tmp_path / 'odd', '--device', 'cpu',
+    )  # fmt: skip
+    assert f'skipped {unknown}: it is not annotated' in result.stdout
+    assert f'skipped {other}: it has 64 x 40 pixels, but is annotated with 64 x 64' in result.stdout
+    broken = tmp_path / 'broken.json'
+    content = json.loads(annotations.read_text())
+    content['annotations'][0]['bbox'] = None
+    broken.write_text(json.dumps(content))
+    result = tool(
+        'infer', 'configs/demo_fnoise.py', runs.baseline / 'epoch_2.pth', shapes / 'test', '--annotations', broken,
+        '--out-dir', tmp_path / 'none', status=2,
+    )  # fmt: skip
+    assert 'broken.json: ' in result.stderr and not (tmp_path / 'none').exists()

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 from ...datasets.ground_truth import read_ground_truth
-from ...visualization import Detection, detections_panel, f1_score, mark_outcomes
+from ...visualization import Detection, annotated_objects, corners, detections_panel, f1_score, mark_outcomes
 from .. import Condition, Run
 from .picture import Picture
 
@@ -48,11 +47,7 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
     infos = truth.loadImgs(sorted(truth.getImgIds())[:MOST])
 
     def marked(info: dict[str, Any], masks: bool) -> tuple[list[Detection], dict[str, list[Detection]]]:
-        annotated = truth.loadAnns(truth.getAnnIds([info['id']]))
-        objects, crowds = (
-            [_object(one, truth, names, masks) for one in annotated if bool(one.get('iscrowd')) is crowd]
-            for crowd in (False, True)
-        )
+        objects, crowds = annotated_objects(truth, info['id'], masks)
         detected = {
             name: [_detection(one, names, masks) for one in results.get(info['id'], [])]
             for name, results in found.items()
@@ -117,16 +112,6 @@ def _read_results(run: Run, threshold: float) -> dict[int, list[dict[str, Any]]]
     return by_image
 
 
-def _object(one: dict[str, Any], truth: COCO, names: dict[int, str], masks: bool) -> Detection:
-    mask = truth.annToMask(one).astype(bool) if masks and one.get('segmentation') else None
-    return Detection(_corners(one['bbox']), names[one['category_id']], None, mask)
-
-
 def _detection(one: dict[str, Any], names: dict[int, str], masks: bool) -> Detection:
     mask = coco_mask.decode(one['segmentation']).astype(bool) if masks and 'segmentation' in one else None
-    return Detection(_corners(one['bbox']), names[one['category_id']], one['score'], mask)
-
-
-def _corners(box: Sequence[float]) -> tuple[float, float, float, float]:
-    x, y, width, height = box
-    return x, y, x + width, y + height
+    return Detection(corners(one['bbox']), names[one['category_id']], one['score'], mask)
