@@ -7,6 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -53,6 +54,10 @@ WORKING = {
     'y' * 251 + '.jpg',
     'line\nbreak.jpg', '-dash.jpg', 'a$b_{$.jpg', 'UPPER.JPG', 'x' * 240 + '.jpg', 'w.webp', 'b.bmp', 'p.pgm',
 }  # fmt: skip
+
+if tuple(map(int, cv2.__version__.split('.')[:2])) < (4, 12):  # which reads no GIF
+    WORKING.remove('animated.gif')
+    LEFT_OUT['animated.gif'] = 'cannot be read as an image'
 
 
 def make_hostile_images(photo: Path, folder: Path) -> Path:

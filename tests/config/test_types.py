@@ -21,7 +21,6 @@ from mmdet.models import FPN, ResNet, RetinaNet
 from mmengine.hooks import CheckpointHook
 from mmengine.model.weight_init import PretrainedInit
 from torch.nn import BatchNorm2d, Identity
-from string import ascii_lowercase
 
 default_scope = None
 model = dict(
@@ -35,7 +34,7 @@ model = dict(
     extra=dict(type=Identity),
     test_cfg=dict(nms=dict(type=nms, iou_threshold=0.5)))
 pipeline = [dict(type=LoadImageFromFile), dict(type=LoadAnnotations), dict(type=RandomResize, resize_type=Resize)]
-meta = dict(classes=tuple(ascii_lowercase[:3]))
+meta = dict(classes=tuple('abc'))
 train_dataloader = dict(dataset=dict(type=CocoDataset, pipeline=pipeline, metainfo=meta))
 default_hooks = dict(checkpoint=dict(type=CheckpointHook))
 """

@@ -2,6 +2,7 @@ import gc
 import json
 import time
 import weakref
+from importlib.metadata import version
 
 import torch
 from timing import interleave, kept_bytes, median_error, summarize, write_results
@@ -66,4 +67,4 @@ def test_results_come_with_machine_and_versions(tmp_path):
     write_results(tmp_path / 'a/noise.json', 'noise', dict(rounds=2), summaries)
     content = json.loads((tmp_path / 'a/noise.json').read_text())
     assert content['results']['copy']['median'] == 1 and content['settings'] == dict(rounds=2)
-    assert content['environment']['torch'] == torch.__version__
+    assert content['environment']['torch'] == version('torch')
