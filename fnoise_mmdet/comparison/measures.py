@@ -91,11 +91,10 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     for key, (label, _, _) in AP_METRICS.items():
         yield from collect(key, label, HIGHER, last_ap(key))
     for key, (label, _, _) in AP_METRICS.items():  # of TrainingAPHook; noise that prevents overfitting may lower it
-        key = key.replace('coco/', 'train_set/')
+        key = key.replace('coco/', 'train_')
         yield from collect(key, f'{label}, training images', '', last_ap(key))
     if not validated & AP_METRICS.keys():  # metric of another data set
-        others = ('coco/objects', 'train_set/')  # of CompleteCocoMetric without objects, and of TrainingAPHook
-        for key in sorted(key for key in validated if '/' in key and not key.startswith(others)):
+        for key in sorted(key for key in validated if '/' in key and key != 'coco/objects'):  # see CompleteCocoMetric
             yield from collect(key, key, HIGHER, last_ap(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
     yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))

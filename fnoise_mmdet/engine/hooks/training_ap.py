@@ -14,7 +14,6 @@ from ...config import annotation_file, evaluators, innermost_datasets
 from ...errors import InputError
 from .validation_loss import own_randomness
 
-PREFIX = 'train_set'
 # Settings of a data set that say what it reads, rather than how.
 SOURCE = ('type', 'data_root', 'ann_file', 'data_prefix', 'metainfo', 'backend_args')
 
@@ -23,7 +22,7 @@ SOURCE = ('type', 'data_root', 'ann_file', 'data_prefix', 'metainfo', 'backend_a
 class TrainingAPHook(Hook):
     """Log the AP on training images, evaluated like validation images, after the last validation.
 
-    ``train_set/bbox_mAP`` and so on are logged with the metrics of the
+    ``train_bbox_mAP`` and so on are logged with the metrics of the
     validation. Their difference to the AP on validation images shows
     overfitting, which a regularizer should reduce. Images are not augmented,
     and noise is off. If the AP cannot be computed, a warning is logged instead.
@@ -63,7 +62,8 @@ class TrainingAPHook(Hook):
         for batch in loader:
             evaluator.process(data_samples=runner.model.val_step(batch), data_batch=batch)
         found: dict[str, float] = evaluator.evaluate(len(loader.dataset))
-        return found
+        # Without the prefix, which mmdet's analyze_logs.py removes: the names must differ from those of the validation.
+        return {f'train_{name.rpartition("/")[2]}': value for name, value in found.items()}
 
 
 def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
@@ -92,7 +92,6 @@ def training_evaluators(cfg: Config) -> Sequence[dict[str, Any]]:
     (source,) = innermost_datasets(cfg.train_dataloader.dataset)
     copies = Config(dict(evaluators=evaluators(cfg, 'val'))).to_dict()['evaluators']
     for evaluator in copies:
-        evaluator['prefix'] = PREFIX
         evaluator.pop('outfile_prefix', None)  # that of the validation
         if 'ann_file' in evaluator:
             evaluator['ann_file'] = str(annotation_file(source))

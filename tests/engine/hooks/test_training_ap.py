@@ -5,7 +5,7 @@ import pytest
 from mmengine.runner import Runner
 
 from fnoise_mmdet.engine.hooks import TrainingAPHook
-from fnoise_mmdet.engine.hooks.training_ap import PREFIX, training_evaluators, training_images
+from fnoise_mmdet.engine.hooks.training_ap import training_evaluators, training_images
 
 KEYS = ('bbox_mAP', 'segm_mAP', 'segm_mAP_50')
 LEARNS = {'train_cfg.max_epochs': 2, 'optim_wrapper.optimizer.lr': 0.01, 'model.test_cfg.rcnn.score_thr': 0.0}
@@ -20,7 +20,7 @@ def test_is_the_ap_of_a_test_on_the_training_images(train, read_rows, tmp_path, 
     """mmengine's own evaluation of the training images gives the same."""
     runner = train('demo_fnoise.py', custom_hooks=[dict(type='TrainingAPHook', images=images)], **LEARNS)
     first, last = validations(read_rows(runner))
-    assert not any(key.startswith(PREFIX) for key in first), 'after the last validation alone'
+    assert not any(key.startswith('train_') for key in first), 'after the last validation alone'
     loader, evaluators = training_images(runner.cfg, images), training_evaluators(runner.cfg)
     if images:  # as a file that has no others
         (evaluator,) = evaluators
@@ -32,8 +32,8 @@ def test_is_the_ap_of_a_test_on_the_training_images(train, read_rows, tmp_path, 
         Path(evaluator['ann_file']).write_text(json.dumps(coco))
     tested = Runner.build_test_loop(runner, dict(type='TestLoop', dataloader=loader, evaluator=evaluators)).run()
     for key in KEYS:
-        assert last[f'{PREFIX}/{key}'] == pytest.approx(tested[f'{PREFIX}/{key}'], abs=1e-9)
-    assert last[f'{PREFIX}/bbox_mAP'] > 0 and last[f'{PREFIX}/bbox_mAP'] != last['coco/bbox_mAP']
+        assert last[f'train_{key}'] == pytest.approx(tested[f'coco/{key}'], abs=1e-9)
+    assert last['train_bbox_mAP'] > 0 and last['train_bbox_mAP'] != last['coco/bbox_mAP']
 
 
 def test_the_training_is_not_affected(train, read_rows):
@@ -42,7 +42,7 @@ def test_the_training_is_not_affected(train, read_rows):
     for name, hooks in (('without', []), ('with', [hook])):
         rows = read_rows(train('demo_fnoise.py', name, custom_hooks=hooks, **LEARNS))
         of_both.append([{key: row[key] for key in row if 'loss' in key or 'coco' in key} for row in rows])
-        assert sum(f'{PREFIX}/bbox_mAP' in row for row in rows) == 2 * bool(hooks)
+        assert sum('train_bbox_mAP' in row for row in rows) == 2 * bool(hooks)
     assert of_both[0] == of_both[1]
 
 
