@@ -98,7 +98,7 @@ def test_two_processes_train_one_model_with_noise_of_their_own_and_write_once(ro
     ]  # fmt: skip
     assert (work_dir / 'epoch_2.pth').is_file()
     assert done.stdout.count('Saving checkpoint at 2 epochs') == 1
-    assert done.stdout.count('Evaluating segm...') == 2  # of two validations
+    assert done.stdout.count('Evaluating segm...') == 3  # of two validations, and of the training images
 
 
 @pytest.mark.slow
