@@ -31,6 +31,7 @@ from fnoise_mmdet.comparison.study_file import study_conditions
 from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.early_stopping import cut_after
+from fnoise_mmdet.visualization import IOU_THR
 from fnoise_mmdet.visualization.markup import replace_undecodable
 
 FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
@@ -214,7 +215,7 @@ def main() -> None:
             detections=detection_pictures(conditions, args.images, args.score_thr),
             detections_note='Validation images chosen by their F1 score: the largest disagreement, the best, the '
             'worst. Ground truth, and what the first run of each condition detects with a score of at least '
-            f'{args.score_thr}; a true positive has the class of an object and an IoU of at least 0.5 with it.',
+            f'{args.score_thr}; a true positive has the class of an object and an IoU of at least {IOU_THR} with it.',
             command=shlex.join(['python', *sys.argv]),
         )
     print_comparison(comparison, cli.console())

@@ -24,9 +24,7 @@ from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
 from fnoise_mmdet.datasets.validate import annotation_findings
 from fnoise_mmdet.engine.preflight import check_checkpoint, check_model
 from fnoise_mmdet.errors import ImageError, InputError
-from fnoise_mmdet.visualization import Detection, annotated_objects, detections_panel, mark_outcomes
-
-IOU_THR = 0.5
+from fnoise_mmdet.visualization import IOU_THR, Detection, annotated_objects, detections_panel, mark_outcomes
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,7 +53,7 @@ def parse_args() -> argparse.Namespace:
         type=Path,
         metavar='FILE',
         help='annotations of the images in COCO format: the ground truth is drawn beside the detections, with true '
-        f'positives (IoU of at least {IOU_THR}), false positives and missed objects in colours of their own',
+        f'positives (IoU of at least {IOU_THR}), false positives and missed objects in different colours',
     )
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder (default: outputs)')
     parser.add_argument('--force', action='store_true', help='replace a non-empty folder')
@@ -187,7 +185,7 @@ class Annotated:
                 f'it has {shape[1]} x {shape[0]} pixels, but is annotated with {image["width"]} x {image["height"]}'
             )
         objects, crowds = annotated_objects(self.truth, image['id'])
-        return [objects, *(mark_outcomes(objects, found, IOU_THR, crowds) for found in of_models)]
+        return [objects, *(mark_outcomes(objects, found, crowds=crowds) for found in of_models)]
 
 
 def heading(name: str, prediction: dict[str, Any], threshold: float) -> str:

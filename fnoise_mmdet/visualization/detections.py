@@ -47,11 +47,20 @@ class Detection(NamedTuple):
     outcome: str | None = None
 
 
-# Colour and line of each outcome: they differ in lightness and line style, not in hue alone.
+class Style(NamedTuple):
+    """Colour, line style of the box, and opacity of the mask of an object."""
+
+    colour: str
+    line: str = 'solid'
+    opacity: float = MASK_OPACITY
+
+
+TRUE_POSITIVE, FALSE_POSITIVE, MISSED = 'true positive', 'false positive', 'missed'
+# They differ in lightness and line style, not in hue alone. A missed object is an outline, which hides no detection.
 OUTCOMES = {
-    'true positive': (OKABE_ITO['blue'], 'solid'),
-    'false positive': (OKABE_ITO['vermilion'], 'dashed'),
-    'missed': (OKABE_ITO['yellow'], 'dotted'),
+    TRUE_POSITIVE: Style(OKABE_ITO['blue']),
+    FALSE_POSITIVE: Style(OKABE_ITO['vermilion'], 'dashed'),
+    MISSED: Style(OKABE_ITO['yellow'], 'dotted', opacity=0),
 }
 
 
@@ -128,44 +137,41 @@ def _draw_column(
     # In ascending order of the score, so that the highest is on top, and missed objects, as outlines, below all.
     ordered = sorted(
         detections,
-        key=lambda one: -1.0 if one.outcome == 'missed' else float('inf') if one.score is None else one.score,
+        key=lambda one: -1.0 if one.outcome == MISSED else float('inf') if one.score is None else one.score,
     )
     painted = image.astype(np.float32)
-    colour_of = [OUTCOMES[one.outcome][0] if one.outcome else colours[one.label] for one in ordered]
-    for one, chosen in zip(ordered, colour_of):
+    styles = [OUTCOMES[one.outcome] if one.outcome else Style(colours[one.label]) for one in ordered]
+    for one, style in zip(ordered, styles):
         if one.mask is not None:
             mask = _resize(one.mask.astype(np.uint8), width, height) > 0
-            colour = 255 * np.array(to_rgb(chosen), dtype=np.float32)
-            if one.outcome != 'missed':
-                painted[mask] = (1 - MASK_OPACITY) * painted[mask] + MASK_OPACITY * colour
+            colour = 255 * np.array(to_rgb(style.colour), dtype=np.float32)
+            painted[mask] = (1 - style.opacity) * painted[mask] + style.opacity * colour
             painted[_rim(mask)] = colour
     extent = (left, left + width, top + height, top)
     axes.imshow(painted.round().astype(np.uint8), extent=extent, interpolation='nearest', aspect='auto')
 
     boxes = [np.clip(one.box, 0, (width / scale, height / scale) * 2) * scale + (left, top) * 2 for one in ordered]
-    for one, chosen, (x1, y1, x2, y2) in zip(ordered, colour_of, boxes):
+    for style, (x1, y1, x2, y2) in zip(styles, boxes):
         # A dark outline keeps bright boxes visible on bright images.
         around = [withStroke(linewidth=4, foreground='black', alpha=0.6), Normal()]
-        line = OUTCOMES[one.outcome][1] if one.outcome else 'solid'
-        style: dict[str, Any] = dict(fill=False, edgecolor=chosen, linewidth=2, path_effects=around, linestyle=line)
-        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
+        edge: dict[str, Any] = dict(edgecolor=style.colour, linestyle=style.line, linewidth=2, path_effects=around)
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **edge))
     taken: list[tuple[float, float, float, float]] = []
-    for one, chosen, box in reversed(list(zip(ordered, colour_of, boxes))):
+    for one, style, box in reversed(list(zip(ordered, styles, boxes))):
         if sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in taken) > LABEL_SHARE * width * height:
             break
         label = textwrap.shorten(one.label, 24, placeholder='…') or one.label[:24]
-        _draw_label(axes, label if one.score is None else f'{label} {one.score:.2f}', chosen, box, taken)
+        _draw_label(axes, label if one.score is None else f'{label} {one.score:.2f}', style.colour, box, taken)
     if not detections:
         _draw_label(axes, 'no objects', '#ffffff', (left, top, left + width, top), taken)
 
 
 def _draw_legend(page: Axes, top: float, width: float) -> None:
     """Explain the colours of the outcomes in a line."""
-    for index, (outcome, (colour, line)) in enumerate(OUTCOMES.items()):
+    for index, (outcome, style) in enumerate(OUTCOMES.items()):
         left, height = GAP + index * min(width / len(OUTCOMES), 240), LABEL_SIZE * 0.8
-        opacity = 0 if outcome == 'missed' else MASK_OPACITY
-        style: dict[str, Any] = dict(facecolor=(*to_rgb(colour), opacity), edgecolor=colour, linewidth=2)
-        page.add_patch(Rectangle((left, top + 2), 24, height, linestyle=line, **style))
+        edge: dict[str, Any] = dict(edgecolor=style.colour, linestyle=style.line, linewidth=2)
+        page.add_patch(Rectangle((left, top + 2), 24, height, facecolor=(*to_rgb(style.colour), style.opacity), **edge))
         page.text(left + 32, top, outcome, fontsize=LABEL_SIZE, va='top')
 
 
@@ -177,10 +183,10 @@ def detections_panel(
 ) -> np.ndarray:
     """Draw the detections of several models in one image, and the ground truth, side by side.
 
-    A class has the same colour in all columns; objects with an outcome have
-    its colour, which a line below the images explains. All boxes and masks are drawn,
-    those with the highest score on top. Labels are drawn in descending order of
-    the score, without overlap, until they cover a seventh of the image.
+    A class has the same colour in all columns. Objects with an outcome have its
+    colour, explained by a legend below the images. All boxes and masks are
+    drawn, those with the highest score on top. Labels are drawn in descending
+    order of the score, without overlap, until they cover a seventh of the image.
 
     Args:
         image: RGB image, uint8 (H, W, 3).

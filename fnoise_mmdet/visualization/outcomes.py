@@ -1,14 +1,15 @@
 """True and false positives and missed objects of an image."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from .detections import OUTCOMES, Detection
+from .detections import FALSE_POSITIVE, MISSED, TRUE_POSITIVE, Detection
 
-TRUE_POSITIVE, FALSE_POSITIVE, MISSED = OUTCOMES
+IOU_THR = 0.5  # lowest IoU of a true positive
 
 
 def annotated_objects(truth: COCO, image_id: int, masks: bool = True) -> tuple[list[Detection], list[Detection]]:
@@ -19,11 +20,12 @@ def annotated_objects(truth: COCO, image_id: int, masks: bool = True) -> tuple[l
         image_id: Id of the image.
         masks: Whether to decode the masks. Defaults to True.
     """
-    names = {category['id']: category['name'] for category in truth.dataset['categories']}
     found: tuple[list[Detection], list[Detection]] = ([], [])
     for one in truth.loadAnns(truth.getAnnIds([image_id])):
         mask = truth.annToMask(one).astype(bool) if masks and one.get('segmentation') else None
-        found[one['iscrowd']].append(Detection(corners(one['bbox']), names[one['category_id']], None, mask))
+        found[one['iscrowd']].append(
+            Detection(corners(one['bbox']), truth.cats[one['category_id']]['name'], None, mask)
+        )
     return found
 
 
@@ -36,7 +38,7 @@ def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
 def mark_outcomes(
     objects: Sequence[Detection],
     detections: Sequence[Detection],
-    iou_thr: float = 0.5,
+    iou_thr: float = IOU_THR,
     crowds: Sequence[Detection] = (),
 ) -> list[Detection]:
     """Mark each detection of an image as true or false positive, and add the missed objects.
@@ -55,18 +57,18 @@ def mark_outcomes(
     Returns:
         The detections in descending order of the score, then the missed objects.
     """
-    free = list(objects)
+    ordered = sorted(detections, key=lambda one: -(one.score or 0.0))
+    ious, covered = _ious(ordered, objects), _ious(ordered, crowds, crowd=True)
+    free = np.ones(len(objects), dtype=bool)
     marked = []
-    for found in sorted(detections, key=lambda one: -(one.score or 0.0)):
-        rivals = [one for one in free if one.label == found.label]
-        overlaps = _ious(found, rivals)
-        if overlaps.size and overlaps.max() >= iou_thr:
-            match = rivals[int(overlaps.argmax())]
-            free = [one for one in free if one is not match]
+    for found, of_objects, of_crowds in zip(ordered, ious, covered):
+        rivals = np.where(free, of_objects, 0)
+        if rivals.max(initial=0) >= iou_thr:
+            free[rivals.argmax()] = False
             marked.append(found._replace(outcome=TRUE_POSITIVE))
-        elif not (_ious(found, [one for one in crowds if one.label == found.label], crowd=True) >= iou_thr).any():
+        elif of_crowds.max(initial=0) < iou_thr:
             marked.append(found._replace(outcome=FALSE_POSITIVE))
-    return marked + [one._replace(outcome=MISSED) for one in free]
+    return marked + [one._replace(outcome=MISSED) for one, is_free in zip(objects, free) if is_free]
 
 
 def f1_score(marked: Sequence[Detection]) -> float:
@@ -75,13 +77,21 @@ def f1_score(marked: Sequence[Detection]) -> float:
     return 2 * hits / (len(marked) + hits) if marked else 1.0
 
 
-def _ious(found: Detection, others: Sequence[Detection], crowd: bool = False) -> np.ndarray:
-    """Return the IoU of a detection with others, (N,); with crowds, the share of the detection that they cover."""
-    if not others:
-        return np.zeros(0)
-    if found.mask is not None and all(one.mask is not None for one in others):
-        masks = [coco_mask.encode(np.asfortranarray(one.mask, dtype=np.uint8)) for one in (found, *others)]
-        return np.asarray(coco_mask.iou(masks[:1], masks[1:], [crowd] * len(others)))[0]
-    corners = np.array([one.box for one in (found, *others)], dtype=float)
-    boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    return np.asarray(coco_mask.iou(boxes[:1], boxes[1:], [crowd] * len(others)))[0]
+def _ious(detections: Sequence[Detection], others: Sequence[Detection], crowd: bool = False) -> np.ndarray:
+    """Return the IoU of detections with others, (D, N), 0 for another class.
+
+    With crowds it is the share of the detection that they cover.
+    """
+    if not detections or not others:
+        return np.zeros((len(detections), len(others)))
+    encode = _run_length if all(one.mask is not None for one in (*detections, *others)) else _in_coco_format
+    ious = coco_mask.iou(encode(detections), encode(others), [crowd] * len(others))
+    return np.asarray(ious) * [[one.label == other.label for other in others] for one in detections]
+
+
+def _run_length(some: Sequence[Detection]) -> list[dict[str, Any]]:
+    return [coco_mask.encode(np.asfortranarray(one.mask, dtype=np.uint8)) for one in some]
+
+
+def _in_coco_format(some: Sequence[Detection]) -> np.ndarray:
+    return np.array([[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in (one.box for one in some)], dtype=float)

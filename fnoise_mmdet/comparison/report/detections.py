@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 
 from ...datasets.ground_truth import read_ground_truth
 from ...visualization import Detection, annotated_objects, corners, detections_panel, f1_score, mark_outcomes
 from .. import Condition, Run
 from .picture import Picture
-
-IOU_THR = 0.5
-
 
 MOST = 500  # validation images among which pictures are chosen
 
@@ -25,8 +23,8 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
 
     Images are chosen by the F1 score of the detections: the largest
     disagreement between conditions, the best and the worst image, then further
-    disagreements. True and false positives and missed objects are coloured
-    apart, at an IoU of 0.5.
+    disagreements. True positives, false positives and missed objects have
+    different colours, see :func:`.mark_outcomes`.
 
     Args:
         conditions: Those of a comparison.
@@ -43,29 +41,28 @@ def detection_pictures(conditions: Sequence[Condition], images: int, threshold: 
     if not found or not ann_file.is_file() or not images:
         return []
     truth = read_ground_truth(ann_file)
-    names = {category['id']: category['name'] for category in truth.loadCats(truth.getCatIds())}
+    classes = [category['name'] for category in truth.loadCats(truth.getCatIds())]
     infos = truth.loadImgs(sorted(truth.getImgIds())[:MOST])
 
     def marked(info: dict[str, Any], masks: bool) -> tuple[list[Detection], dict[str, list[Detection]]]:
         objects, crowds = annotated_objects(truth, info['id'], masks)
         detected = {
-            name: [_detection(one, names, masks) for one in results.get(info['id'], [])]
+            name: [_detection(one, truth, masks) for one in results.get(info['id'], [])]
             for name, results in found.items()
         }
-        return objects, {name: mark_outcomes(objects, some, IOU_THR, crowds) for name, some in detected.items()}
+        return objects, {name: mark_outcomes(objects, some, crowds=crowds) for name, some in detected.items()}
 
-    scores = np.array([[f1_score(some) for some in marked(info, False)[1].values()] for info in infos])
-    with_objects = np.array([bool(truth.getAnnIds([info['id']], iscrowd=False)) for info in infos], dtype=bool)
+    by_boxes = [marked(info, masks=False) for info in infos]
+    scores = np.array([[f1_score(some) for some in columns.values()] for _, columns in by_boxes])
+    with_objects = np.array([bool(objects) for objects, _ in by_boxes], dtype=bool)
     pictures = []
     for place, reason in choose_images(scores, with_objects, images):
         info = infos[place]
         picture = Picture.read(folder / info['file_name'], info['file_name'])
         if picture is None:
             continue
-        objects, columns = marked(info, True)
-        panel = detections_panel(
-            picture.image, [('ground truth', objects), *columns.items()], classes=list(names.values())
-        )
+        objects, columns = marked(info, masks=True)
+        panel = detections_panel(picture.image, [('ground truth', objects), *columns.items()], classes=classes)
         f1 = ', '.join(f'{name} {score:.2f}' for name, score in zip(columns, scores[place]))
         pictures.append(Picture(f'{info["file_name"]}: {reason} (F1 score: {f1})', panel))
     return pictures
@@ -83,14 +80,18 @@ def choose_images(scores: np.ndarray, with_objects: np.ndarray, number: int) -> 
         Index and reason of each image.
     """
     differences, means = np.ptp(scores, axis=1), scores.mean(axis=1)
-    disagreeing = [(int(place), 'largest disagreement') for place in np.argsort(-differences, kind='stable')]
-    disagreeing = [one for one in disagreeing if differences[one[0]] > 0]
-    by_mean = [int(place) for place in np.argsort(-means, kind='stable') if with_objects[place]]
-    extremes = [(by_mean[0], 'best image'), (by_mean[-1], 'worst image')] if by_mean else []
-    rest = [(int(place), 'validation image') for place in range(len(scores))]
+    disagreeing = [place for place in np.argsort(-differences, kind='stable').tolist() if differences[place] > 0]
+    by_mean = [place for place in np.argsort(-means, kind='stable').tolist() if with_objects[place]]
     chosen: dict[int, str] = {}
-    for place, reason in [*disagreeing[:1], *extremes, *disagreeing[1:], *rest]:
-        chosen.setdefault(place, reason if reason != 'largest disagreement' or not chosen else 'disagreement')
+    for places, reason in (
+        (disagreeing[:1], 'largest disagreement'),
+        (by_mean[:1], 'best image'),
+        (by_mean[-1:], 'worst image'),
+        (disagreeing[1:], 'disagreement'),
+        (range(len(scores)), 'validation image'),
+    ):
+        for place in places:
+            chosen.setdefault(place, reason)
     return list(chosen.items())[:number]
 
 
@@ -112,6 +113,6 @@ def _read_results(run: Run, threshold: float) -> dict[int, list[dict[str, Any]]]
     return by_image
 
 
-def _detection(one: dict[str, Any], names: dict[int, str], masks: bool) -> Detection:
+def _detection(one: dict[str, Any], truth: COCO, masks: bool) -> Detection:
     mask = coco_mask.decode(one['segmentation']).astype(bool) if masks and 'segmentation' in one else None
-    return Detection(corners(one['bbox']), names[one['category_id']], one['score'], mask)
+    return Detection(corners(one['bbox']), truth.cats[one['category_id']]['name'], one['score'], mask)
