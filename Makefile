@@ -18,9 +18,9 @@ FNOISE := $(OUT)/demo/fnoise/seed_0
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
 	@echo 'make photos         the same on photographs: DATA=DIR names a COCO folder, of which TRAIN=110 and VAL=50 images are drawn'
-	@echo '                    (half an hour to an hour)'
+	@echo '                    (about an hour on two cores, more on old ones)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
-	@echo 'make test           the tests (10 to 20 minutes on two cores)'
+	@echo 'make test           the tests (about 20 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
@@ -76,7 +76,7 @@ $(OUT)/demo/detections/finished: $(OUT)/demo/trained
 	    $$(cat $(FNOISE)/last_checkpoint) $(SHAPES)/test --names baseline fnoise --out-dir $(@D) --force
 	@touch $@
 
-# The pair on photographs of DATA.
+# The pair on photographs: TRAIN and VAL images are drawn from the COCO folder DATA.
 TRAIN ?= 110
 VAL ?= 50
 PHOTOS := $(OUT)/photos

@@ -1,4 +1,4 @@
-"""Command lines as processes that are forked, since importing what they need takes seconds."""
+"""Run command lines in forked processes, because their imports take seconds."""
 
 import multiprocessing
 import os

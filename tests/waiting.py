@@ -1,4 +1,4 @@
-"""Waits of several tests."""
+"""Wait for processes to end."""
 
 import time
 from pathlib import Path

@@ -101,7 +101,7 @@ def parse_args() -> argparse.Namespace:
 
 def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     """Load the config of each condition, with its options."""
-    baseline = load_config(args.config, args.cfg_options)  # first, since it may import noises of its own
+    baseline = load_config(args.config, args.cfg_options)  # first: it may import custom noises
     conditions = sweep_conditions(args.preset, args.scale)
     cli.apply_training_options(baseline, args)
     return sweep_configs(add_comparison_hooks(baseline), conditions)

@@ -19,7 +19,7 @@ class Job(NamedTuple):
 
 
 class Plan:
-    """Which runs of a study are trained next; executors ask it and tell it how each training ended.
+    """Decide which run of a study is trained next, and record how trainings ended.
 
     Without rungs these are all unfinished runs, in order. With rungs, no run
     trains past the rung where its condition waits; the baseline, needed for

@@ -1,4 +1,4 @@
-"""The way of every study: checks, trainings by an executor, report."""
+"""Workflow of a study: checks, trainings, report."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ from .study import (
 )
 
 Executor = Callable[[Plan, Mapping[str, Config]], None]
-"""Trains the unfinished runs of a plan, given the config of each condition, and tells the plan how each ended."""
+"""Trains the unfinished runs of a plan, given the config of each condition, and reports their end to the plan."""
 
 
 def run_study(
