@@ -195,7 +195,7 @@ test-slow: $(READY)
 
 # Where the kernels run; all other tests hide the GPU from themselves.
 test-gpu: $(READY)
-	@FNOISE_TEST_GPU=1 $(RUN) -m pytest tests/noise tests/necks
+	@FNOISE_TEST_GPU=1 $(RUN) -m pytest tests/noise tests/models/necks
 
 # Mutated and hostile files, wrong answers of servers, kills: what `make test` tries a few of, by the thousand.
 fuzz: $(READY)

@@ -1,6 +1,7 @@
 """One config of every family that mmdet ships, and of every kind of neck in it, takes a training step with F-Noise."""
 
 import functools
+import re
 from typing import Any
 
 import pytest
@@ -108,7 +109,7 @@ def error_of(name: str, with_noise: bool) -> str | None:
         cfg = read_shipped(name)
         take_step(add_fnoise(cfg) if with_noise else cfg, image_size(name, cfg))
     except Exception as error:  # any, as the plain detector's is compared to it
-        return f'{type(error).__name__}: {error}'
+        return re.sub(r'\d+', 'N', f'{type(error).__name__}: {error}')  # bytes asked for differ from run to run
     return None
 
 
@@ -117,16 +118,16 @@ def error_of(name: str, with_noise: bool) -> str | None:
 def test_every_family_takes_a_training_step(fuzz_size, fuzz_report):
     """Or fails as it does without F-Noise: a package is missing, or an operator for CPUs.
 
-    A quarter of the families by default, all in ``make fuzz``.
+    One in eight by default, all in ``make fuzz``.
     """
     MMLogger.get_instance('mmengine').setLevel('ERROR')
     init_default_scope('mmdet')
     hub = MessageHub.get_instance('families')
     for key, value in dict(epoch=0, iter=0, max_iters=100).items():
         hub.update_info(key, value)
-    names = representatives()[:: fuzz_size(4, 1)]
+    names = representatives()[:: fuzz_size(8, 1)]
     errors = {name: error for name in names if (error := error_of(name, with_noise=True))}
-    assert len(names) > 25 and len(errors) < len(names) / 3, errors
+    assert len(names) > 12 and len(errors) < len(names) / 3, errors
     for name, error in errors.items():
         plain = error_of(name, with_noise=False)
         assert 'nothing was' not in error and plain is not None, (name, error)

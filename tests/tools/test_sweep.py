@@ -109,7 +109,7 @@ def assert_same(work_dir: Path, other: Path, epochs: int) -> None:
     assert all(torch.equal(weights['state_dict'][key], value) for key, value in others['state_dict'].items())
 
 
-EPOCHS = 4
+EPOCHS = 3
 SWEEP = ['--scale', '0.3', '--seeds', '5']
 RUNS = ('baseline/seed_5', 'cct_0.3/seed_5')
 
@@ -151,7 +151,7 @@ def whole(tool, command, tmp_path_factory):
 def test_what_is_killed_is_tried_again_from_its_checkpoint(root, command, whole, tmp_path):
     """Two workers: a training is killed, and the worker of the other."""
     out = tmp_path / 'out'
-    arguments = [*command, f'train_cfg.max_epochs={EPOCHS}', *SWEEP, '--out', out]
+    arguments = [*command, f'train_cfg.max_epochs={EPOCHS}', *SWEEP, '--out', out, '--no-report']
     with started(root, arguments) as process:
         for run, kill_worker in zip(RUNS, (False, True)):
             wait_for((out / run / 'last_checkpoint').is_file, process)
@@ -166,7 +166,6 @@ def test_what_is_killed_is_tried_again_from_its_checkpoint(root, command, whole,
     for run in RUNS:
         assert_same(out / run, whole / run, EPOCHS)
     assert 'Traceback' not in errors and 'ray' not in errors.lower()
-    assert (out / 'report/report.html').is_file()
 
 
 @needs_ray
@@ -199,21 +198,21 @@ def test_stopped_sweep_resumed(tool, root, command, whole, tmp_path):
 def test_what_fails_for_good_is_named_and_the_others_go_on(tool, command, tmp_path):
     """One of them cannot write its config."""
     out = tmp_path / 'out'
-    options = ['train_cfg.max_epochs=1', '--preset', 'cct', '--scale', 0.3, 0.1, '--seeds', 0, '--retries', 0]
+    options = ['train_cfg.max_epochs=1', '--preset', 'cct', '--scale', 0.1, '--seeds', 0, '--retries', 0]
     log = out / 'cct_0.1/seed_0'
     (log / 'cct_0.1.py').mkdir(parents=True)
     out.joinpath('study.json').write_text('{"conditions": [], "command": ""}')
     text = tool('sweep', *command, *options, '--out', out, '--no-report', status=1)
     assert re.search(r'cct_0.1, seed 0: failed with status \d, no retries left', text.stdout)
     assert f'cct_0.1, seed 0 failed; see its output in {log}/train.log' in text.stderr
-    assert (out / 'cct_0.3/seed_0/finished').is_file() and not (log / 'finished').exists()
+    assert (out / 'baseline/seed_0/finished').is_file() and not (log / 'finished').exists()
 
 
 @needs_ray
 @pytest.mark.slow
 def test_early_stopping_cuts_whole_conditions_and_the_report_names_them(tool, command, tmp_path):
     out = tmp_path / 'out'
-    options = ['train_cfg.max_epochs=3', '--asha', '--asha-metric', 'val_loss', '--seeds', 0, 1, '--scale', 0.1, 9]
+    options = ['train_cfg.max_epochs=2', '--asha', '--asha-metric', 'val_loss', '--seeds', 0, 1, '--scale', 0.1, 9]
     text = tool('sweep', *command, *options, '--out', out).stdout
     (cut,) = json.loads((out / 'sweep.json').read_text())['cut']
     assert f'{cut} was cut after epoch 1, with all of its seeds' in text
