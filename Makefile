@@ -197,9 +197,10 @@ test-slow: $(READY)
 test-gpu: $(READY)
 	@FNOISE_TEST_GPU=1 $(RUN) -m pytest tests/noise tests/models/necks
 
-# Mutated and hostile files, wrong answers of servers, kills: what `make test` tries a few of, by the thousand.
+# Mutated and hostile files, wrong answers of servers, kills: what `make test` tries a few of, by the thousand. And
+# what takes too long for CI: a step of every family of detectors, a compiled training.
 fuzz: $(READY)
-	@$(RUN) -m pytest -m fuzz --full -o faulthandler_timeout=0 -n $(JOBS) --dist loadgroup $(TESTS)
+	@$(RUN) -m pytest -m 'fuzz or long' --full -o faulthandler_timeout=0 -n $(JOBS) --dist loadgroup $(TESTS)
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready

@@ -124,12 +124,18 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
     assert message in result.stderr and not (tmp_path / 'out').exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('stop, workers', [(signal.SIGINT, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(
+    'stop, workers',
+    [
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_study_resumed(tool, root, command, tmp_path, stop, workers):
     """Stopped after an epoch of its last run or runs: those under way resume, and what is finished is left alone."""
     out, epochs = tmp_path / 'study', 3 * workers  # none of two may end before the other has a checkpoint
-    options = [f'train_cfg.max_epochs={epochs}', '--out', out, '--workers', workers]
+    options = [f'train_cfg.max_epochs={epochs}', '--out', out, '--seeds', 0, '--workers', workers]
     arguments = [str(one) for one in (*command, *options) if one != '--no-report']
     runs = [out / name / 'seed_0' for name in ('baseline', 'fnoise')]
     finished, stopped = runs[:-workers], runs[-workers:]

@@ -169,7 +169,7 @@ def test_what_is_killed_is_tried_again_from_its_checkpoint(root, command, whole,
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.long
 def test_stopped_sweep_resumed(tool, root, command, whole, tmp_path):
     out = tmp_path / 'out'
     arguments = [*command, f'train_cfg.max_epochs={EPOCHS}', *SWEEP, '--out', out, '--no-report']

@@ -129,7 +129,7 @@ def test_table_goes_into_a_file(tool, tmp_path):
     assert 'page.md is not a file with two lines' in error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.xdist_group('demo')  # which makes data/shapes
 def test_demo(tool, tmp_path):
     tool('dev/benchmark', 'demo', '--quick', '--out', tmp_path / 'demo.json')

@@ -4,9 +4,10 @@ OPTIONS = ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=2', 'default_h
 OFTEN = ['default_hooks.checkpoint.iter_interval=2', 'custom_hooks.1.interval=2']
 
 
-@pytest.mark.slow
 @pytest.mark.fuzz
-@pytest.mark.parametrize('kill', ['main', 'group'])
+@pytest.mark.parametrize(
+    'kill', [pytest.param('main', marks=pytest.mark.long), pytest.param('group', marks=pytest.mark.slow)]
+)
 def test_a_killed_training_loses_nothing(tool, shapes, tmp_path, kill, fuzz_size, fuzz_report):
     kills = fuzz_size(1, 20)
     result = tool(
@@ -17,7 +18,7 @@ def test_a_killed_training_loses_nothing(tool, shapes, tmp_path, kill, fuzz_size
     fuzz_report(f'{kills} kills of a training ({kill}), resumed at once: all end as the uninterrupted one does')
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_that_loses_a_process_loses_nothing_else(tool, shapes, tmp_path):
     result = tool(
         'dev/check_resume', 'configs/demo_fnoise.py', '--out', tmp_path / 'out', '--kills', 1, '--processes', 2,
