@@ -16,7 +16,7 @@ from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
 from fnoise_mmdet.engine.preflight import check_checkpoint
 from fnoise_mmdet.engine.preview import ImageFeatures, load_detector, strength_of
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.visualization import REDUCTIONS, feature_panel, save_arrays, sweep_panel
+from fnoise_mmdet.visualization import DRAWN_LEVELS, REDUCTIONS, feature_panel, save_arrays, sweep_panel
 from fnoise_mmdet.visualization.tap import SOURCES
 
 
@@ -53,7 +53,11 @@ def parse_args() -> argparse.Namespace:
         help='features to draw: the input of the noise, or the outputs of backbone or neck (default: noise)',
     )
     parser.add_argument(
-        '--levels', nargs='+', type=int, metavar='LEVEL', help='levels to draw, -1 is the last (default: all)'
+        '--levels',
+        nargs='+',
+        type=int,
+        metavar='LEVEL',
+        help='levels to draw, -1 is the last (default: the first three)',
     )
     parser.add_argument(
         '--reduction',
@@ -99,18 +103,18 @@ def main() -> None:
         def draw(batch: Sequence[Path]) -> None:
             (path,) = batch
             shown = ImageFeatures(model, cfg, path, args.source, predict=checkpoint is not None)
-            caption = '' if shown.noise is None else repr(shown.noise.noise)
+            caption = '' if shown.noise is None else shown.noise.noise.describe()
             title = f'{printable(path.name)} · {weights}'
             if args.sweep:
-                levels = shown.sweep(args.sweep, args.levels)
+                levels = shown.sweep(args.sweep, args.levels)[: None if args.levels else DRAWN_LEVELS]
                 setting = strength_of(shown.noise.noise)
                 strengths = [f'{setting} {value:g}' for value in args.sweep]
-                caption = re.sub(rf'\b{setting}=[^,)]+', f'{setting}=…', caption)  # hide the configured value
+                caption = re.sub(rf'\b{setting} [^,]+', f'{setting} as above', caption)
                 panel = sweep_panel(
                     shown.image, levels, strengths, title, caption=caption, boxes=shown.boxes, **settings
                 )
             else:
-                maps = shown.maps(args.levels)
+                maps = shown.maps(args.levels)[: None if args.levels else DRAWN_LEVELS]
                 if any(one.perturbed is not None for one in maps):
                     title += ' · noise as in training'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)

@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..config import leave_out_checkpoints
+from ..config import config_classes, innermost_datasets, leave_out_checkpoints
 from ..config.types import type_name
 from ..errors import ImageError, InputError
 from ..noise import Noise
@@ -92,7 +92,8 @@ class ImageFeatures:
         finally:
             self._tap.detach()
         self.image = to_picture(self._batch['inputs'][0])
-        self.boxes = Boxes(predicted=None if output is None else predicted(output))
+        classes = config_classes(next(innermost_datasets(cfg.test_dataloader.dataset)))
+        self.boxes = Boxes(predicted=None if output is None else predicted(output, classes))
         self.noise = self._features().site.noise
 
     def _features(self) -> Features:

@@ -99,6 +99,10 @@ class Noise(nn.Module):
         names = [name for name in vars(self) if not name.startswith('_') and name not in ('training', 'prob')]
         return ', '.join(f'{name}={getattr(self, name)!r}' for name in (*names, 'prob'))
 
+    def describe(self) -> str:
+        """Return name and settings in words, e.g. for the caption of a picture."""
+        return f'{type(self).__name__}: ' + self.extra_repr().replace('=', ' ').replace("'", '')
+
 
 def in_range(name: str, value: Any, low: float, high: float = float('inf')) -> float:
     """Return a setting after checking that it is a finite number from ``low`` to ``high``.

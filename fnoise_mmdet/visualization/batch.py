@@ -10,7 +10,7 @@ from mmcv.transforms import LoadAnnotations
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
-from . import SCORE_THR
+from . import SCORE_THR, Detection
 
 
 class Undrawable(ValueError):
@@ -89,25 +89,44 @@ def as_file_name(identity: int | str) -> str:
     return re.sub(r'[^\w.-]', '_', str(identity))
 
 
-def ground_truth(sample: DetDataSample, resized: bool) -> np.ndarray | None:
-    """Return the ground-truth boxes (N, 4) of a sample in pixels of the input, None if it has none.
+def ground_truth(sample: DetDataSample, resized: bool, classes: Sequence[str] = ()) -> list[Detection] | None:
+    """Return the ground truth of a sample with boxes in pixels of the input, None if it has none.
 
     Args:
         sample: The sample.
         resized: Whether the pipeline resized the boxes with the image,
             see :func:`resizes_boxes`.
+        classes: Names of the classes. Defaults to none, which leaves the labels empty.
     """
-    boxes = _corners(getattr(sample, 'gt_instances', None))
-    return boxes if boxes is None or resized else to_input(boxes, sample)
+    instances: Any = getattr(sample, 'gt_instances', None)
+    boxes = _corners(instances)
+    if boxes is None:
+        return None
+    boxes = boxes if resized else to_input(boxes, sample)
+    return [Detection(box, name) for box, name in zip(boxes.tolist(), _names(instances, classes))]
 
 
-def predicted(sample: DetDataSample) -> np.ndarray | None:
-    """Return the predicted boxes (N, 4) of a sample in pixels of the input, None if there is no prediction."""
+def predicted(sample: DetDataSample, classes: Sequence[str] = ()) -> list[Detection] | None:
+    """Return the detections of a sample with boxes in pixels of the input, None if there is no prediction.
+
+    Those with a score of at least 0.3, in descending order of the score.
+
+    Args:
+        sample: The sample.
+        classes: Names of the classes. Defaults to none, which leaves the labels empty.
+    """
     instances: Any = getattr(sample, 'pred_instances', None)
     boxes = _corners(instances)
     if boxes is None or 'scores' not in instances:
         return None
-    return to_input(boxes[(instances.scores >= SCORE_THR).cpu().numpy()], sample)
+    found = zip(instances.scores.tolist(), to_input(boxes, sample).tolist(), _names(instances, classes))
+    return [Detection(box, name, score) for score, box, name in sorted(found, reverse=True) if score >= SCORE_THR]
+
+
+def _names(instances: Any, classes: Sequence[str]) -> list[str]:
+    """Return the class of each instance, an empty string where it is not known."""
+    labels = instances.labels.tolist() if 'labels' in instances else [-1] * len(instances)
+    return [classes[label] if 0 <= label < len(classes) else '' for label in labels]
 
 
 def to_input(boxes: np.ndarray, sample: DetDataSample) -> np.ndarray:

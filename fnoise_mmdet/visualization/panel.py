@@ -1,7 +1,7 @@
 """Panels with the clean and perturbed features of one image."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,19 +15,23 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from .colours import OKABE_ITO
+from .detections import Detection
 from .maps import FeatureMap, relative_change, snr_db
-from .reductions import choose_reduction
+from .reductions import Reduction, choose_reduction
 
 # Inches.
 CELL = 1.8  # longer side of a map
-INPUT = 2.6  # longer side of the input image
+INPUT = 2.6, 4.5  # limits of the longer side of the input image
 LEGEND = 2.0, 0.5  # width, height
-LABELS = 1.5
-COLOUR_BAR = 0.7  # including tick labels
+LABELS = 1.2
+COLOUR_BAR = 0.85  # including tick labels and the name of the quantity
 HEADING = 0.25
 GAP = 0.12
 DPI = 100
 TITLE_SIZE, HEADING_SIZE, TEXT_SIZE, TICK_SIZE = 11, 10, 8, 7  # points
+DRAWN_LEVELS = 3  # of those that are there, unless others are asked for
+COARSE = 40  # a map of fewer pixels a side is upsampled bilinearly
+OPACITY = 0.6  # of a map on the image
 
 SCORE_THR = 0.3  # score threshold of predicted boxes
 # The line style is redundant to the colour.
@@ -36,10 +40,10 @@ PREDICTED: dict[str, Any] = dict(edgecolor=OKABE_ITO['sky blue'], linestyle='--'
 
 
 class Boxes(NamedTuple):
-    """Boxes (N, 4) of an image, (x1, y1, x2, y2) in pixels; None if not available."""
+    """Objects of an image, of which the boxes are drawn; None if not available."""
 
-    ground_truth: np.ndarray | None = None
-    predicted: np.ndarray | None = None
+    ground_truth: Sequence[Detection] | None = None
+    predicted: Sequence[Detection] | None = None
 
 
 NO_BOXES = Boxes()
@@ -58,6 +62,8 @@ class _Cell(NamedTuple):
     colours: str
     low: float
     high: float
+    quantity: str = ''  # names the colour bar; without one there is no colour bar
+    on_image: bool = False
 
 
 def feature_panel(
@@ -68,15 +74,18 @@ def feature_panel(
     caption: str = '',
     *,
     top_k: int = 9,
+    channels: Mapping[int, Sequence[int]] | None = None,
     boxes: Boxes = NO_BOXES,
     max_size: int = 1600,
 ) -> np.ndarray:
     """Draw the input image and its features, one row per level: clean, noise, perturbed, relative change.
 
-    Clean and perturbed maps share the colour scale of the clean map; the noise
-    has a diverging one around 0. These three show a reduction of the channels;
-    the relative change is over all channels. For a non-linear reduction, the
-    difference of the two reduced maps is shown instead of the noise.
+    The clean map is drawn on the image, too. Clean and perturbed maps share the
+    colour scale of the clean map, and the noise has a diverging one of the same
+    magnitude around 0. These show a reduction of the channels; the relative
+    change is over all channels. For a non-linear reduction, the difference of
+    the two reduced maps is shown instead of the noise. Coarse maps are
+    upsampled bilinearly, and the label of their row has their true grid.
 
     Args:
         image: RGB input, uint8 (H, W, 3).
@@ -85,7 +94,8 @@ def feature_panel(
         reduction: Reduction of (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
         caption: Line below the panel.
         top_k: Number of channels of the reduction ``'top_k'``. Defaults to 9.
-        boxes: Boxes to draw on the input.
+        channels: Channels of each level for ``'strongest'`` and ``'top_k'``. Defaults to the strongest ones.
+        boxes: Objects whose boxes are drawn on the input.
         max_size: Longest side of the panel in pixels. Defaults to 1600.
 
     Returns:
@@ -94,18 +104,23 @@ def feature_panel(
     Raises:
         ValueError: If the reduction is unknown, or ``top_k`` < 1.
     """
-    rows = [_row(level, reduction, top_k) for level in maps]
-    columns = ['features']
+    chosen = [choose_reduction(reduction, _on_cpu(one.clean), top_k, (channels or {}).get(one.level)) for one in maps]
+    columns = ['on the image', 'features'] if reduction != 'top_k' else ['features']  # a grid lies on no image
+    bars = [False, True][-len(columns) :]
     if any(level.perturbed is not None for level in maps):
-        columns = ['clean', 'noise' if all(linear for _, _, linear in rows) else 'difference']
+        columns[-1:] = ['clean', 'noise' if all(one.linear for one in chosen) else 'difference']
         columns += ['perturbed', 'relative change']
-    page = _Page(image, boxes, len(rows), len(columns), title, caption)
+        bars += [True, False, True]
+    page = _Page(image, boxes, len(maps), bars, title, caption)
     for column, heading in enumerate(columns):
         page.head(column, heading)
-    for row, (label, cells, _) in enumerate(rows):
+    for row, (level, one) in enumerate(zip(maps, chosen)):
+        label, cells = _row(level, one)
         page.label(row, label)
-        for column, cell in enumerate(cells):
-            page.add_colour_bar(row, column, page.draw(row, column, cell))
+        for column, cell in enumerate(cells[-len(columns) :] if reduction == 'top_k' else cells):
+            picture = page.draw(row, column, cell)
+            if cell.quantity:
+                page.add_colour_bar(row, column, picture, label=cell.quantity)
     return page.pixels(max_size)
 
 
@@ -134,7 +149,7 @@ def sweep_panel(
         reduction: Reduction of (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
         caption: Line below the panel.
         top_k: Number of channels of the reduction ``'top_k'``. Defaults to 9.
-        boxes: Boxes to draw on the input.
+        boxes: Objects whose boxes are drawn on the input.
         max_size: Longest side of the panel in pixels. Defaults to 1600.
 
     Returns:
@@ -144,7 +159,7 @@ def sweep_panel(
         ValueError: If the reduction is unknown, or ``top_k`` < 1.
     """
     columns = len(strengths)
-    page = _Page(image, boxes, len(levels), columns + 1, title, caption, colour_bars=False)
+    page = _Page(image, boxes, len(levels), [False] * columns + [True], title, caption, above=0.18)
     for column, heading in enumerate(['clean', *strengths]):
         page.head(column, heading)
     for row, (level, clean, perturbed) in enumerate(levels):
@@ -152,39 +167,41 @@ def sweep_panel(
         chosen = choose_reduction(reduction, clean, top_k)
         clean_map = chosen.apply(clean)
         low, high = _ends(clean_map)
-        page.label(row, _label(level, clean, chosen.label))
+        page.label(row, _label(level, clean, chosen))
         picture = page.draw(row, 0, _Cell(clean_map, 'viridis', low, high))
         for column, noisy in enumerate(map(_on_cpu, perturbed), start=1):
             page.draw(row, column, _Cell(chosen.apply(noisy), 'viridis', low, high), f'{snr_db(clean, noisy):.1f} dB')
-        page.add_colour_bar(row, columns, picture, extend='both')
+        page.add_colour_bar(row, columns, picture, label=chosen.quantity, extend='both')
     return page.pixels(max_size)
 
 
-def _row(level: FeatureMap, reduction: str, top_k: int) -> tuple[str, list[_Cell], bool]:
-    """Return the label of a row, its cells, and whether its reduction is linear."""
+def _row(level: FeatureMap, reduction: Reduction) -> tuple[str, list[_Cell]]:
+    """Return the label of a row and its cells."""
     clean = _on_cpu(level.clean)
-    chosen = choose_reduction(reduction, clean, top_k)
-    label = _label(level.level, clean, chosen.label)
-    clean_map = chosen.apply(clean)
+    label = _label(level.level, clean, reduction)
+    clean_map = reduction.apply(clean)
     low, high = _ends(clean_map)
-    cells = [_Cell(clean_map, 'viridis', low, high)]
+    cells = [
+        _Cell(clean_map, 'viridis', low, high, on_image=True),
+        _Cell(clean_map, 'viridis', low, high, reduction.quantity),
+    ]
     if level.perturbed is not None:
         perturbed = _on_cpu(level.perturbed)
-        perturbed_map = chosen.apply(perturbed)
-        noise = perturbed_map - clean_map
-        peak = float(noise.abs().nan_to_num().max())
+        perturbed_map = reduction.apply(perturbed)
+        peak = max(abs(low), abs(high))
         change = relative_change(clean, perturbed)
         label += f'\nSNR {snr_db(clean, perturbed):.1f} dB'
         cells += [
-            _Cell(noise, 'RdBu_r', -peak, peak),
+            _Cell(perturbed_map - clean_map, 'RdBu_r', -peak, peak, reduction.quantity),
             _Cell(perturbed_map, 'viridis', low, high),
-            _Cell(change, 'magma', 0.0, float(change.max())),
+            _Cell(change, 'magma', 0.0, float(change.max()), '‖noise‖ / ‖feature‖'),
         ]
-    return label, cells, chosen.linear
+    return label, cells
 
 
-def _label(level: int, features: Tensor, reduction: str) -> str:
-    return f'level {level}\n{"×".join(map(str, features.shape))}\n{reduction}'
+def _label(level: int, features: Tensor, reduction: Reduction) -> str:
+    channels, height, width = features.shape
+    return f'level {level}\n{channels} channels\ngrid {height}×{width}\n{reduction.label}'
 
 
 def _on_cpu(features: Tensor) -> Tensor:
@@ -208,22 +225,36 @@ class _Page:
         image: np.ndarray,
         boxes: Boxes,
         rows: int,
-        columns: int,
+        colour_bars: Sequence[bool],
         title: str,
         caption: str,
-        colour_bars: bool = True,
+        above: float = 0.0,
     ) -> None:
+        """Lay out the page.
+
+        Args:
+            image: Input, uint8 (H, W, 3).
+            boxes: Objects of the input.
+            rows: Number of rows.
+            colour_bars: For each column, whether it has colour bars.
+            title: Heading of the page.
+            caption: Line below the page.
+            above: Space for a line of text above each map, in inches.
+        """
+        self.image = image
         slope = min(max(image.shape[0] / image.shape[1], 0.5), 2.0)
         wide, high = min(1.0, 1 / slope), min(1.0, slope)
         self.map_width, self.map_height = CELL * wide, CELL * high
-        self.column_width = self.map_width + (COLOUR_BAR if colour_bars else GAP)
-        self.above = 0.0 if colour_bars else 0.18  # space for a line of text above each map
-        self.row_height = self.map_height + self.above + (GAP if colour_bars else 0.02)
+        self.above = above
+        self.row_height = self.map_height + above + (0.02 if above else GAP)
         legend_width, legend_height = (0.0, 0.0) if all(some is None for some in boxes) else LEGEND
-        input_width, input_height = max(INPUT * wide, legend_width), INPUT * high
+        side = min(max((rows * self.row_height - legend_height) / high, INPUT[0]), INPUT[1])  # as high as the rows
+        input_width, input_height = max(side * wide, legend_width), side * high
 
-        self.left = GAP + input_width + GAP + LABELS
-        self.width = self.left + columns * self.column_width + (GAP if colour_bars else COLOUR_BAR)
+        left = GAP + input_width + GAP + LABELS
+        widths = [self.map_width + (COLOUR_BAR if bar else GAP) for bar in colour_bars]
+        self.lefts = [left + sum(widths[:column]) for column in range(len(widths))]
+        self.width = left + sum(widths) + GAP
         title, caption = _wrap(title, self.width, TITLE_SIZE), _wrap(caption, self.width, TEXT_SIZE)
         title_height = GAP + (title.count('\n') + 1) * 1.25 * TITLE_SIZE / 72
         caption_height = GAP + (caption.count('\n') + 1) * 1.25 * TEXT_SIZE / 72 if caption else 0.0
@@ -245,39 +276,46 @@ class _Page:
 
     def head(self, column: int, text: str) -> None:
         """Write the heading of a column."""
-        middle, bottom = self._x(column) + self.map_width / 2, self._y(0) - self.above - 0.05
+        middle, bottom = self.lefts[column] + self.map_width / 2, self._y(0) - self.above - 0.05
         self._text(middle, bottom, text, HEADING_SIZE, ha='center', va='bottom')
 
     def label(self, row: int, text: str) -> None:
         """Write the label of a row."""
         middle = self._y(row) + self.map_height / 2
-        self._text(self.left - GAP, middle, text, TEXT_SIZE, ha='right', va='center', linespacing=1.4)
+        self._text(self.lefts[0] - GAP, middle, text, TEXT_SIZE, ha='right', va='center', linespacing=1.4)
 
     def draw(self, row: int, column: int, cell: _Cell, title: str = '') -> AxesImage:
         """Draw a map with a line of text above it."""
-        axes = self._axes(self._x(column), self._y(row), self.map_width, self.map_height)
+        axes = self._axes(self.lefts[column], self._y(row), self.map_width, self.map_height)
         axes.set_xticks([])
         axes.set_yticks([])
         if title:
             axes.set_title(title, fontsize=TEXT_SIZE, pad=2)
         high = cell.high if cell.high > cell.low else cell.low + 1
+        height, width = cell.values.shape
+        settings: dict[str, Any] = {}
+        if cell.on_image:
+            axes.imshow(self.image, extent=(-0.5, width - 0.5, height - 0.5, -0.5), aspect='auto')
+            settings = dict(alpha=OPACITY)
         # Interpolation would average out the noise of large maps.
-        return axes.imshow(cell.values.numpy(), cmap=cell.colours, vmin=cell.low, vmax=high, interpolation='nearest')
+        method = 'bilinear' if max(height, width) < COARSE else 'nearest'
+        return axes.imshow(
+            cell.values.numpy(), cmap=cell.colours, vmin=cell.low, vmax=high, interpolation=method, aspect='auto',
+            **settings,
+        )  # fmt: skip
 
-    def add_colour_bar(self, row: int, column: int, picture: AxesImage, **settings: Any) -> None:
-        """Draw the colour bar of a map on the right of a cell."""
-        axes = self._axes(self._x(column) + self.map_width + 0.05, self._y(row), 0.07, self.map_height)
+    def add_colour_bar(self, row: int, column: int, picture: AxesImage, label: str, **settings: Any) -> None:
+        """Draw the colour bar of a map on the right of a cell, labelled with its quantity."""
+        axes = self._axes(self.lefts[column] + self.map_width + 0.05, self._y(row), 0.07, self.map_height)
         self.figure.colorbar(picture, cax=axes, ticks=MaxNLocator(4), format='%.3g', **settings)
         axes.tick_params(labelsize=TICK_SIZE, length=2, pad=2)
+        axes.set_ylabel(label, fontsize=TICK_SIZE)
 
     def pixels(self, max_size: int) -> np.ndarray:
         """Render with a resolution such that the longer side has at most ``max_size`` pixels."""
         self.figure.set_dpi(min(DPI, max_size / max(self.width, self.height)))
         self.canvas.draw()
         return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
-
-    def _x(self, column: int) -> float:
-        return self.left + column * self.column_width
 
     def _y(self, row: int) -> float:
         return self.top + (row + 1) * self.row_height - self.map_height
@@ -297,21 +335,49 @@ def _wrap(text: str, width: float, size: float) -> str:
 
 
 def _draw_boxes(axes: Axes, boxes: Boxes) -> None:
-    """Draw boxes on an image, and a legend below it."""
+    """Draw boxes on an image with their classes, and a legend below it."""
     legend = []
-    for label, corners, style in (
+    taken: list[tuple[float, float, float, float]] = []
+    for label, objects, style in (
         ('ground truth', boxes.ground_truth, GROUND_TRUTH),
         (f'predicted, score ≥ {SCORE_THR}', boxes.predicted, PREDICTED),
     ):
-        if corners is None:
+        if objects is None:
             continue
-        legend.append(Patch(facecolor='none', linewidth=1.5, label=f'{label}: {len(corners)}', **style))
-        for left, top, right, bottom in corners.tolist():
+        legend.append(Patch(facecolor='none', linewidth=1.5, label=f'{label}: {len(objects)}', **style))
+        for one in objects:
+            left, top, right, bottom = one.box
             box = Rectangle((left, top), right - left, bottom - top, fill=False, linewidth=1.5, **style)
             box.set_path_effects([withStroke(linewidth=3, foreground='black')])  # visible on any image
             axes.add_patch(box)
+            name = one.label if one.score is None else f'{one.label} {one.score:.2f}'
+            _name_box(axes, name, (left, top) if one.score is None else (left, bottom), style['edgecolor'], taken)
     if legend:
         axes.legend(
             handles=legend, loc='upper center', bbox_to_anchor=(0.5, 0), fontsize=TEXT_SIZE, frameon=False,
             handlelength=2.5,
         )  # fmt: skip
+
+
+def _name_box(
+    axes: Axes,
+    name: str,
+    corner: tuple[float, float],
+    colour: str,
+    taken: list[tuple[float, float, float, float]],
+) -> None:
+    """Write the class of a box at its corner, or omit it where there is no room."""
+    (left, right), (bottom, top) = sorted(axes.get_xlim()), axes.get_ylim()
+    text = axes.text(
+        *corner, name, fontsize=TICK_SIZE, color='black', va='top', parse_math=False, clip_on=True,
+        bbox=dict(facecolor=colour, edgecolor='none', pad=1, alpha=0.85),
+    )  # fmt: skip
+    extent = text.get_window_extent().transformed(axes.transData.inverted())
+    width, height = extent.width, abs(extent.height)
+    x = max(min(corner[0], right - width), left)
+    y = max(min(corner[1], bottom - height), top)
+    if name and all(x >= x2 or x + width <= x1 or y >= y2 or y + height <= y1 for x1, y1, x2, y2 in taken):
+        taken.append((x, y, x + width, y + height))
+        text.set_position((x, y))
+    else:
+        text.remove()

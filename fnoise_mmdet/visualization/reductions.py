@@ -1,7 +1,7 @@
 """Reductions of the channels of a feature map (C, H, W) to one map."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,12 +12,14 @@ class Reduction(NamedTuple):
     """Reduction of (C, H, W) to one map, fitted to the clean features and applied to clean and perturbed ones.
 
     ``linear``: whether the difference of two reduced maps is the reduced
-    difference, i.e. the reduced noise itself can be shown.
+    difference, i.e. the reduced noise itself can be shown. ``quantity`` is what
+    the map holds.
     """
 
     label: str
     apply: Callable[[Tensor], Tensor]
     linear: bool = True
+    quantity: str = 'activation'
 
 
 def channel_mean(x: Tensor) -> Tensor:
@@ -84,35 +86,36 @@ def tile(maps: Tensor) -> Tensor:
     return grid
 
 
-def _strongest(clean: Tensor, top_k: int) -> Reduction:
-    (channel,) = strongest_channels(clean, 1)
+def _one_channel(channels: Sequence[int]) -> Reduction:
+    channel = channels[0]
     return Reduction(f'channel {channel}', lambda x: x[channel])
 
 
-def _top_k(clean: Tensor, top_k: int) -> Reduction:
-    channels = strongest_channels(clean, top_k)
+def _grid_of_channels(channels: Sequence[int]) -> Reduction:
     # Long lists would not fit into the label of a row.
     named = ', '.join(map(str, channels[:3])) + (', …' if len(channels) > 3 else '')
-    return Reduction(f'{len(channels)} channels\n{named}', lambda x: tile(x[channels]))
+    return Reduction(f'the strongest {len(channels)}\n{named}', lambda x: tile(x[list(channels)]))
 
 
-def _pca(clean: Tensor, top_k: int) -> Reduction:
+def _pca(clean: Tensor) -> Reduction:
     mean, direction = principal_direction(clean)
-    return Reduction('principal component', lambda x: project(x, mean, direction))
+    return Reduction('principal component', lambda x: project(x, mean, direction), quantity='projection')
 
 
-_CHOICES: dict[str, Callable[[Tensor, int], Reduction]] = {
-    'strongest': _strongest,
-    'mean': lambda clean, top_k: Reduction('mean of channels', channel_mean),
-    'max': lambda clean, top_k: Reduction('max of channels', channel_max, linear=False),
-    'norm': lambda clean, top_k: Reduction('norm of channels', channel_norm, linear=False),
-    'pca': _pca,
-    'top_k': _top_k,
+_OF_CHANNELS: dict[str, Callable[[Sequence[int]], Reduction]] = {
+    'strongest': _one_channel,
+    'top_k': _grid_of_channels,
 }
-REDUCTIONS = tuple(_CHOICES)
+_OF_FEATURES: dict[str, Callable[[Tensor], Reduction]] = {
+    'mean': lambda clean: Reduction('mean of channels', channel_mean, quantity='mean'),
+    'max': lambda clean: Reduction('max of channels', channel_max, linear=False, quantity='maximum'),
+    'norm': lambda clean: Reduction('norm of channels', channel_norm, linear=False, quantity='L2 norm'),
+    'pca': _pca,
+}
+REDUCTIONS = ('strongest', *_OF_FEATURES, 'top_k')
 
 
-def choose_reduction(name: str, clean: Tensor, top_k: int = 9) -> Reduction:
+def choose_reduction(name: str, clean: Tensor, top_k: int = 9, channels: Sequence[int] | None = None) -> Reduction:
     """Fit a reduction to clean features.
 
     Args:
@@ -127,12 +130,17 @@ def choose_reduction(name: str, clean: Tensor, top_k: int = 9) -> Reduction:
             maximum or the norm.
         clean: Features (C, H, W).
         top_k: Maximum number of channels of ``'top_k'``. Defaults to 9.
+        channels: Indices of the channels for ``'strongest'`` and ``'top_k'``. Defaults to the strongest ones.
 
     Raises:
         ValueError: If the name is unknown, or ``top_k`` < 1.
     """
     check_reduction(name, top_k)
-    return _CHOICES[name](clean, top_k)
+    if name in _OF_FEATURES:
+        return _OF_FEATURES[name](clean)
+    return _OF_CHANNELS[name](
+        strongest_channels(clean, 1 if name == 'strongest' else top_k) if channels is None else channels
+    )
 
 
 def check_reduction(name: str, top_k: int) -> None:

@@ -7,6 +7,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from fnoise_mmdet.visualization import Detection
 from fnoise_mmdet.visualization.batch import (
     Undrawable,
     as_file_name,
@@ -94,18 +95,25 @@ def test_boxes_go_from_the_original_image_to_the_input():
 
 def test_ground_truth_is_scaled_where_the_pipeline_did_not():
     one = sample(scale_factor=(2.0, 0.5))
-    np.testing.assert_allclose(ground_truth(one, resized=True), CORNERS)
-    np.testing.assert_allclose(ground_truth(one, resized=False), [[20, 10, 60, 30]])
+    assert ground_truth(one, resized=True) == [Detection(CORNERS[0].tolist(), '')]
+    assert ground_truth(one, resized=False) == [Detection([20, 10, 60, 30], '')]
+    one.gt_instances.labels = torch.tensor([1])
+    assert [found.label for found in ground_truth(one, resized=True, classes=('cat', 'dog'))] == ['dog']
     assert ground_truth(DetDataSample(), resized=True) is None
     one.gt_instances = InstanceData(labels=torch.zeros(2))
     assert ground_truth(one, resized=True) is None
 
 
-def test_predicted_boxes_are_those_with_a_score():
+def test_predicted_boxes_are_those_with_a_score_in_its_order():
     one = sample(scale_factor=(2.0, 2.0))
     assert predicted(one) is None
-    one.pred_instances = InstanceData(bboxes=CORNERS.repeat(3, 1), scores=torch.tensor([0.9, 0.3, 0.29]))
-    np.testing.assert_allclose(predicted(one), [[20, 40, 60, 120]] * 2)
+    one.pred_instances = InstanceData(
+        bboxes=CORNERS.repeat(3, 1), scores=torch.tensor([0.3, 0.9, 0.29]), labels=torch.tensor([0, 7, 0])
+    )
+    found = predicted(one, ('cat', 'dog'))
+    assert [(list(map(round, some.box)), some.label, round(some.score, 1)) for some in found] == [
+        ([20, 40, 60, 120], '', 0.9), ([20, 40, 60, 120], 'cat', 0.3),
+    ]  # fmt: skip
 
 
 class Images:

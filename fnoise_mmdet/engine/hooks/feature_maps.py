@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmdet.registry import HOOKS
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
-from ...visualization import Boxes, check_reduction, feature_panel, find_frames, save_arrays, write_gif
+from ...visualization import (
+    DRAWN_LEVELS,
+    Boxes,
+    check_reduction,
+    feature_panel,
+    find_frames,
+    save_arrays,
+    write_gif,
+)
 from ...visualization.batch import (
     as_file_name,
     file_name,
@@ -22,18 +32,26 @@ from ...visualization.batch import (
     resizes_boxes,
     to_picture,
 )
+from ...visualization.reductions import strongest_channels
 from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, find_sites
+from .validation_loss import own_randomness
+
+CHANNELS = 'feature_map_channels'  # their key in the message hub, whose contents are kept in checkpoints
+PARTS = dict(train='training', val='validation', test='test')
 
 
 @HOOKS.register_module()
 class FeatureMapHook(Hook):
-    """Draw feature maps as panels: input, clean, noise, perturbed, relative change.
+    """Draw feature maps as panels: input, clean on the input and alone, noise, perturbed, relative change.
 
     In training, a panel shows the noise of the current forward pass. In
     validation and test no noise is applied, and the panel shows what training
     would apply. For a detector without F-Noise only the features are shown.
     The input is drawn with its ground-truth boxes and, in validation and test,
-    the predicted boxes with a score of at least 0.3.
+    the predicted boxes with a score of at least 0.3. The channels that are
+    shown are chosen before the training, on the first validation image, and
+    kept, so that pictures of a run can be compared, and those of runs that
+    start from the same weights.
 
     Any mmdet detector is supported, also in semi-supervised training and
     trackers: in training the student on labelled images, in validation
@@ -57,7 +75,7 @@ class FeatureMapHook(Hook):
             twice more without gradients, in evaluation mode, on the clean and
             the perturbed features. Defaults to ``'noise'``.
         levels: Indices of the levels to draw, negative ones counted from the
-            last. Defaults to None, which is every level.
+            last. Defaults to None, which is the first three.
         reduction: Reduction of the channels to one map: ``'strongest'``,
             ``'mean'``, ``'max'``, ``'norm'``, ``'pca'`` or ``'top_k'``, see
             :func:`fnoise_mmdet.visualization.choose_reduction`. Defaults to ``'strongest'``.
@@ -120,6 +138,7 @@ class FeatureMapHook(Hook):
         self._model: nn.Module | None = None
         self._tap: FeatureTap | None = None
         self._first: dict[str, list[int | str]] = {}  # ids of the first images of each split
+        self._channels: dict[int, list[int]] = {}  # of each level
         self._files = 0
         self._warned: set[str] = set()
 
@@ -140,6 +159,32 @@ class FeatureMapHook(Hook):
             for pattern in ('feature_maps_*.npz', 'vis_image/feature_maps_*.png')
             for _ in folder.glob(pattern)
         )
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose the channels to show, or take those that were chosen before a resume."""
+        self._channels = runner.message_hub.runtime_info.get(CHANNELS, {})
+        if self._channels or self._model is None or runner.val_dataloader is None or not is_main_process():
+            return
+        try:
+            self._channels = self._choose_channels(runner)
+        except Exception as error:  # the pictures show the strongest channels of each instead
+            runner.logger.debug(f'FeatureMapHook chooses channels anew for each picture: {error}')
+        runner.message_hub.update_info(CHANNELS, self._channels)
+
+    def _choose_channels(self, runner: Runner) -> dict[int, list[int]]:
+        """Return the strongest channels of each level for the first validation image."""
+        assert self._model is not None
+        with own_randomness(0), torch.no_grad():
+            tap = FeatureTap(self._model, self.source)
+            runner.model.eval()
+            try:
+                batch = pseudo_collate([runner.val_dataloader.dataset[0]])
+                runner.model.val_step(batch)
+            finally:
+                tap.detach()
+                runner.model.train()
+            maps = tap.take(batch).maps(0, self.levels)
+        return {one.level: strongest_channels(one.clean.float(), self.top_k) for one in maps}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._attach(runner, (runner.iter + 1) % self.interval == 0)
@@ -166,11 +211,14 @@ class FeatureMapHook(Hook):
         self._draw(runner, 'test', data_batch, self._trained(runner), outputs)
 
     @staticmethod
-    def _trained(runner: Runner) -> int:
-        """Return the number of trained epochs, or of iterations in iteration-based training."""
-        # `runner.epoch` would build the training loop, also in a test.
-        unit = 'iter' if isinstance(runner._train_loop, IterBasedTrainLoop) else 'epoch'
-        return runner.message_hub.get_info(unit, -1) + 1
+    def _unit(runner: Runner) -> str:
+        """Return what the training is counted in: ``'epoch'``, or ``'iteration'`` in iteration-based training."""
+        # `runner.train_loop` would build the training loop, also in a test.
+        return 'iteration' if isinstance(runner._train_loop, IterBasedTrainLoop) else 'epoch'
+
+    def _trained(self, runner: Runner) -> int:
+        """Return the number of trained epochs or iterations."""
+        return runner.message_hub.get_info('epoch' if self._unit(runner) == 'epoch' else 'iter', -1) + 1
 
     def _chosen(self, runner: Runner, part: str, data_batch: Any) -> list[int]:
         """Return the indices within a batch of the images to draw."""
@@ -231,29 +279,33 @@ class FeatureMapHook(Hook):
     ) -> None:
         image, sample = images_of(data_batch)[place]
         site = features.site
+        classes = (runner.visualizer.dataset_meta or {}).get('classes', ())
         # Distinguish student and teacher; a tracker has only one detector.
         name = [part] + ([as_file_name(site.name)] if site.name not in ('', 'detector') else [])
         if part == 'train':
-            boxes = Boxes(ground_truth(sample, resized=True))
+            boxes = Boxes(ground_truth(sample, resized=True, classes=classes))
+            when = f'iteration {step}'
         else:
             name.append(as_file_name(image_id(sample)))
             loader = runner.val_dataloader if part == 'val' else runner.test_dataloader
             boxes = Boxes(
-                ground_truth(sample, resizes_boxes(loader.dataset)),
-                None if outputs is None else predicted(outputs[place]),
+                ground_truth(sample, resizes_boxes(loader.dataset), classes),
+                None if outputs is None else predicted(outputs[place], classes),
             )
-        maps = features.maps(place, self.levels)
+            when = f'{self._unit(runner)} {step}'
+        maps = features.maps(place, self.levels)[: None if self.levels else DRAWN_LEVELS]
         note = caption = ''
         if site.noise is not None and any(one.perturbed is not None for one in maps):
             note = '' if site.noise.training else ' · noise not applied, shown as in training'
-            caption = repr(site.noise.noise)
+            caption = site.noise.noise.describe()
         panel = feature_panel(
             to_picture(image),
             maps,
-            f'{" ".join(name)} · {file_name(sample)} · step {step}{note}',
+            ' · '.join([PARTS[part], *name[1:-1], file_name(sample), when]) + note,
             self.reduction,
             caption,
             top_k=self.top_k,
+            channels={level: few[: self.top_k] for level, few in self._channels.items()},
             boxes=boxes,
             max_size=self.max_size,
         )

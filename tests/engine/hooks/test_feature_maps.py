@@ -20,7 +20,8 @@ from torch import nn
 
 from fnoise_mmdet import FeatureMapHook, add_fnoise
 
-EVERY_2 = dict(type='FeatureMapHook', interval=2, images=1, arrays=True)
+ALL = [0, 1, 2, 3]
+EVERY_2 = dict(type='FeatureMapHook', interval=2, images=1, levels=ALL, arrays=True)
 
 
 def pictures(runner: Runner) -> list[str]:
@@ -61,7 +62,7 @@ def test_pictures_in_training_validation_and_test(train, shapes):
 
 def test_a_picture_shows_what_the_model_computed(train):
     """The clean features of the panel are the backbone's, to the last bit."""
-    runner = train('demo_fnoise.py', custom_hooks=[dict(type='FeatureMapHook', interval=99, images=1, arrays=True)])
+    runner = train('demo_fnoise.py', custom_hooks=[dict(EVERY_2, interval=99)])
     dataset = runner.val_dataloader.dataset
     model = runner.model.eval()
     batch = runner.val_dataloader.collate_fn([dataset[0]])
@@ -95,8 +96,27 @@ def test_pictures_change_nothing(train, read_rows):
     assert losses[0] == losses[1] and len(losses[0]) == 4
 
 
+def test_channels_are_those_of_the_first_weights_and_kept(train):
+    """With and without F-Noise, and after a resume."""
+    hook = dict(type='FeatureMapHook', interval=99, images=0)
+    runners = [
+        train(f'demo_{name}.py', name, custom_hooks=[hook], **{'default_hooks.checkpoint.interval': 1})
+        for name in ('baseline', 'fnoise')
+    ]
+    one, other = (runner.message_hub.get_info('feature_map_channels') for runner in runners)
+    assert one == other and {level: len(channels) for level, channels in one.items()} == dict.fromkeys(range(4), 9)
+    saved = torch.load(Path(runners[0].work_dir) / 'epoch_1.pth', weights_only=False)
+    assert saved['message_hub']['runtime_info']['feature_map_channels'] == one
+    resumed = FeatureMapHook()
+    resumed._model = runners[1].model
+    runners[1].message_hub.update_info('feature_map_channels', {0: [5]})
+    resumed.before_train(runners[1])
+    assert resumed._channels == {0: [5]}
+
+
 def test_post_noise_is_shown_on_the_outputs(train):
-    runner = train('demo_fnoise.py', custom_hooks=[EVERY_2], **{'model.neck.position': 'post'})
+    hook = dict(EVERY_2, levels=[-1])
+    runner = train('demo_fnoise.py', custom_hooks=[hook], **{'model.neck.position': 'post'})
     shown = arrays(runner, 'feature_maps_train_2')
     assert shown['clean_4'].shape == shown['perturbed_4'].shape == (64, 2, 2)
     assert not np.array_equal(shown['clean_4'], shown['perturbed_4'])
@@ -135,7 +155,9 @@ class Stub:
         self.model, self.work_dir, self.log_dir, self.iter = model, str(folder), str(folder / 'start'), 0
         self.warnings, self.drawn = [], []
         self.logger = SimpleNamespace(warning=self.warnings.append)
-        self.visualizer = SimpleNamespace(add_image=lambda name, image, step: self.drawn.append((name, step)))
+        self.visualizer = SimpleNamespace(
+            dataset_meta=None, add_image=lambda name, image, step: self.drawn.append((name, step))
+        )
         self.message_hub = SimpleNamespace(get_info=lambda name, default: 4)
         self._train_loop = None
         self.val_dataloader = SimpleNamespace(dataset=SimpleNamespace())
@@ -288,9 +310,9 @@ def test_boxes_are_those_of_the_sample_and_of_the_detector(detector, batch, tmp_
             hook.after_val_iter(runner, 0, batch, outputs)
         else:
             hook.after_train_iter(runner, 0, batch)
-    np.testing.assert_allclose(seen[0].ground_truth, [[8, 8, 32, 20]])
-    np.testing.assert_allclose(seen[0].predicted, [[12, 10, 36, 22]])
-    np.testing.assert_allclose(seen[-1].ground_truth, corners)
+    assert [one.box for one in seen[0].ground_truth] == [[8, 8, 32, 20]]
+    assert [one.box for one in seen[0].predicted] == [[12, 10, 36, 22]]
+    assert [one.box for one in seen[-1].ground_truth] == corners.tolist()
     assert seen[-1].predicted is None and runner.warnings == []
     assert runner.drawn[0] == ('feature_maps_val_5', 5) and runner.drawn[-1] == ('feature_maps_train', 1)
 
