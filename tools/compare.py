@@ -15,6 +15,7 @@ from fnoise_mmdet import cli
 from fnoise_mmdet.comparison import (
     Comparison,
     Condition,
+    Run,
     chart_groups,
     compare,
     find_groups,
@@ -172,18 +173,22 @@ def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], l
     return kept, warnings
 
 
-def feature_panels(conditions: Sequence[Condition], most: int = 2) -> list[Picture]:
-    """Return the last feature maps that the first run of each condition has drawn in validation."""
-    pictures: list[Picture | None] = []
-    for condition in conditions[1:] or conditions:
-        for run in condition.runs[:1]:
-            files = list(run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png')) if run.work_dir else []
-            latest: dict[str, Path] = {}
-            for file in sorted(files, key=lambda file: int(file.stem.rsplit('_', 1)[-1])):
-                latest[file.stem.rsplit('_', 1)[0]] = file
-            names = sorted(latest, key=lambda name: ('train' not in name, name))[:most]
-            pictures += [Picture.read(latest[name], f'{run.name}: {latest[name].name}') for name in names]
+def feature_panels(conditions: Sequence[Condition], most: int = 4) -> list[Picture]:
+    """Return the last feature maps of one image by the first run of each condition, of a validation image if any."""
+    of_runs = [(run, latest_panels(run)) for condition in conditions[:most] for run in condition.runs[:1]]
+    common = set.intersection(*(set(panels) for _, panels in of_runs)) if of_runs else set()
+    pictures = []
+    for run, panels in of_runs:
+        for name in sorted(common or panels, key=lambda name: ('val' not in name, name))[:1]:
+            pictures.append(Picture.read(panels[name], f'{run.name}: {panels[name].name}'))
     return [picture for picture in pictures if picture is not None]
+
+
+def latest_panels(run: Run) -> dict[str, Path]:
+    """Return the last feature maps that a run has drawn, by the name of their image."""
+    files = run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png') if run.work_dir else []
+    named = [(*file.stem.rpartition('_'), file) for file in files]
+    return {name: file for name, _, step, file in sorted(named, key=lambda one: int(one[2]))}
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
