@@ -12,6 +12,7 @@ from .scales import scale_series
 
 # Window of the moving average, as a fraction of the training.
 SMOOTHED_PART = 0.05
+DIFFERENCE = ', difference'  # ends the label of an axis with differences
 
 
 class Line(NamedTuple):
@@ -35,6 +36,11 @@ class Chart(NamedTuple):
     x_label: str
     y_label: str
     lines: list[Line]
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether it shows differences, so that 0 is to be marked."""
+        return self.y_label.endswith(DIFFERENCE)
 
 
 class ChartGroup(NamedTuple):
@@ -94,6 +100,19 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         alone = [Chart(f'{label}: {line.label}', x_label, label, [line]) for line in found] if len(found) > 1 else []
         return [[*alone, Chart(f'{label}: overlaid' if alone else label, x_label, label, found)]]
 
+    def with_difference(
+        label: str, x_label: str, get: Callable[[Run], list[tuple[float, float]]], smooth: int = 1
+    ) -> list[list[Chart]]:
+        """Return the row of charts of a quantity, and under it the difference of each condition to the first."""
+        rows = beside(label, x_label, lines(get, smooth))
+        different = [
+            line
+            for place, condition in enumerate(conditions[1:], start=1)
+            if (line := _difference(conditions[0], condition, place, get, smooth)) is not None
+        ]
+        title = f'{label}: difference to {conditions[0].name}, paired by seed'
+        return [*rows, [Chart(title, x_label, label + DIFFERENCE, different)]] if rows and different else rows
+
     def overlaid(named: Iterable[tuple[str, str, list[Line]]]) -> list[Chart]:
         return [Chart(title, x_label, title, found) for title, x_label, found in named if found]
 
@@ -110,20 +129,20 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             'losses',
             'Training losses per iteration',
             f'With the noise active, if any.{smoothing}',
-            [row for loss in losses for row in beside(loss, 'iteration', lines(train(loss), window))],
+            [row for loss in losses for row in with_difference(loss, 'iteration', train(loss), window)],
         ),
         ChartGroup(
             'losses_epochs',
             'Training losses, mean of each epoch',
             'With the noise active, if any.',
-            [row for loss in losses for row in beside(f'{loss}, epoch mean', 'epoch', lines(epoch(loss)))],
+            [row for loss in losses for row in with_difference(f'{loss}, epoch mean', 'epoch', epoch(loss))],
         ),
         ChartGroup(
             'validation_losses',
             'Validation losses',
             'On the validation images, without noise and without augmentation, so that a worse model can be '
             'distinguished from a training loss raised by the noise.',
-            [row for loss in losses for row in beside(f'val_{loss}', 'epoch', lines(val(f'val_{loss}')))],
+            [row for loss in losses for row in with_difference(f'val_{loss}', 'epoch', val(f'val_{loss}'))],
         ),
         ChartGroup(
             'ap',
@@ -199,13 +218,32 @@ def _line(
     condition: Condition, place: int, get: Callable[[Run], list[tuple[float, float]]], window: int
 ) -> Line | None:
     """Average the runs of a condition; NaN in one run makes a gap in the curve."""
-    of_runs = [points for run in condition.runs if (points := get(run))]
+    return _average(condition.name, place, [points for run in condition.runs if (points := get(run))], window)
+
+
+def _difference(
+    reference: Condition,
+    condition: Condition,
+    place: int,
+    get: Callable[[Run], list[tuple[float, float]]],
+    window: int,
+) -> Line | None:
+    """Average the differences of the runs of a condition to those of the reference with the same seed."""
+    others = {seed: dict(get(run)) for seed, run in reference.by_seed().items()}
+    of_pairs = []
+    for seed, run in condition.by_seed().items():
+        other = others.get(seed, {})
+        of_pairs.append([(step, value - other[step]) for step, value in get(run) if step in other])
+    return _average(condition.name, place, [points for points in of_pairs if points], window)
+
+
+def _average(name: str, place: int, of_runs: Sequence[Sequence[tuple[float, float]]], window: int) -> Line | None:
     if not of_runs:
         return None
     x = sorted({step for points in of_runs for step, _ in points})
     values = np.array([smooth([dict(points).get(step, np.nan) for step in x], window) for points in of_runs])
     mean, low, high = values.mean(axis=0), values.min(axis=0), values.max(axis=0)
-    return Line(condition.name, place, list(map(float, x)), mean.tolist(), low.tolist(), high.tolist())
+    return Line(name, place, list(map(float, x)), mean.tolist(), low.tolist(), high.tolist())
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:

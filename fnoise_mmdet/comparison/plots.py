@@ -32,7 +32,10 @@ def plot_charts(group: ChartGroup) -> Figure:
         first = None
         same = len({chart.y_label for chart in charts}) == 1
         for column, chart in enumerate(charts):
-            axes = figure.add_subplot(grid[row, column], sharey=first if same else None)
+            place = grid[row, :] if chart.is_difference else grid[row, column]
+            axes = figure.add_subplot(place, sharey=first if same else None)
+            if chart.is_difference:
+                axes.axhline(0, color='grey', linewidth=0.8)
             first = first or axes
             for line in chart.lines:
                 shade = colour(line.colour)

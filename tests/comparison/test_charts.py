@@ -37,10 +37,24 @@ def test_conditions_stand_alone_and_overlaid(make_run):
     groups = {group.key: group for group in chart_groups(pair)}
     assert [[chart.title for chart in row] for row in groups['losses'].rows] == [
         ['loss: a', 'loss: b', 'loss: overlaid'],
+        ['loss: difference to a, paired by seed'],
         ['loss_cls: a', 'loss_cls: b', 'loss_cls: overlaid'],
+        ['loss_cls: difference to a, paired by seed'],
     ]
     assert [line.colour for line in groups['losses'].rows[0][2].lines] == [0, 1]
     assert [chart.title for chart in groups['ap'].rows[0]] == ['bbox_mAP']
+
+
+def test_differences_are_those_of_the_runs_of_one_seed(make_run):
+    """Whose losses are 0 and 1, 3 and 7 above those of the recorded run."""
+    pair = [
+        Condition(name, [make_run(f'{name}/{seed}', value) for seed, value in enumerate(values)], [])
+        for name, values in (('a', (0.0, 1.0)), ('b', (3.0, 7.0)))
+    ]
+    (chart,) = chart_groups(pair)[0].rows[1]
+    (line,) = chart.lines
+    assert chart.is_difference and (line.label, line.colour) == ('b', 1)
+    np.testing.assert_allclose([line.low, line.mean, line.high], [[3.0] * 6, [4.5] * 6, [6.0] * 6])
 
 
 def test_nan_is_a_gap(make_run):

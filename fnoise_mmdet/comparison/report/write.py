@@ -27,6 +27,7 @@ from .. import (
     settings_of,
     verdict,
 )
+from ..charts import DIFFERENCE
 from ..measure_table import measure_table
 from ..measures import common_cells
 from ..resampling import RESAMPLES
@@ -111,10 +112,10 @@ def _render(
             y_range = _common_range(row)
             places.append(range(len(charts), len(charts) + len(row)))
             charts += [_chart(chart, y_range) for chart in row]
-        foldable = len(group.rows) > 1 and len({chart.y_label for row in group.rows for chart in row}) == len(
-            group.rows
-        )
-        shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'foldable': foldable})
+        # All but the first quantity, with its differences, are folded.
+        quantities = [row[0].y_label.removesuffix(DIFFERENCE) for row in group.rows]
+        folded = quantities.count(quantities[0])
+        shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'folded': folded})
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -174,7 +175,7 @@ def _chart(chart: Chart, y_range: tuple[float, float] | None) -> dict[str, Any]:
         )
         for line in chart.lines
     ]
-    return dict(title=chart.title, x_label=chart.x_label, y_label=chart.y_label, lines=lines, y_range=y_range)
+    return dict(title=chart.title, x_label=chart.x_label, lines=lines, y_range=y_range, zero=chart.is_difference)
 
 
 def _common_range(row: Sequence[Chart]) -> tuple[float, float] | None:

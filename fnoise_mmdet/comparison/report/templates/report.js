@@ -45,7 +45,7 @@ function draw(element) {
     paper_bgcolor: colour('--card'), plot_bgcolor: colour('--card'),
     margin: { l: 45, r: 12, t: 56, b: 40 },
     xaxis: { ...axis, title: { text: plain(chart.x_label), standoff: 6 } },
-    yaxis: { ...axis, ...(chart.y_range ? { range: chart.y_range } : {}) },
+    yaxis: { ...axis, ...(chart.y_range ? { range: chart.y_range } : {}), zeroline: chart.zero, zerolinecolor: colour('--text') },
     showlegend: chart.lines.length > 1,
     legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 1, xanchor: 'right', bgcolor: 'rgba(0,0,0,0)' },
     hovermode: 'x unified', hoverlabel: { bgcolor: colour('--page'), font: { color: colour('--text') } },
