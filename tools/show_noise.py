@@ -16,7 +16,8 @@ from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
 from fnoise_mmdet.engine.preflight import check_checkpoint
 from fnoise_mmdet.engine.preview import ImageFeatures, load_detector, strength_of
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.visualization import DRAWN_LEVELS, REDUCTIONS, feature_panel, save_arrays, sweep_panel
+from fnoise_mmdet.noise import FeatureNoise, Noise
+from fnoise_mmdet.visualization import DRAWN_LEVELS, REDUCTIONS, density_panel, feature_panel, save_arrays, sweep_panel
 from fnoise_mmdet.visualization.tap import SOURCES
 
 
@@ -45,6 +46,12 @@ def parse_args() -> argparse.Namespace:
         metavar='STRENGTH',
         help='instead of panels, draw one figure per image with a column for each strength of the noise: the scale '
         'of F-Noise, or the corresponding setting of another noise, e.g. drop_prob',
+    )
+    parser.add_argument(
+        '--density',
+        action='store_true',
+        help='instead of panels, draw the joint density of |feature| and |noise| at the first of the levels, for the '
+        'noise of the config and for cct, mean_normal and l2: only noise proportional to the features follows them',
     )
     parser.add_argument(
         '--source',
@@ -105,7 +112,14 @@ def main() -> None:
             shown = ImageFeatures(model, cfg, path, args.source, predict=checkpoint is not None)
             caption = '' if shown.noise is None else shown.noise.noise.describe()
             title = f'{printable(path.name)} · {weights}'
-            if args.sweep:
+            if args.density:
+                noises: dict[str, Noise] = {preset: FeatureNoise(preset) for preset in ('cct', 'mean_normal', 'l2')}
+                if shown.noise and repr(shown.noise.noise) not in map(repr, noises.values()):
+                    noises = {'as configured': shown.noise.noise, **noises}
+                maps = shown.under(list(noises.values()), args.levels)
+                columns = [(name, found.clean, found.perturbed) for name, found in zip(noises, maps)]
+                panel = density_panel(columns, f'{title} · level {maps[0].level}', max_size=args.max_size)
+            elif args.sweep:
                 levels = shown.sweep(args.sweep, args.levels)[: None if args.levels else DRAWN_LEVELS]
                 setting = strength_of(shown.noise.noise)
                 strengths = [f'{setting} {value:g}' for value in args.sweep]
@@ -119,7 +133,7 @@ def main() -> None:
                     title += ' · noise as in training'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)
             write_picture(folder / f'{output_stem(path)}.png', panel)
-            if args.arrays and not args.sweep:
+            if args.arrays and not (args.sweep or args.density):
                 save_arrays(folder / f'{output_stem(path)}.npz', shown.image, maps)
 
         drawn = cli.draw_in_batches(draw, images)

@@ -113,6 +113,24 @@ class ImageFeatures:
         except Undrawable as error:
             raise InputError(str(error)) from error
 
+    def under(self, noises: Sequence[Noise], levels: Sequence[int] | None = None) -> list[FeatureMap]:
+        """Return the first of the levels for each of several noises in place of the configured one.
+
+        Raises:
+            InputError: If there is no noise, or no such level.
+        """
+        if self.noise is None:
+            raise InputError('the config has no noise: insert one with --fnoise')
+        configured = self.noise.noise
+        try:
+            found = []
+            for noise in noises:
+                self.noise.noise = noise
+                found.append(self.maps(levels)[0])
+            return found
+        finally:
+            self.noise.noise = configured
+
     def sweep(self, values: Sequence[float], levels: Sequence[int] | None = None) -> list[Sweep]:
         """Return the levels for several strengths of the noise, with the same random numbers.
 

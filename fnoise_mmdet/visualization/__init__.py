@@ -1,5 +1,6 @@
 """Visualization of feature maps and detections."""
 
+from .density import density_panel
 from .detections import Detection, detections_panel
 from .maps import FeatureMap, save_arrays, snr_db, without_padding
 from .outcomes import IOU_THR, annotated_objects, corners, f1_score, mark_outcomes
@@ -20,6 +21,7 @@ __all__ = [
     'check_reduction',
     'choose_reduction',
     'corners',
+    'density_panel',
     'detections_panel',
     'f1_score',
     'feature_panel',

@@ -71,6 +71,17 @@ def test_sweep_of_the_strength(tool, shapes, tmp_path):
     assert one.shape == other.shape and not np.array_equal(one, other)
 
 
+def test_density_shows_what_the_noise_is_proportional_to(tool, shapes, tmp_path):
+    image = shapes / 'test/000001.png'
+    for name, scale in (('preset', 0.3), ('own', 0.2)):
+        options = ['--out', tmp_path / name, '--cfg-options', f'model.neck.noise.scale={scale}']
+        tool('show_noise', 'configs/demo_fnoise.py', image, '--density', *options)
+    preset, own = (cv2.imread(str(tmp_path / name / '000001.png')) for name in ('preset', 'own'))
+    assert own.shape[0] < 0.9 * preset.shape[0]  # in the same width three noises, and that of the config
+    error = tool('show_noise', 'configs/demo_baseline.py', image, '--density', '--out', tmp_path / 'x', status=2)
+    assert 'the config has no noise: insert one with --fnoise' in error.stderr
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
