@@ -20,8 +20,8 @@ help:
 	@echo 'make photos         the same on photographs: DATA=DIR names a COCO folder, of which TRAIN=110 and VAL=50 images are drawn'
 	@echo '                    (about an hour on two cores, more on old ones)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
-	@echo 'make test           the tests (about 20 minutes on two cores)'
-	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (30 to 60 minutes)'
+	@echo 'make test           the tests (about 10 minutes on two cores)'
+	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (15 to 30 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
 	@echo 'make fuzz           thousands of mutated annotations, hostile checkpoints, images and servers, and kills (an hour or so)'
@@ -85,7 +85,7 @@ photos: $(PHOTOS)/trained
 	@$(RUN) tools/compare.py $(PHOTOS) --out $(PHOTOS)/report --force
 	@$(RUN) tools/infer.py configs/photos_baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
 	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) data/photos/val --names baseline fnoise \
-	    --out-dir $(PHOTOS)/detections --force
+	    --annotations data/photos/annotations/instances_val.json --out-dir $(PHOTOS)/detections --force
 	@echo
 	@cat $(PHOTOS)/report/comparison.md
 	@echo

@@ -234,7 +234,9 @@ def main() -> None:
         together = len(models) > 1 or annotated
         draw = partial(draw_columns, models, names or [''], annotated) if together else partial(draw_one, models[0])
         drawn = cli.draw_in_batches(partial(draw, args=args, out=out), images, args.batch_size)
-    print(f'wrote {drawn} images to {args.out_dir / "vis"} and their detections to {args.out_dir / "preds"}')
+    print(
+        f'wrote {drawn} image{"s" * (drawn != 1)} to {args.out_dir / "vis"}, the detections to {args.out_dir / "preds"}'
+    )
 
 
 if __name__ == '__main__':

@@ -137,7 +137,7 @@ def main() -> None:
                 save_arrays(folder / f'{output_stem(path)}.npz', shown.image, maps)
 
         drawn = cli.draw_in_batches(draw, images)
-    print(f'wrote {drawn} images to {args.out}')
+    print(f'wrote {drawn} image{"s" * (drawn != 1)} to {args.out}')
 
 
 if __name__ == '__main__':

@@ -104,7 +104,7 @@ def add_fnoise(
     return cfg
 
 
-def add_comparison_hooks(cfg: Config, training_ap: bool = False) -> Config:
+def add_comparison_hooks(cfg: Config, training_ap: bool = False, feature_maps: bool = False) -> Config:
     """Add missing hooks for comparison, checkpointing and exact resume, in place.
 
     The configs of this package have them; those of mmdet do not.
@@ -112,13 +112,15 @@ def add_comparison_hooks(cfg: Config, training_ap: bool = False) -> Config:
     Args:
         cfg: Training config.
         training_ap: Whether to add :class:`~fnoise_mmdet.TrainingAPHook` too.
+        feature_maps: Whether to add :class:`~fnoise_mmdet.FeatureMapHook` too.
 
     Returns:
         The same config.
     """
     hooks = list(cfg.get('custom_hooks') or [])
     present = set(map(type_name, hooks))
-    wanted = (*COMPARISON_HOOKS, *SAFETY_HOOKS, *(['TrainingAPHook'] if training_ap else []))
+    optional = dict(TrainingAPHook=training_ap, FeatureMapHook=feature_maps)
+    wanted = (*COMPARISON_HOOKS, *SAFETY_HOOKS, *(name for name, is_wanted in optional.items() if is_wanted))
     cfg.custom_hooks = hooks + [dict(type=name) for name in wanted if name not in present]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if checkpoint and type_name(checkpoint) == 'CheckpointHook':

@@ -177,13 +177,19 @@ def test_resnet_50_from_scratch_trains_and_validates(tool, shapes, tmp_path):
 def test_fnoise_in_a_config_that_mmdet_ships(tool, shapes, tmp_path):
     config = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
     work_dir = tmp_path / 'run'
-    tool(
-        'train', config, '--fnoise', '--data-root', shapes, '--work-dir', work_dir, '--from-scratch',
+    said = tool(
+        'train', config, '--fnoise', '--pictures', '--data-root', shapes, '--work-dir', work_dir, '--from-scratch',
         '--cfg-options', 'model.neck.noise.scale=0.2', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1',
         'train_dataloader.batch_size=8', 'train_dataloader.dataset.pipeline.2.scale=(64,64)',
         'val_dataloader.dataset.pipeline.1.scale=(64,64)',
-    )  # fmt: skip
-    assert [row['iter'] for row in read_run(work_dir).train] == [1, 2]
+    ).stdout  # fmt: skip
+    rows = read_run(work_dir).train
+    assert [row['iter'] for row in rows] == [1, 2]
+    # Shorter than the intervals of both hooks: the last iteration is measured and drawn.
+    assert 'snr_db_0' in rows[1] and 'snr_db_0' not in rows[0]
+    (panel,) = work_dir.glob('*/vis_data/vis_image/feature_maps_train_2.png')
+    assert re.search(r'^validation  box AP 0\.\d{3}$', said, re.MULTILINE)
+    assert f'pictures    {panel.parent} (3)' in said and f'tools/infer.py {config} {work_dir}/epoch_1.pth' in said
     dumped = Config.fromfile(work_dir / 'retinanet_r18_fpn_1x_coco.py')
     assert dumped.model.neck.noise == dict(type='FeatureNoise', preset='cct', scale=0.2)
     assert dumped.custom_imports.imports == ['fnoise_mmdet']

@@ -34,6 +34,7 @@ from ...visualization.batch import (
 )
 from ...visualization.reductions import strongest_channels
 from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, find_sites
+from .interval import is_due
 from .validation_loss import own_randomness
 
 CHANNELS = 'feature_map_channels'  # their key in the message hub, whose contents are kept in checkpoints
@@ -64,7 +65,7 @@ class FeatureMapHook(Hook):
 
     Args:
         interval: Draw the first image of every ``interval``-th training
-            batch. Defaults to 50.
+            batch, and of the last one of a shorter training. Defaults to 50.
         images: Images to draw in every validation and test: a number, taken
             from the start of the data set, or a list of image ids or file
             names. Defaults to 2.
@@ -187,7 +188,7 @@ class FeatureMapHook(Hook):
         return {one.level: strongest_channels(one.clean.float(), self.top_k) for one in maps}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        self._attach(runner, (runner.iter + 1) % self.interval == 0)
+        self._attach(runner, is_due(runner, self.interval))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from ...models.necks import FNoiseNeck, find_fnoise_necks
 from ...visualization import snr_db
 from ...visualization.tap import Tap
+from .interval import is_due
 
 
 @HOOKS.register_module()
@@ -19,7 +20,8 @@ class SNRHook(Hook):
 
     Args:
         interval: Measure in every ``interval``-th iteration, preferably that
-            of the logger. Defaults to 10.
+            of the logger, and in the last one of a shorter training. Defaults
+            to 10.
 
     Raises:
         ValueError: If the interval is below 1.
@@ -41,7 +43,7 @@ class SNRHook(Hook):
         if self._tap is not None:  # left from an aborted iteration
             self._tap.detach()
             self._tap = None
-        if self._neck is not None and not self._neck.noise.is_off and self.every_n_train_iters(runner, self.interval):
+        if self._neck is not None and not self._neck.noise.is_off and is_due(runner, self.interval):
             self._tap = Tap(self._neck)
 
     def after_train_iter(

@@ -82,7 +82,8 @@ def test_without_noise_only_clean_maps_are_drawn(train):
 def test_chosen_images(train):
     hook = dict(type='FeatureMapHook', interval=99, images=[3, '000002.png'])
     runner = train('demo_fnoise.py', custom_hooks=[hook])
-    assert pictures(runner) == ['feature_maps_val_2_1.png', 'feature_maps_val_3_1.png']
+    # Of the training, which is shorter than the interval, the last image is drawn.
+    assert pictures(runner) == ['feature_maps_train_4.png', 'feature_maps_val_2_1.png', 'feature_maps_val_3_1.png']
 
 
 def test_pictures_change_nothing(train, read_rows):
@@ -153,6 +154,7 @@ class Stub:
 
     def __init__(self, model, folder):
         self.model, self.work_dir, self.log_dir, self.iter = model, str(folder), str(folder / 'start'), 0
+        self.max_iters = 100
         self.warnings, self.drawn = [], []
         self.logger = SimpleNamespace(warning=self.warnings.append)
         self.visualizer = SimpleNamespace(
