@@ -43,8 +43,8 @@ def test_panels_and_arrays_of_a_checkpoint(tool, runs, shapes, tmp_path):
     tool('show_noise', *again, '--force')
     other = load(out / 'single.npz')
     assert len(list(out.iterdir())) == 2
-    np.testing.assert_array_equal(other['clean_3'], shown['clean_3'])
-    assert not np.array_equal(other['perturbed_3'], shown['perturbed_3'])
+    np.testing.assert_array_equal(other['clean_0'], shown['clean_0'])
+    assert not np.array_equal(other['perturbed_0'], shown['perturbed_0'])
 
 
 def test_random_weights_are_those_of_the_seed(tool, shapes, tmp_path):
