@@ -12,7 +12,6 @@ from .scales import scale_series
 
 # Window of the moving average, as a fraction of the training.
 SMOOTHED_PART = 0.05
-DIFFERENCE = ', difference'  # ends the label of an axis with differences
 
 
 class Line(NamedTuple):
@@ -30,17 +29,13 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One pair of axes."""
+    """One pair of axes; ``is_difference`` if its lines are differences to the first condition."""
 
     title: str
     x_label: str
     y_label: str
     lines: list[Line]
-
-    @property
-    def is_difference(self) -> bool:
-        """Whether it shows differences, so that 0 is to be marked."""
-        return self.y_label.endswith(DIFFERENCE)
+    is_difference: bool = False
 
 
 class ChartGroup(NamedTuple):
@@ -111,7 +106,8 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             if (line := _difference(conditions[0], condition, place, get, smooth)) is not None
         ]
         title = f'{label}: difference to {conditions[0].name}, paired by seed'
-        return [*rows, [Chart(title, x_label, label + DIFFERENCE, different)]] if rows and different else rows
+        chart = Chart(title, x_label, f'{label}, difference', different, is_difference=True)
+        return [*rows, [chart]] if rows and different else rows
 
     def overlaid(named: Iterable[tuple[str, str, list[Line]]]) -> list[Chart]:
         return [Chart(title, x_label, title, found) for title, x_label, found in named if found]

@@ -27,7 +27,6 @@ from .. import (
     settings_of,
     verdict,
 )
-from ..charts import DIFFERENCE
 from ..measure_table import measure_table
 from ..measures import common_cells
 from ..resampling import RESAMPLES
@@ -112,9 +111,9 @@ def _render(
             y_range = _common_range(row)
             places.append(range(len(charts), len(charts) + len(row)))
             charts += [_chart(chart, y_range) for chart in row]
-        # All but the first quantity, with its differences, are folded.
-        quantities = [row[0].y_label.removesuffix(DIFFERENCE) for row in group.rows]
-        folded = quantities.count(quantities[0])
+        # All but the first quantity and its differences are folded.
+        starts = [place for place, row in enumerate(group.rows) if not row[0].is_difference]
+        folded = (*starts, len(group.rows))[1]
         shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'folded': folded})
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
