@@ -127,6 +127,7 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
 @pytest.mark.parametrize(
     'stop, workers',
     [
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.long),
         pytest.param(signal.SIGINT, 1, marks=pytest.mark.long),
         pytest.param(signal.SIGKILL, 1, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
@@ -172,3 +173,11 @@ def test_stopped_study_resumed(tool, root, command, tmp_path, stop, workers):
 
 def is_locked(out: Path) -> bool:
     return subprocess.run(['flock', '--nonblock', str(out / '.lock'), 'true']).returncode != 0
+
+
+@pytest.mark.long
+def test_report_comes_last(tool, command, study):
+    """After more seeds were added."""
+    result = tool('run_pair', *[one for one in command if one != '--no-report'], '--out', study, '--seeds', 5, 6)
+    assert '4 runs, 2 of them finished' in result.stdout and str(study / 'report/report.html') in result.stdout
+    assert (study / 'report/report.html').is_file()
