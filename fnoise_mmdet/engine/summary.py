@@ -1,4 +1,4 @@
-"""What a training has left, and what to do with it."""
+"""Summary of a finished training."""
 
 import shlex
 from pathlib import Path
@@ -9,29 +9,26 @@ from .resume import latest_checkpoint
 
 
 def training_summary(runner: Runner, config: str) -> str:
-    """Return the last AP of a training, its checkpoint, its pictures and a next command, a line each.
+    """Return the last AP of a training, its pictures, its checkpoint and a next command, one per line.
 
     Args:
         runner: Runner that has trained.
         config: Name of the config, for the command.
     """
-    scalars = runner.message_hub.log_scalars
+    work_dir, scalars = Path(runner.work_dir), runner.message_hub.log_scalars
     scores = {
         f'{kind} AP': scalars[key].current()
         for kind, key in (('box', 'val/coco/bbox_mAP'), ('mask', 'val/coco/segm_mAP'))
         if key in scalars
     }
-    checkpoint, _ = latest_checkpoint(Path(runner.work_dir))
-    pictures = sorted(Path(runner.work_dir).glob('*/vis_data/vis_image/*.png'))
-    lines = [f'finished {Path(runner.work_dir)}']
+    checkpoint, _ = latest_checkpoint(work_dir)
+    pictures = sorted(work_dir.glob('*/vis_data/vis_image/*.png'))
+    lines = [f'finished {work_dir}']
     if scores:
         lines.append('validation  ' + ', '.join(f'{name} {value:.3f}' for name, value in scores.items()))
     if pictures:
         lines.append(f'pictures    {pictures[-1].parent} ({len(pictures)})')
     if checkpoint:
-        lines += [
-            f'checkpoint  {checkpoint}',
-            'next        '
-            + shlex.join(['python', 'tools/infer.py', config, str(checkpoint), 'IMAGES', '--out-dir', 'detections']),
-        ]
+        command = ['python', 'tools/infer.py', config, str(checkpoint), 'IMAGES', '--out-dir', 'detections']
+        lines += [f'checkpoint  {checkpoint}', f'next        {shlex.join(command)}']
     return '\n'.join(lines)

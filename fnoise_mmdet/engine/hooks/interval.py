@@ -1,4 +1,4 @@
-"""When hooks of an interval act."""
+"""Intervals of hooks in training iterations."""
 
 from mmengine.runner import Runner
 
