@@ -17,7 +17,7 @@ from fnoise_mmdet.engine.preflight import check_checkpoint
 from fnoise_mmdet.engine.preview import ImageFeatures, load_detector, strength_of
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.noise import FeatureNoise, Noise
-from fnoise_mmdet.visualization import DRAWN_LEVELS, REDUCTIONS, density_panel, feature_panel, save_arrays, sweep_panel
+from fnoise_mmdet.visualization import REDUCTIONS, density_panel, feature_panel, save_arrays, sweep_panel
 from fnoise_mmdet.visualization.tap import SOURCES
 
 
@@ -120,7 +120,7 @@ def main() -> None:
                 columns = [(name, found.clean, found.perturbed) for name, found in zip(noises, maps)]
                 panel = density_panel(columns, f'{title} · level {maps[0].level}', max_size=args.max_size)
             elif args.sweep:
-                levels = shown.sweep(args.sweep, args.levels)[: None if args.levels else DRAWN_LEVELS]
+                levels = shown.sweep(args.sweep, args.levels)
                 setting = strength_of(shown.noise.noise)
                 strengths = [f'{setting} {value:g}' for value in args.sweep]
                 caption = re.sub(rf'\b{setting} [^,]+', f'{setting} as above', caption)
@@ -128,7 +128,7 @@ def main() -> None:
                     shown.image, levels, strengths, title, caption=caption, boxes=shown.boxes, **settings
                 )
             else:
-                maps = shown.maps(args.levels)[: None if args.levels else DRAWN_LEVELS]
+                maps = shown.maps(args.levels)
                 if any(one.perturbed is not None for one in maps):
                     title += ' · noise as in training'
                 panel = feature_panel(shown.image, maps, title, caption=caption, boxes=shown.boxes, **settings)

@@ -92,8 +92,10 @@ class ImageFeatures:
         finally:
             self._tap.detach()
         self.image = to_picture(self._batch['inputs'][0])
-        classes = config_classes(next(innermost_datasets(cfg.test_dataloader.dataset)))
-        self.boxes = Boxes(predicted=None if output is None else predicted(output, classes))
+        self.boxes = Boxes()
+        if output is not None:
+            classes = config_classes(next(innermost_datasets(cfg.test_dataloader.dataset)))
+            self.boxes = Boxes(predicted=predicted(output, classes))
         self.noise = self._features().site.noise
 
     def _features(self) -> Features:
@@ -103,18 +105,18 @@ class ImageFeatures:
             raise InputError(str(error)) from error
 
     def maps(self, levels: Sequence[int] | None = None) -> list[FeatureMap]:
-        """Return the levels of the image, clean and perturbed as in training.
+        """Return the levels of the image, by default the first three, clean and perturbed as in training.
 
         Raises:
             InputError: If there is no such level, or the features are not of images.
         """
         try:
-            return self._features().maps(0, levels)
+            return self._features().drawn_maps(0, levels)
         except Undrawable as error:
             raise InputError(str(error)) from error
 
     def under(self, noises: Sequence[Noise], levels: Sequence[int] | None = None) -> list[FeatureMap]:
-        """Return the first of the levels for each of several noises in place of the configured one.
+        """Return the first of the given levels under each of several noises.
 
         Raises:
             InputError: If there is no noise, or no such level.

@@ -32,7 +32,7 @@ def density_panel(
         RGB image of the panel, uint8 (H', W', 3).
     """
     pairs = [(name, *_magnitudes(clean, perturbed)) for name, clean, perturbed in columns]
-    largest = max((float(features.max(initial=0)) for _, features, _ in pairs), default=0) or 1.0
+    largest = max(float(features.max(initial=0)) for _, features, _ in pairs) or 1.0
     edges = np.geomspace(largest * 10.0**-DECADES, largest, BINS + 1)
     figure = Figure(figsize=(3.2 * len(pairs) + 1, 3.6), layout='constrained')
     canvas = FigureCanvasAgg(figure)
@@ -41,7 +41,7 @@ def density_panel(
     counts = [np.histogram2d(features, noise, bins=(edges, edges))[0] for _, features, noise in pairs]
     highest = max(float(count.max()) for count in counts) or 1.0
     for one, (name, features, noise), count in zip(axes, pairs, counts):
-        shown = np.ma.masked_equal(count.T / max(highest, 1), 0)
+        shown = np.ma.masked_equal(count.T / highest, 0)
         picture = one.pcolormesh(edges, edges, shown, norm='log', cmap='viridis', vmin=1 / highest, vmax=1)
         one.plot(edges, bound * edges, color=OKABE_ITO['vermilion'], linestyle='--', label=f'{bound:g} · |feature|')
         above = float((noise > bound * features * (1 + 1e-5)).mean()) if len(noise) else 0.0

@@ -108,6 +108,12 @@ def _text_colour(colour: str) -> str:
     return 'black' if float(np.dot(linear, (0.2126, 0.7152, 0.0722))) > 0.179 else 'white'
 
 
+def is_free(place: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]) -> bool:
+    """Return whether a rectangle (x1, y1, x2, y2) overlaps none of those that are taken."""
+    left, high, right, low = place
+    return all(left >= x2 or right <= x1 or high >= y2 or low <= y1 for x1, y1, x2, y2 in taken)
+
+
 def _draw_label(
     axes: Axes, text: str, colour: str, box: Sequence[float], taken: list[tuple[float, float, float, float]]
 ) -> None:
@@ -120,7 +126,7 @@ def _draw_label(
     corners = [(x1, y1 - height), (x1, y1), (x2 - width, y1 - height), (x1, y2), (x2 - width, y2), (x1, y2 - height)]
     for x, y in corners:
         x, y = max(min(x, room_x - width), 0), max(min(y, room_y - height), 0)
-        if all(x >= right or x + width <= left or y >= low or y + height <= high for left, high, right, low in taken):
+        if is_free((x, y, x + width, y + height), taken):
             taken.append((x, y, x + width, y + height))
             axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, alpha=0.9, zorder=3))
             drawn.set_position((x + 3, y + 2))

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from .colours import OKABE_ITO
-from .detections import Detection
+from .detections import Detection, is_free
 from .maps import FeatureMap, relative_change, snr_db
 from .reductions import Reduction, choose_reduction
 
@@ -29,7 +29,6 @@ HEADING = 0.25
 GAP = 0.12
 DPI = 100
 TITLE_SIZE, HEADING_SIZE, TEXT_SIZE, TICK_SIZE = 11, 10, 8, 7  # points
-DRAWN_LEVELS = 3  # of those that are there, unless others are asked for
 COARSE = 40  # a map of fewer pixels a side is upsampled bilinearly
 OPACITY = 0.6  # of a map on the image
 
@@ -58,11 +57,12 @@ class Sweep(NamedTuple):
 
 
 class _Cell(NamedTuple):
+    heading: str
     values: Tensor  # (H, W)
     colours: str
     low: float
     high: float
-    quantity: str = ''  # names the colour bar; without one there is no colour bar
+    quantity: str = ''  # label of the colour bar; empty without a colour bar
     on_image: bool = False
 
 
@@ -105,19 +105,14 @@ def feature_panel(
         ValueError: If the reduction is unknown, or ``top_k`` < 1.
     """
     chosen = [choose_reduction(reduction, _on_cpu(one.clean), top_k, (channels or {}).get(one.level)) for one in maps]
-    columns = ['on the image', 'features'] if reduction != 'top_k' else ['features']  # a grid lies on no image
-    bars = [False, True][-len(columns) :]
-    if any(level.perturbed is not None for level in maps):
-        columns[-1:] = ['clean', 'noise' if all(one.linear for one in chosen) else 'difference']
-        columns += ['perturbed', 'relative change']
-        bars += [True, False, True]
-    page = _Page(image, boxes, len(maps), bars, title, caption)
-    for column, heading in enumerate(columns):
-        page.head(column, heading)
-    for row, (level, one) in enumerate(zip(maps, chosen)):
-        label, cells = _row(level, one)
+    rows = [_row(level, one) for level, one in zip(maps, chosen)]
+    columns = max((cells for _, cells in rows), key=len)
+    page = _Page(image, boxes, len(rows), [bool(cell.quantity) for cell in columns], title, caption)
+    for column, cell in enumerate(columns):
+        page.head(column, cell.heading)
+    for row, (label, cells) in enumerate(rows):
         page.label(row, label)
-        for column, cell in enumerate(cells[-len(columns) :] if reduction == 'top_k' else cells):
+        for column, cell in enumerate(cells):
             picture = page.draw(row, column, cell)
             if cell.quantity:
                 page.add_colour_bar(row, column, picture, label=cell.quantity)
@@ -168,9 +163,10 @@ def sweep_panel(
         clean_map = chosen.apply(clean)
         low, high = _ends(clean_map)
         page.label(row, _label(level, clean, chosen))
-        picture = page.draw(row, 0, _Cell(clean_map, 'viridis', low, high))
+        picture = page.draw(row, 0, _Cell('clean', clean_map, 'viridis', low, high))
         for column, noisy in enumerate(map(_on_cpu, perturbed), start=1):
-            page.draw(row, column, _Cell(chosen.apply(noisy), 'viridis', low, high), f'{snr_db(clean, noisy):.1f} dB')
+            cell = _Cell(strengths[column - 1], chosen.apply(noisy), 'viridis', low, high)
+            page.draw(row, column, cell, f'{snr_db(clean, noisy):.1f} dB')
         page.add_colour_bar(row, columns, picture, label=chosen.quantity, extend='both')
     return page.pixels(max_size)
 
@@ -181,10 +177,10 @@ def _row(level: FeatureMap, reduction: Reduction) -> tuple[str, list[_Cell]]:
     label = _label(level.level, clean, reduction)
     clean_map = reduction.apply(clean)
     low, high = _ends(clean_map)
-    cells = [
-        _Cell(clean_map, 'viridis', low, high, on_image=True),
-        _Cell(clean_map, 'viridis', low, high, reduction.quantity),
-    ]
+    heading = 'features' if level.perturbed is None else 'clean'
+    cells = [_Cell(heading, clean_map, 'viridis', low, high, reduction.quantity)]
+    if reduction.keeps_positions:
+        cells.insert(0, _Cell('on the image', clean_map, 'viridis', low, high, on_image=True))
     if level.perturbed is not None:
         perturbed = _on_cpu(level.perturbed)
         perturbed_map = reduction.apply(perturbed)
@@ -192,9 +188,16 @@ def _row(level: FeatureMap, reduction: Reduction) -> tuple[str, list[_Cell]]:
         change = relative_change(clean, perturbed)
         label += f'\nSNR {snr_db(clean, perturbed):.1f} dB'
         cells += [
-            _Cell(perturbed_map - clean_map, 'RdBu_r', -peak, peak, reduction.quantity),
-            _Cell(perturbed_map, 'viridis', low, high),
-            _Cell(change, 'magma', 0.0, float(change.max()), '‖noise‖ / ‖feature‖'),
+            _Cell(
+                'noise' if reduction.linear else 'difference',
+                perturbed_map - clean_map,
+                'RdBu_r',
+                -peak,
+                peak,
+                reduction.quantity,
+            ),
+            _Cell('perturbed', perturbed_map, 'viridis', low, high),
+            _Cell('relative change', change, 'magma', 0.0, float(change.max()), '‖noise‖ / ‖feature‖'),
         ]
     return label, cells
 
@@ -376,7 +379,7 @@ def _name_box(
     width, height = extent.width, abs(extent.height)
     x = max(min(corner[0], right - width), left)
     y = max(min(corner[1], bottom - height), top)
-    if name and all(x >= x2 or x + width <= x1 or y >= y2 or y + height <= y1 for x1, y1, x2, y2 in taken):
+    if name and is_free((x, y, x + width, y + height), taken):
         taken.append((x, y, x + width, y + height))
         text.set_position((x, y))
     else:

@@ -13,13 +13,15 @@ class Reduction(NamedTuple):
 
     ``linear``: whether the difference of two reduced maps is the reduced
     difference, i.e. the reduced noise itself can be shown. ``quantity`` is what
-    the map holds.
+    the map holds. ``keeps_positions``: whether the map covers the image, which a
+    grid of maps does not.
     """
 
     label: str
     apply: Callable[[Tensor], Tensor]
     linear: bool = True
     quantity: str = 'activation'
+    keeps_positions: bool = True
 
 
 def channel_mean(x: Tensor) -> Tensor:
@@ -94,7 +96,9 @@ def _one_channel(channels: Sequence[int]) -> Reduction:
 def _grid_of_channels(channels: Sequence[int]) -> Reduction:
     # Long lists would not fit into the label of a row.
     named = ', '.join(map(str, channels[:3])) + (', …' if len(channels) > 3 else '')
-    return Reduction(f'the strongest {len(channels)}\n{named}', lambda x: tile(x[list(channels)]))
+    return Reduction(
+        f'the strongest {len(channels)}\n{named}', lambda x: tile(x[list(channels)]), keeps_positions=False
+    )
 
 
 def _pca(clean: Tensor) -> Reduction:
@@ -102,7 +106,8 @@ def _pca(clean: Tensor) -> Reduction:
     return Reduction('principal component', lambda x: project(x, mean, direction), quantity='projection')
 
 
-_OF_CHANNELS: dict[str, Callable[[Sequence[int]], Reduction]] = {
+# Of chosen channels.
+CHANNEL_REDUCTIONS: dict[str, Callable[[Sequence[int]], Reduction]] = {
     'strongest': _one_channel,
     'top_k': _grid_of_channels,
 }
@@ -136,11 +141,11 @@ def choose_reduction(name: str, clean: Tensor, top_k: int = 9, channels: Sequenc
         ValueError: If the name is unknown, or ``top_k`` < 1.
     """
     check_reduction(name, top_k)
-    if name in _OF_FEATURES:
+    if name not in CHANNEL_REDUCTIONS:
         return _OF_FEATURES[name](clean)
-    return _OF_CHANNELS[name](
-        strongest_channels(clean, 1 if name == 'strongest' else top_k) if channels is None else channels
-    )
+    if channels is None:
+        channels = strongest_channels(clean, 1 if name == 'strongest' else top_k)
+    return CHANNEL_REDUCTIONS[name](channels)
 
 
 def check_reduction(name: str, top_k: int) -> None:

@@ -12,6 +12,7 @@ from . import FeatureMap, without_padding
 from .batch import Undrawable, images_of
 
 SOURCES = ('noise', 'backbone', 'neck')
+DRAWN_LEVELS = 3
 
 
 class Tap:
@@ -175,6 +176,10 @@ class Features(NamedTuple):
             noisy = None if perturbed is None or perturbed is clean else self._cut(perturbed, place)
             maps.append(FeatureMap(level, self._cut(clean, place), noisy))
         return maps
+
+    def drawn_maps(self, place: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
+        """Return the features of one image of the batch, by default of the first three levels, see :meth:`maps`."""
+        return self.maps(place, levels)[: None if levels else DRAWN_LEVELS]
 
     def _cut(self, features: Tensor, place: int) -> Tensor:
         return without_padding(features[place], self.shapes[place], self.padded_shape)

@@ -61,6 +61,14 @@ def test_coarse_maps_are_upsampled_and_drawn_on_the_image():
     assert has_colour(panel, np.round(0.6 * high + 0.4 * IMAGE[0, 0]))
 
 
+def test_a_grid_of_channels_lies_on_no_image_also_beside_a_level_without_noise():
+    quiet = level(size=48)._replace(perturbed=None)
+    panel = feature_panel(IMAGE, [level(size=48), quiet], '', 'top_k')
+    blended = np.round(0.6 * np.array(colormaps['viridis'](1.0)[:3]) * 255 + 0.4 * IMAGE[0, 0])
+    assert not has_colour(panel, blended)
+    assert has_colour(feature_panel(IMAGE, [level(size=48), quiet], ''), blended)
+
+
 def test_channels_can_be_given():
     features = (
         torch.stack([torch.rand(8, 8), torch.zeros(8, 8), torch.eye(8)]) * torch.tensor([9.0, 1, 1])[:, None, None]

@@ -13,15 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
-from ...visualization import (
-    DRAWN_LEVELS,
-    Boxes,
-    check_reduction,
-    feature_panel,
-    find_frames,
-    save_arrays,
-    write_gif,
-)
+from ...visualization import Boxes, check_reduction, feature_panel, find_frames, save_arrays, write_gif
 from ...visualization.batch import (
     as_file_name,
     file_name,
@@ -32,7 +24,7 @@ from ...visualization.batch import (
     resizes_boxes,
     to_picture,
 )
-from ...visualization.reductions import strongest_channels
+from ...visualization.reductions import CHANNEL_REDUCTIONS, strongest_channels
 from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, find_sites
 from .interval import is_due
 from .validation_loss import own_randomness
@@ -163,12 +155,14 @@ class FeatureMapHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Choose the channels to show, or take those that were chosen before a resume."""
+        if self.reduction not in CHANNEL_REDUCTIONS:
+            return
         self._channels = runner.message_hub.runtime_info.get(CHANNELS, {})
         if self._channels or self._model is None or runner.val_dataloader is None or not is_main_process():
             return
         try:
             self._channels = self._choose_channels(runner)
-        except Exception as error:  # the pictures show the strongest channels of each instead
+        except Exception as error:  # each picture then shows its own strongest channels
             runner.logger.debug(f'FeatureMapHook chooses channels anew for each picture: {error}')
         runner.message_hub.update_info(CHANNELS, self._channels)
 
@@ -184,7 +178,7 @@ class FeatureMapHook(Hook):
             finally:
                 tap.detach()
                 runner.model.train()
-            maps = tap.take(batch).maps(0, self.levels)
+            maps = tap.take(batch).drawn_maps(0, self.levels)
         return {one.level: strongest_channels(one.clean.float(), self.top_k) for one in maps}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -282,7 +276,8 @@ class FeatureMapHook(Hook):
         site = features.site
         classes = (runner.visualizer.dataset_meta or {}).get('classes', ())
         # Distinguish student and teacher; a tracker has only one detector.
-        name = [part] + ([as_file_name(site.name)] if site.name not in ('', 'detector') else [])
+        detector = [as_file_name(site.name)] if site.name not in ('', 'detector') else []
+        name = [part, *detector]
         if part == 'train':
             boxes = Boxes(ground_truth(sample, resized=True, classes=classes))
             when = f'iteration {step}'
@@ -294,7 +289,7 @@ class FeatureMapHook(Hook):
                 None if outputs is None else predicted(outputs[place], classes),
             )
             when = f'{self._unit(runner)} {step}'
-        maps = features.maps(place, self.levels)[: None if self.levels else DRAWN_LEVELS]
+        maps = features.drawn_maps(place, self.levels)
         note = caption = ''
         if site.noise is not None and any(one.perturbed is not None for one in maps):
             note = '' if site.noise.training else ' · noise not applied, shown as in training'
@@ -302,7 +297,7 @@ class FeatureMapHook(Hook):
         panel = feature_panel(
             to_picture(image),
             maps,
-            ' · '.join([PARTS[part], *name[1:-1], file_name(sample), when]) + note,
+            ' · '.join([PARTS[part], *detector, file_name(sample), when]) + note,
             self.reduction,
             caption,
             top_k=self.top_k,

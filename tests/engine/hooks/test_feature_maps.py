@@ -105,7 +105,7 @@ def test_channels_are_those_of_the_first_weights_and_kept(train):
         for name in ('baseline', 'fnoise')
     ]
     one, other = (runner.message_hub.get_info('feature_map_channels') for runner in runners)
-    assert one == other and {level: len(channels) for level, channels in one.items()} == dict.fromkeys(range(4), 9)
+    assert one == other and {level: len(channels) for level, channels in one.items()} == dict.fromkeys(range(3), 9)
     saved = torch.load(Path(runners[0].work_dir) / 'epoch_1.pth', weights_only=False)
     assert saved['message_hub']['runtime_info']['feature_map_channels'] == one
     resumed = FeatureMapHook()
@@ -113,6 +113,10 @@ def test_channels_are_those_of_the_first_weights_and_kept(train):
     runners[1].message_hub.update_info('feature_map_channels', {0: [5]})
     resumed.before_train(runners[1])
     assert resumed._channels == {0: [5]}
+    of_all = FeatureMapHook(reduction='pca')
+    of_all._model = runners[1].model
+    of_all.before_train(runners[1])
+    assert of_all._channels == {}
 
 
 def test_post_noise_is_shown_on_the_outputs(train):
@@ -255,6 +259,21 @@ def test_number_of_files_is_limited_over_all_starts_of_a_run(detector, batch, tm
         runner.iter += 1
     assert [step for _, step in runner.drawn] == [1, 2]
     assert runner.warnings == ['FeatureMapHook draws nothing: the limit of max_files=4 is reached']
+
+
+def test_title_names_the_student(detector, batch, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(
+        'fnoise_mmdet.engine.hooks.feature_maps.feature_panel',
+        lambda image, maps, title, *_, **__: titles.append(title) or np.zeros((1, 1, 3), np.uint8),
+    )
+    pair = nn.ModuleDict(dict(student=detector))
+    runner, hook = Stub(pair, tmp_path), FeatureMapHook(interval=1)
+    hook.before_run(runner)
+    hook.before_train_iter(runner, 0, batch)
+    run(detector.train())
+    hook.after_train_iter(runner, 0, batch)
+    assert len(titles) == 1 and titles[0].startswith('training · student · ') and titles[0].endswith(' · iteration 1')
 
 
 def test_validations_of_a_training_by_iterations_have_their_number(detector, batch, tmp_path):
