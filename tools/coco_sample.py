@@ -1,4 +1,4 @@
-"""Draw a small, reproducible sample from COCO: from a local folder, or over the network."""
+"""Draw a small, reproducible sample from COCO, or a fold of it: from a local folder, or over the network."""
 
 import _start
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.datasets import CocoServer, read_ids, sample_coco
+from fnoise_mmdet.datasets import CocoServer, fold_coco, read_ids, sample_coco
 from fnoise_mmdet.datasets.download import COCO_URL, PATIENCE
 from fnoise_mmdet.datasets.files import check_free, check_writable
 from fnoise_mmdet.engine.resume import locked
@@ -20,8 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Draw a reproducible sample, without replacement, from COCO: training images '
         'from train, validation and test images from val. The drawn ids are saved in sample.json.',
-        epilog='examples: python tools/coco_sample.py --from data/coco ; python tools/coco_sample.py --download '
-        '--split val (which avoids the larger train annotations)',
+        epilog='examples: python tools/coco_sample.py --from data/coco ; '
+        'python tools/coco_sample.py --from data/coco --fold 0/5 --out data/fold_0 ; '
+        'python tools/coco_sample.py --download --split val (which avoids the larger train annotations)',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group(required=True)
@@ -56,6 +57,18 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='sample.json of another sample, whose images are taken instead of a draw; numbers and seed are ignored',
     )
+    parser.add_argument(
+        '--fold',
+        type=fold_of,
+        metavar='K/N',
+        help='instead of a draw, fold K (from 0) of a cross-validation with N folds over all images of the splits: '
+        'the fold is val, all other images are train; numbers are ignored',
+    )
+    parser.add_argument(
+        '--supercategories',
+        action='store_true',
+        help='annotate objects with their supercategory (12 in COCO) instead of their category (80)',
+    )
     network = parser.add_argument_group('with --download')
     network.add_argument('--year', type=int, choices=[2014, 2017], default=2017, help='year of the data set')
     network.add_argument(
@@ -79,7 +92,18 @@ def parse_args() -> argparse.Namespace:
         f'annotations) may take {PATIENCE} times as long',
     )
     network.add_argument('--retries', type=cli.at_least(0), default=5, help='retries per file')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.fold and args.ids:
+        parser.error('--fold and --ids exclude each other: --ids names the images of each split')
+    return args
+
+
+def fold_of(text: str) -> tuple[int, int]:
+    """Parse ``K/N``, fold K of N, for argparse."""
+    fold, _, folds = text.partition('/')
+    if not (fold.isdecimal() and folds.isdecimal() and 2 <= int(folds) > int(fold)):
+        raise argparse.ArgumentTypeError(f'{text!r} is not K/N with N >= 2 folds and K from 0 to N - 1, such as 0/5')
+    return int(fold), int(folds)
 
 
 @contextlib.contextmanager
@@ -110,8 +134,13 @@ def main() -> None:
         source = args.source
         if args.download:
             source = CocoServer(cache, args.url, args.year, args.retries, args.timeout, args.workers, cli.show_progress)
-        counts = args.num_train, args.num_val, args.num_test
-        counts = sample_coco(source, args.out, *counts, args.seed, args.split, cli.show_progress, ids)
+        shared = dict(
+            seed=args.seed, splits=args.split, progress=cli.show_progress, supercategories=args.supercategories
+        )
+        if args.fold:
+            counts = fold_coco(source, args.out, *args.fold, **shared)
+        else:
+            counts = sample_coco(source, args.out, args.num_train, args.num_val, args.num_test, ids=ids, **shared)
     print('wrote {} train, {} val and {} test images to {}'.format(*counts, args.out))
 
 

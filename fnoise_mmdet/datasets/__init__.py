@@ -2,7 +2,7 @@
 
 from .coco import Split, check_images, class_names, find_split, missing_images, read_coco
 from .download import CocoServer
-from .sample import read_ids, sample_coco
+from .sample import fold_coco, read_ids, sample_coco
 from .shapes import make_shapes
 from .validate import Use, annotation_findings, count_objects, is_inside
 
@@ -15,6 +15,7 @@ __all__ = [
     'class_names',
     'count_objects',
     'find_split',
+    'fold_coco',
     'is_inside',
     'make_shapes',
     'missing_images',

@@ -1,4 +1,4 @@
-"""Small, reproducible samples of a data set in COCO format."""
+"""Small, reproducible samples and folds of a data set in COCO format."""
 
 import json
 import shutil
@@ -16,6 +16,8 @@ from .validate import Use, annotation_findings
 
 T = TypeVar('T')
 PARTS = ('train', 'val', 'test')
+Piece = tuple[dict[str, Any], Path]
+"""Annotations of images, and the folder with the images."""
 
 
 def _annotated_ids(coco: dict[str, Any]) -> list[int | str]:
@@ -70,6 +72,7 @@ def sample_coco(
     splits: Sequence[str] = ('train', 'val'),
     progress: Callable[..., Iterable[Any]] = lambda items, *_: items,
     ids: Mapping[str, Sequence[int | str]] | None = None,
+    supercategories: bool = False,
 ) -> tuple[int, ...]:
     """Draw training images from the train split of the source, and val and test images from its val split.
 
@@ -86,6 +89,7 @@ def sample_coco(
         splits: Splits of the source to draw from. If there is only one, all images are drawn from it.
         progress: Wraps the loop over the images of a split, given a label.
         ids: Ids of the images per split, see :func:`read_ids`, which replace the draw.
+        supercategories: Whether objects are annotated with their supercategory instead of their category.
 
     Returns:
         The numbers of train, val and test images.
@@ -105,14 +109,15 @@ def sample_coco(
     if ids is not None:
         counts = {name: len(ids.get(name, ())) for name in counts}
     origins = dict(train=['train'], val=['val', 'test']) if len(splits) > 1 else {splits[0]: list(counts)}
+    read = _read_supercategories if supercategories else _read_faultless
     rng = np.random.default_rng(seed)
-    parts: dict[str, tuple[dict[str, Any], Path]] = {}  # split -> annotations, image folder
+    parts: dict[str, list[Piece]] = {}
     taken: dict[str, list[int | str]] = {}
     for origin, names in origins.items():
         of_origin = {name: counts[name] for name in names}
         if not any(of_origin.values()):
             continue
-        ann_file, coco = source.annotations(origin, _read_faultless)
+        ann_file, coco = source.annotations(origin, read)
         if ids is None:
             found = _draw(coco, ann_file, of_origin, rng)
         else:
@@ -121,19 +126,108 @@ def sample_coco(
         together = [one for of_part in found.values() for one in of_part]
         images = source.images(origin, _subset(coco, together)['images'])
         taken |= found
-        parts |= {name: (_subset(coco, of_part), images) for name, of_part in found.items()}
-
-    with staged_folder(out) as folder:
-        for name, (coco, images) in parts.items():
-            if not coco['images']:
-                continue
-            for image in progress(coco['images'], f'{name} images'):
-                target = folder / name / image['file_name']
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(images / image['file_name'], target)
-            write_json(folder / 'annotations' / f'instances_{name}.json', coco)
-        write_json(folder / 'sample.json', dict(seed=seed if ids is None else None, ids=taken))
+        parts |= {name: [(_subset(coco, of_part), images)] for name, of_part in found.items()}
+    _write(out, parts, dict(seed=seed if ids is None else None, ids=taken), progress)
     return tuple(counts.values())
+
+
+def fold_coco(
+    source: Path | LocalCoco | CocoServer,
+    out: Path,
+    fold: int,
+    folds: int,
+    seed: int = 0,
+    splits: Sequence[str] = ('train', 'val'),
+    progress: Callable[..., Iterable[Any]] = lambda items, *_: items,
+    supercategories: bool = False,
+) -> tuple[int, ...]:
+    """Take one fold of a cross-validation over all images of the source: the fold is val, all other images are train.
+
+    The images of all splits with at least one non-crowd object are shuffled
+    and divided into folds of equal size, up to one image. Each image is in val
+    of exactly one fold. The ids are saved in ``sample.json``.
+
+    Args:
+        source: As for :func:`sample_coco`, like the arguments that are not listed.
+        out: Folder to create, atomically.
+        fold: Number of the fold, from 0.
+        folds: Number of folds, at least 2.
+        seed: Seed of the shuffling, the same for all folds of a cross-validation.
+        splits: Splits of the source whose images are taken.
+
+    Returns:
+        The numbers of train, val and test images, of which there are no test images.
+
+    Raises:
+        InputError: If there are fewer images than folds, the splits share image
+            ids or have different categories, image files are missing, or ``out`` already exists.
+        ValueError: If there is no such fold.
+    """
+    if not 0 <= fold < folds or folds < 2:
+        raise ValueError(f'fold must be one of 0 to {folds - 1} of at least 2 folds, but got {fold} of {folds}')
+    check_free(out)
+    if isinstance(source, Path):
+        source = LocalCoco(source)
+    read = _read_supercategories if supercategories else _read_faultless
+    cocos = {split: source.annotations(split, read)[1] for split in splits}
+    _check_joinable(cocos)
+    population = [(split, one) for split, coco in cocos.items() for one in _annotated_ids(coco)]
+    if len(population) < folds:
+        raise InputError(f'{folds} folds need as many images, but only {len(population)} have a non-crowd object')
+    order = np.random.default_rng(seed).permutation(len(population))
+    held_out = {population[index] for index in order[fold::folds]}
+    parts: dict[str, list[Piece]] = dict(train=[], val=[])
+    for split, coco in cocos.items():
+        images = source.images(split, _subset(coco, [one for where, one in population if where == split])['images'])
+        for name, pieces in parts.items():
+            chosen = [
+                one for where, one in population if where == split and ((where, one) in held_out) == (name == 'val')
+            ]
+            pieces.append((_subset(coco, chosen), images))
+    ids = {name: [image['id'] for coco, _ in pieces for image in coco['images']] for name, pieces in parts.items()}
+    _write(out, parts, dict(seed=seed, fold=fold, folds=folds, ids=ids), progress)
+    return len(ids['train']), len(ids['val']), 0
+
+
+def _check_joinable(cocos: Mapping[str, dict[str, Any]]) -> None:
+    """Check that splits have the same categories, and images of different ids and file names."""
+    (first, coco), *others = cocos.items()
+    for split, other in others:
+        if other['categories'] != coco['categories']:
+            raise InputError(f'{first} and {split} have different categories: name one of them with --split')
+        for key in ('id', 'file_name'):
+            if shared := {image[key] for image in coco['images']} & {image[key] for image in other['images']}:
+                raise InputError(
+                    f'{first} and {split} share {len(shared)} images by {key}, e.g. {_in_order(shared)[0]}: '
+                    'name one of them with --split'
+                )
+
+
+def _join(cocos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join annotations of different images, whose annotation ids may coincide."""
+    if len(cocos) == 1:
+        return cocos[0]
+    images, annotations = ([one for coco in cocos for one in coco[key]] for key in ('images', 'annotations'))
+    numbered = [ann | dict(id=number) for number, ann in enumerate(annotations, start=1)]
+    return cocos[0] | dict(images=images, annotations=numbered)
+
+
+def _write(
+    out: Path, parts: Mapping[str, Sequence[Piece]], record: dict[str, Any], progress: Callable[..., Iterable[Any]]
+) -> None:
+    """Write the images and annotations of each split, and ``sample.json``."""
+    with staged_folder(out) as folder:
+        for name, pieces in parts.items():
+            joined = _join([coco for coco, _ in pieces])
+            if not joined['images']:
+                continue
+            files = [(images, image['file_name']) for coco, images in pieces for image in coco['images']]
+            for images, file in progress(files, f'{name} images'):
+                target = folder / name / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(images / file, target)
+            write_json(folder / 'annotations' / f'instances_{name}.json', joined)
+        write_json(folder / 'sample.json', record)
 
 
 def read_ids(path: Path) -> dict[str, list[int | str]]:
@@ -161,6 +255,21 @@ def _read_faultless(ann_file: Path) -> dict[str, Any]:
     if errors:
         raise InputError('\n- '.join([f'annotation file {ann_file} is invalid', *errors]))
     return coco
+
+
+def _read_supercategories(ann_file: Path) -> dict[str, Any]:
+    """Read annotations, with supercategories as categories, numbered from 1 in the order of the file."""
+    coco = _read_faultless(ann_file)
+    without = [category['name'] for category in coco['categories'] if not category.get('supercategory')]
+    if without:
+        raise InputError(f'annotation file {ann_file}: category {without[0]!r} has no supercategory')
+    names = list(dict.fromkeys(category['supercategory'] for category in coco['categories']))
+    number = {name: index for index, name in enumerate(names, start=1)}
+    numbers = {category['id']: number[category['supercategory']] for category in coco['categories']}
+    return coco | dict(
+        categories=[dict(id=index, name=name, supercategory=name) for name, index in number.items()],
+        annotations=[ann | dict(category_id=numbers[ann['category_id']]) for ann in coco['annotations']],
+    )
 
 
 def _draw(

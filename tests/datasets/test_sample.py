@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fnoise_mmdet.datasets import check_images, find_split, read_coco, read_ids, sample_coco
+from fnoise_mmdet.datasets import check_images, find_split, fold_coco, read_coco, read_ids, sample_coco
 from fnoise_mmdet.errors import InputError
 
 COUNTS = dict(num_train=5, num_val=2, num_test=1)
@@ -108,3 +108,90 @@ def test_file_of_something_else_has_no_ids(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match='is not the sample.json of a sample by'):
         read_ids(path)
+
+
+@pytest.fixture
+def two_splits(shapes, tmp_path):
+    """A data set whose splits share neither ids nor file names, as COCO's."""
+    root = tmp_path / 'two_splits'
+    for part, offset in (('train', 0), ('val', 100)):
+        coco = read_coco(shapes / f'annotations/instances_{part}.json')
+        (root / part).mkdir(parents=True)
+        for image in coco['images']:
+            name = f'{part}_{image["file_name"]}'
+            (root / part / name).write_bytes((shapes / part / image['file_name']).read_bytes())
+            image.update(id=image['id'] + offset, file_name=name)
+        for ann in coco['annotations']:
+            ann['image_id'] += offset
+        for category in coco['categories']:
+            category['supercategory'] = 'round' if category['name'] == 'circle' else 'angular'
+        (root / 'annotations').mkdir(exist_ok=True)
+        (root / f'annotations/instances_{part}.json').write_text(json.dumps(coco))
+    return root
+
+
+def test_each_image_is_held_out_in_one_fold(two_splits, tmp_path):
+    held_out, sizes = [], []
+    for fold in range(3):
+        out = tmp_path / f'fold_{fold}'
+        assert fold_coco(two_splits, out, fold, 3) == (len(ids(out, 'train')), len(ids(out, 'val')), 0)
+        saved = json.loads((out / 'sample.json').read_text())
+        assert saved == dict(seed=0, fold=fold, folds=3, ids=dict(train=ids(out, 'train'), val=ids(out, 'val')))
+        assert not set(ids(out, 'train')) & set(ids(out, 'val'))
+        for part in ('train', 'val'):
+            coco = read_coco(out / f'annotations/instances_{part}.json')
+            check_images(coco, out / part)
+            numbers = [ann['id'] for ann in coco['annotations']]
+            assert len(set(numbers)) == len(numbers), 'annotation ids of the two splits coincide in the source'
+            assert {ann['image_id'] for ann in coco['annotations']} == set(ids(out, part))
+        held_out += ids(out, 'val')
+        sizes.append(len(ids(out, 'val')))
+    assert sorted(held_out) == [*range(1, 17), *range(101, 105)]
+    assert sorted(sizes) == [6, 7, 7]
+    assert any(one > 100 for one in ids(tmp_path / 'fold_0', 'train')), 'images of both splits are mixed'
+
+
+def test_folds_that_cannot_be_made_write_nothing(two_splits, shapes, tmp_path):
+    out = tmp_path / 'fold'
+    with pytest.raises(InputError, match='train and val share 4 images by id, e.g. 1: name one of them with --split'):
+        fold_coco(shapes, out, 0, 2)
+    with pytest.raises(InputError, match='21 folds need as many images, but only 20 have a non-crowd object'):
+        fold_coco(two_splits, out, 0, 21)
+    with pytest.raises(ValueError, match='one of 0 to 4'):
+        fold_coco(two_splits, out, 5, 5)
+    ann_file = two_splits / 'annotations/instances_val.json'
+    coco = read_coco(ann_file)
+    ann_file.write_text(json.dumps(coco | dict(categories=coco['categories'][::-1])))
+    with pytest.raises(InputError, match='train and val have different categories'):
+        fold_coco(two_splits, out, 0, 2)
+    assert not out.exists()
+
+
+def test_objects_of_supercategories(two_splits, tmp_path):
+    source = read_coco(two_splits / 'annotations/instances_train.json')
+    names = {category['id']: category['supercategory'] for category in source['categories']}
+    for out, make in (
+        ('sample', lambda path: sample_coco(two_splits, path, 16, 4, 0, supercategories=True)),
+        ('fold', lambda path: fold_coco(two_splits, path, 0, 2, supercategories=True)),
+    ):
+        make(tmp_path / out)
+        coco = read_coco(tmp_path / out / 'annotations/instances_train.json')
+        assert [category['id'] for category in coco['categories']] == [1, 2]
+        assert {category['name'] for category in coco['categories']} == {'round', 'angular'}
+        mapped = {category['id']: category['name'] for category in coco['categories']}
+        expected = {(ann['image_id'], tuple(ann['bbox'])): names[ann['category_id']] for ann in source['annotations']}
+        of_train = [ann for ann in coco['annotations'] if ann['image_id'] <= 100]
+        assert of_train and all(
+            mapped[ann['category_id']] == expected[ann['image_id'], tuple(ann['bbox'])] for ann in of_train
+        )
+
+
+def test_a_category_without_supercategory_is_named(shapes, tmp_path):
+    coco = read_coco(shapes / 'annotations/instances_train.json')
+    del coco['categories'][1]['supercategory']
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'annotations/instances_train.json').write_text(json.dumps(coco))
+    (tmp_path / 'images').mkdir()
+    with pytest.raises(InputError, match="category 'bar' has no supercategory"):
+        sample_coco(tmp_path, tmp_path / 'a', **COUNTS, supercategories=True)
+    assert not (tmp_path / 'a').exists()

@@ -29,6 +29,26 @@ def test_coco_sample(tool, shapes, tmp_path):
     assert 'nowhere is not a folder' in missing.stderr and not (tmp_path / 'other').exists()
 
 
+def test_folds(tool, shapes, tmp_path):
+    fold = [
+        'coco_sample',
+        '--from',
+        shapes,
+        '--split',
+        'train',
+        '--out',
+        tmp_path / 'fold',
+        '--supercategories',
+        '--fold',
+    ]
+    assert 'wrote 12 train, 4 val and 0 test images' in tool(*fold, '0/4').stdout
+    coco = json.loads((tmp_path / 'fold/annotations/instances_val.json').read_text())
+    assert [category['name'] for category in coco['categories']] == ['shape']
+    for wrong in ('4/4', '1', 'a/b', '0/1'):
+        assert f"'{wrong}' is not K/N with N >= 2 folds and K from 0 to N - 1" in tool(*fold, wrong, status=2).stderr
+    assert '--fold and --ids exclude each other' in tool(*fold, '0/4', '--ids', 'x.json', status=2).stderr
+
+
 def test_coco_sample_by_download(tool, mirror, tmp_path):
     command = ['coco_sample', '--download', '--split', 'val', '--url', mirror.url, '--out', 'sample', '--retries', 0]
     counts = ['--num-train', 2, '--num-val', 1, '--num-test', 1]
