@@ -76,16 +76,18 @@ $(OUT)/demo/detections/finished: $(OUT)/demo/trained
 	    $$(cat $(FNOISE)/last_checkpoint) $(SHAPES)/test --names baseline fnoise --out-dir $(@D) --force
 	@touch $@
 
-# The pair on photographs: TRAIN and VAL images are drawn from the COCO folder DATA.
+# The pair on photographs: TRAIN and VAL images are drawn from the COCO folder DATA, with its CLASSES.
 TRAIN ?= 110
 VAL ?= 50
-PHOTOS := $(OUT)/photos
+CLASSES ?= categories
+PHOTOS := $(OUT)/photos_$(CLASSES)
+SAMPLE := data/photos_$(CLASSES)
 
 photos: $(PHOTOS)/trained
 	@$(RUN) tools/compare.py $(PHOTOS) --out $(PHOTOS)/report --force
 	@$(RUN) tools/infer.py configs/photos_baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
-	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) data/photos/val --names baseline fnoise \
-	    --annotations data/photos/annotations/instances_val.json --out-dir $(PHOTOS)/detections --force
+	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) $(SAMPLE)/val --names baseline fnoise \
+	    --annotations $(SAMPLE)/annotations/instances_val.json --out-dir $(PHOTOS)/detections --force
 	@echo
 	@cat $(PHOTOS)/report/comparison.md
 	@echo
@@ -94,10 +96,11 @@ photos: $(PHOTOS)/trained
 	@echo '  feature maps   $(PHOTOS)/fnoise/seed_0/*/vis_data/vis_image/'
 	@echo '  detections     $(PHOTOS)/detections/vis/'
 
-data/photos/sample.json: | $(READY)
-	@$(RUN) tools/coco_sample.py --from $(DATA) --num-train $(TRAIN) --num-val $(VAL) --num-test 0 --out $(@D)
+$(SAMPLE)/sample.json: | $(READY)
+	@$(RUN) tools/coco_sample.py --from $(DATA) --num-train $(TRAIN) --num-val $(VAL) --num-test 0 \
+	    $(if $(filter supercategories,$(CLASSES)),--supercategories) --out $(@D)
 
-$(PHOTOS)/trained: data/photos/sample.json
+$(PHOTOS)/trained: $(SAMPLE)/sample.json
 	@$(RUN) tools/run_pair.py configs/photos_baseline.py configs/photos_fnoise.py --data-root $(<D) --workers 2 \
 	    --seeds 0 --no-report --out $(PHOTOS)
 	@touch $@

@@ -96,12 +96,26 @@ class Noise(nn.Module):
 
     def extra_repr(self) -> str:
         """List every setting, so that the logged model documents them."""
-        names = [name for name in vars(self) if not name.startswith('_') and name not in ('training', 'prob')]
-        return ', '.join(f'{name}={getattr(self, name)!r}' for name in (*names, 'prob'))
+        return ', '.join(f'{name}={value!r}' for name, value in self._settings().items())
 
     def describe(self) -> str:
         """Return name and settings in words, e.g. for the caption of a picture."""
-        return f'{type(self).__name__}: ' + self.extra_repr().replace('=', ' ').replace("'", '')
+        return f'{type(self).__name__}: ' + ', '.join(_in_words(*setting) for setting in self._settings().items())
+
+    def _settings(self) -> dict[str, Any]:
+        """Return every setting, ``prob`` last."""
+        names = [name for name in vars(self) if not name.startswith('_') and name not in ('training', 'prob')]
+        return {name: getattr(self, name) for name in (*names, 'prob')}
+
+
+def _in_words(name: str, value: Any) -> str:
+    """Return a setting in words: ``share batch and channel``, ``scale 0.3``, ``detach statistics``."""
+    words = name.replace('_', ' ')
+    if isinstance(value, bool):
+        return words if value else f'no {words}'
+    if isinstance(value, list | tuple):
+        value = ' and '.join(map(str, value)) or 'none'
+    return f'{words} {value:g}' if isinstance(value, float) else f'{words} {value}'
 
 
 def in_range(name: str, value: Any, low: float, high: float = float('inf')) -> float:

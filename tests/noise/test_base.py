@@ -148,3 +148,22 @@ def test_repr_shows_the_settings(build):
 def test_a_noise_must_say_what_it_does(x, key):
     with pytest.raises(NotImplementedError):
         Noise()(x, key)
+
+
+@pytest.mark.parametrize(
+    ('noise', 'words'),
+    [
+        (
+            FeatureNoise('mean_normal'),
+            'FeatureNoise: magnitude one, distribution normal, share batch and channel, scale 0.1, bias mean, '
+            'detach statistics, prob 1',
+        ),
+        (
+            FeatureNoise(share='none', detach_statistics=False, prob=0.5),
+            'FeatureNoise: magnitude element, distribution uniform, share none, scale 0.3, bias none, '
+            'no detach statistics, prob 0.5',
+        ),
+    ],
+)
+def test_settings_in_words(noise, words):
+    assert noise.describe() == words
