@@ -12,13 +12,13 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos compare pictures study study-real check-configs benchmarks benchmarks-gpu test test-slow test-gpu
+.PHONY: help setup demo photos compare pictures study study-photos check-configs benchmarks benchmarks-gpu test test-slow test-gpu
 .PHONY: test-upstream fuzz lint format docs
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
 	@echo 'make photos         the same on photographs: DATA=DIR names a COCO folder, of which TRAIN=110 and VAL=50 images are drawn'
-	@echo '                    (about an hour on two cores, more on old ones)'
+	@echo '                    (CLASSES=supercategories: with 12 classes instead of 80)'
 	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
 	@echo 'make test           the tests (10 to 15 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (15 to 30 minutes)'
@@ -32,7 +32,8 @@ help:
 	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (1 to 3 hours);'
 	@echo '                    SEEDS="3 4" trains others, here or on another machine, and the page shows all'
 	@echo '                    that are kept'
-	@echo 'make study-real     its part on real images, those of DATA=DIR in COCO layout (an hour or two)'
+	@echo 'make study-photos   its part on photographs, those of DATA=DIR in COCO layout: SEEDS as above, each with another'
+	@echo '                    fifth of the images held out (half an hour to an hour a seed)'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/ and docs/performance.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -127,31 +128,31 @@ SEEDS ?= 0 1 2
 SPACE := $() $()
 SHARE = seeds_$(subst $(SPACE),_,$(strip $(SEEDS)))
 EMBEDDED = $(OUT)/study/embedded/$(SHARE)
-REAL = $(OUT)/study/real/$(SHARE)
 study: | $(READY) $(SHAPES)
 	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop FeatureDropBlock \
 	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
 	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
-	$(call keep_study,$(EMBEDDED),embedded)
+	$(call keep_study,$(EMBEDDED),embedded,$(SHARE))
 	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
 	    --figure docs/study/embedded/differences.png
 
-# On the real images of DATA, whose size and RoIs suit two cores.
-study-real: | $(READY)
-	@$(RUN) tools/run_pair.py configs/baseline.py configs/fnoise.py --data-root $(DATA) --from-scratch --seeds $(SEEDS) \
-	    --workers 2 --no-report --out $(REAL) --cfg-options \
-	    "train_dataloader.dataset.pipeline.2.scale=(256,256)" "val_dataloader.dataset.pipeline.1.scale=(256,256)" \
-	    model.train_cfg.rcnn.sampler.num=128 train_cfg.val_interval=5
-	$(call keep_study,$(REAL),real)
-	@cp $(REAL)/report/figures/losses.png docs/study/real/
-	@$(RUN) tools/compare.py docs/study/real/seeds_*.json --mark real --into docs/study/README.md --measures \
-	    coco/segm_mAP coco/bbox_mAP val_loss loss loss_rpn_cls loss_rpn_bbox loss_cls loss_bbox loss_mask
+# On the photographs of DATA: seed S holds out fold S modulo 5, so that five seeds evaluate every photograph once.
+study-photos: $(SEEDS:%=study-photos-%)
+	@$(RUN) tools/compare.py docs/study/photos/seeds_*.json --mark photos --into docs/study/README.md \
+	    --figure docs/study/photos/differences.png
 
-# What is kept of the study $(1), in docs/study/$(2)/.
+study-photos-%: | $(READY)
+	@fold=$$(($* % 5)) && data=data/photos_folds/$$fold && \
+	if [ ! -d $$data ]; then $(RUN) tools/coco_sample.py --from $(DATA) --fold $$fold/5 --out $$data; fi && \
+	$(RUN) tools/sweep.py configs/photos_baseline.py --data-root $$data --preset cct=0.3 l2=0.3 ChannelDropout \
+	    --seeds $* --no-report --out $(OUT)/study/photos/seed_$*
+	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
+
+# What is kept of the study $(1), in docs/study/$(2)/$(3).json.
 define keep_study
 	@$(RUN) tools/compare.py $(1) --out $(1)/report --force
 	@mkdir -p docs/study/$(2)
-	@cp $(1)/report/comparison.json docs/study/$(2)/$(SHARE).json
+	@cp $(1)/report/comparison.json docs/study/$(2)/$(3).json
 	@cp $(1)/baseline.py docs/study/$(2)/
 endef
 

@@ -1,5 +1,6 @@
 """Run command lines in forked processes, because their imports take seconds."""
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -43,6 +44,7 @@ def _execute(script: str, arguments: list[str], cwd: Path, output: Path) -> None
     os.environ |= ENVIRONMENT
     sys.argv[:] = [script, *arguments]
     sys.path.insert(0, str(Path(script).parent))
+    gc.freeze()  # mmengine collects garbage for each data set
     runpy.run_path(script, run_name='__main__')
 
 

@@ -1,5 +1,6 @@
 """What several tests share: a small data set, and a small training on it."""
 
+import gc
 import json
 import os
 import threading
@@ -57,6 +58,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section('fuzzers and hostile corpora')
         for line in lines:
             terminalreporter.write_line(line)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude what is imported from the garbage collection that mmengine starts for each data set."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Include it again, for libraries that report what is left at the end."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
+from matplotlib.image import BboxImage
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox, TransformedBbox
 from torch import Tensor
 
 from .colours import OKABE_ITO
@@ -287,27 +290,31 @@ class _Page:
         middle = self._y(row) + self.map_height / 2
         self._text(self.lefts[0] - GAP, middle, text, TEXT_SIZE, ha='right', va='center', linespacing=1.4)
 
-    def draw(self, row: int, column: int, cell: _Cell, title: str = '') -> AxesImage:
-        """Draw a map with a line of text above it."""
-        axes = self._axes(self.lefts[column], self._y(row), self.map_width, self.map_height)
-        axes.set_xticks([])
-        axes.set_yticks([])
+    def draw(self, row: int, column: int, cell: _Cell, title: str = '') -> ScalarMappable:
+        """Draw a map with a line of text above it, without axes, which would take half of the time."""
+        box = Bbox(self._bounds(self.lefts[column], self._y(row), self.map_width, self.map_height))
+        place = TransformedBbox(box, self.figure.transFigure)
         if title:
-            axes.set_title(title, fontsize=TEXT_SIZE, pad=2)
+            middle = self.lefts[column] + self.map_width / 2
+            self._text(middle, self._y(row) - 2 / 72, title, TEXT_SIZE, ha='center', va='baseline')
         high = cell.high if cell.high > cell.low else cell.low + 1
-        height, width = cell.values.shape
-        settings: dict[str, Any] = {}
         if cell.on_image:
-            axes.imshow(self.image, extent=(-0.5, width - 0.5, height - 0.5, -0.5), aspect='auto')
-            settings = dict(alpha=OPACITY)
+            photograph = BboxImage(place)
+            photograph.set_data(self.image)
+            self.figure.add_artist(photograph)
         # Interpolation would average out the noise of large maps.
-        method = 'bilinear' if max(height, width) < COARSE else 'nearest'
-        return axes.imshow(
-            cell.values.numpy(), cmap=cell.colours, vmin=cell.low, vmax=high, interpolation=method, aspect='auto',
-            **settings,
+        method = 'bilinear' if max(cell.values.shape) < COARSE else 'nearest'
+        picture = BboxImage(
+            place, cmap=cell.colours, norm=Normalize(cell.low, high), interpolation=method,
+            alpha=OPACITY if cell.on_image else None,
         )  # fmt: skip
+        picture.set_data(cell.values.numpy())
+        self.figure.add_artist(picture)
+        frame = Rectangle(box.p0, box.width, box.height, fill=False, linewidth=0.8, transform=self.figure.transFigure)
+        self.figure.add_artist(frame)
+        return picture
 
-    def add_colour_bar(self, row: int, column: int, picture: AxesImage, label: str, **settings: Any) -> None:
+    def add_colour_bar(self, row: int, column: int, picture: ScalarMappable, label: str, **settings: Any) -> None:
         """Draw the colour bar of a map on the right of a cell, labelled with its quantity."""
         axes = self._axes(self.lefts[column] + self.map_width + 0.05, self._y(row), 0.07, self.map_height)
         self.figure.colorbar(picture, cax=axes, ticks=MaxNLocator(4), format='%.3g', **settings)
@@ -324,9 +331,13 @@ class _Page:
         return self.top + (row + 1) * self.row_height - self.map_height
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        return self.figure.add_axes(
-            (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
-        )
+        (x0, y0), (x1, y1) = self._bounds(left, top, width, height)
+        return self.figure.add_axes((x0, y0, x1 - x0, y1 - y0))
+
+    def _bounds(self, left: float, top: float, width: float, height: float) -> list[list[float]]:
+        """Return the lower left and the upper right corner of a place as fractions of the figure."""
+        (x0, x1), (y0, y1) = (left, left + width), (top + height, top)
+        return [[x0 / self.width, 1 - y0 / self.height], [x1 / self.width, 1 - y1 / self.height]]
 
     def _text(self, left: float, top: float, text: str, size: float, **settings: Any) -> None:
         self.figure.text(left / self.width, 1 - top / self.height, text, fontsize=size, parse_math=False, **settings)

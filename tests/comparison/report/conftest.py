@@ -19,7 +19,7 @@ def study(tool: Tool, shapes: Path, small: list[str], tmp_path_factory: pytest.T
         for seed in (0, 1):
             tool(
                 'train', f'configs/demo_{name}.py', '--data-root', shapes, '--work-dir', folder / name / f'seed_{seed}',
-                '--cfg-options', *small, f'randomness.seed={seed}', 'custom_hooks.1.interval=4',
+                '--cfg-options', *small, f'randomness.seed={seed}', 'custom_hooks.1.images=0',
             )  # fmt: skip
     return folder
 
