@@ -86,7 +86,7 @@ SAMPLE := data/photos_$(CLASSES)
 
 photos: $(PHOTOS)/trained
 	@$(RUN) tools/compare.py $(PHOTOS) --out $(PHOTOS)/report --force
-	@$(RUN) tools/infer.py configs/photos_baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
+	@$(RUN) tools/infer.py $(PHOTOS)/baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
 	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) $(SAMPLE)/val --names baseline fnoise \
 	    --annotations $(SAMPLE)/annotations/instances_val.json --out-dir $(PHOTOS)/detections --force
 	@echo

@@ -81,6 +81,7 @@ def test_an_interrupted_download_ends_at_once(mirror, root, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell in the background has it ignored
     )
     while sum(mirror.answers.values()) < 5:  # all connections wait for an answer
+        assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
