@@ -192,7 +192,7 @@ benchmarks-gpu: | $(READY)
 # Tests run in JOBS processes; TESTS names some, or leaves some out (--ignore=FILE).
 JOBS ?= 2
 test: $(READY)
-	@$(RUN) -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
 
 test-slow: $(READY)
 	@$(RUN) -m pytest -m slow -n $(JOBS) --dist loadgroup $(TESTS)

@@ -1,7 +1,7 @@
 """Charts drawn with matplotlib."""
 
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.gridspec import GridSpec
 
 from ..visualization.colours import OKABE_ITO
 from ..visualization.markup import legend_label, without_mathtext
@@ -13,6 +13,10 @@ COLOURS = (
     'black',
 )
 COLUMNS = 4
+# Inches.
+CHART = 3.65, 1.95  # width, height of the axes
+GAP = 0.75, 0.75  # between axes, for tick labels, title and label of the x axis
+MARGINS = dict(left=0.65, right=0.1, bottom=0.55, top=0.75)
 
 
 def colour(place: int) -> str:
@@ -25,9 +29,8 @@ def plot_charts(group: ChartGroup) -> Figure:
     """Draw charts in rows of a page's width; charts of the same quantity share their y axis."""
     rows = [row[start : start + COLUMNS] for row in group.rows for start in range(0, len(row), COLUMNS)]
     columns = max(map(len, rows))
-    figure = Figure(figsize=(4.4 * columns, 2.7 * len(rows) + 0.6))
-    figure.suptitle(group.title)
-    grid = figure.add_gridspec(len(rows), columns)
+    figure, grid = _grid(len(rows), columns)
+    figure.suptitle(group.title, y=1 - 0.15 / figure.get_figheight(), va='top')
     for row, charts in enumerate(rows):
         first = None
         same = len({chart.y_label for chart in charts}) == 1
@@ -47,8 +50,26 @@ def plot_charts(group: ChartGroup) -> Figure:
             axes.set_title(chart.title, fontsize=9)
             axes.set_xlabel(chart.x_label, fontsize=8)
             axes.tick_params(labelsize=8)
+            axes.ticklabel_format(axis='y', scilimits=(-3, 4))  # keeps the labels narrow
+            axes.yaxis.offsetText.set_fontsize(7)
             axes.grid(alpha=0.3)
             axes.legend(fontsize=7)
-    # Once: a figure with an engine is laid out by every savefig, which takes longer than drawing.
-    ConstrainedLayoutEngine().execute(figure)
     return figure
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, GridSpec]:
+    """Return a figure and its grid of charts, laid out in inches: an engine that measures texts would take longer."""
+    width = MARGINS['left'] + columns * CHART[0] + (columns - 1) * GAP[0] + MARGINS['right']
+    height = MARGINS['bottom'] + rows * CHART[1] + (rows - 1) * GAP[1] + MARGINS['top']
+    figure = Figure(figsize=(width, height))
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=MARGINS['left'] / width,
+        right=1 - MARGINS['right'] / width,
+        bottom=MARGINS['bottom'] / height,
+        top=1 - MARGINS['top'] / height,
+        wspace=GAP[0] / CHART[0],
+        hspace=GAP[1] / CHART[1],
+    )
+    return figure, grid
