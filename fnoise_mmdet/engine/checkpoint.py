@@ -6,7 +6,7 @@ import copy
 import os
 import re
 import socket
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -297,20 +297,38 @@ def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: 
         print(f'checkpoint {path}: weights: {report}')
 
 
-def check_part(model: nn.Module, content: dict[str, Any], path: str) -> None:
-    """Check that a checkpoint has weights for a part of a model, under any prefix.
+def check_part(model: nn.Module, content: dict[str, Any], path: str, least: float = 0.0) -> None:
+    """Check that a checkpoint has weights for a part of a model, whatever its modules are called.
+
+    A weight fits if it has the last name (``weight``, ``bias``, ...) and the
+    shape of a weight of the model, each of which it can fill once.
+
+    Args:
+        model: Model, or the part of it that is initialized from the checkpoint.
+        content: Content of the checkpoint.
+        path: Path for messages.
+        least: Share of the model's elements that must be filled. Defaults to 0: one weight is enough.
 
     Raises:
-        InputError: If none has the name and shape of a weight of the model, or matching ones are not finite.
+        InputError: If less fits, or what fits is not finite.
     """
-    shapes = {(name.rpartition('.')[2], weight.shape) for name, weight in model.state_dict().items() if weight.ndim}
-    fitting = {
-        name: weight
-        for name, weight in content.get('state_dict', content.get('model', content)).items()
-        if isinstance(weight, torch.Tensor) and (name.rpartition('.')[2], weight.shape) in shapes
-    }
+    wanted = Counter(
+        (name.rpartition('.')[2], weight.shape) for name, weight in model.state_dict().items() if weight.ndim
+    )
+    elements, left = sum(shape.numel() * count for (_, shape), count in wanted.items()), wanted.copy()
+    fitting = {}
+    for name, weight in content.get('state_dict', content.get('model', content)).items():
+        if isinstance(weight, torch.Tensor) and left[kind := (name.rpartition('.')[2], weight.shape)] > 0:
+            left[kind] -= 1
+            fitting[name] = weight
     if not fitting:
         raise InputError(f'checkpoint {path} fits no part of the model')
+    share = sum(weight.numel() for weight in fitting.values()) / elements
+    if share < least:
+        raise InputError(
+            f'checkpoint {path} is that of another model: only {100 * share:.0f} % of the weights of '
+            f'{type(model).__name__} are in it with their shape'
+        )
     _check_finite(fitting, path)
 
 

@@ -219,6 +219,15 @@ def test_part_of_a_model_is_found_whatever_its_modules_are_called():
         check_part(make_model(), {'0.weight': torch.full((4, 3), torch.nan)}, 'a.pth')
 
 
+def test_each_weight_fills_one_of_the_model():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4, bias=False), torch.nn.Linear(4, 4, bias=False))
+    one, two = {'a.weight': torch.ones(4, 4)}, {'a.weight': torch.ones(4, 4), 'b.weight': torch.ones(4, 4)}
+    check_part(model, one, 'a.pth', least=0.5)
+    check_part(model, two, 'a.pth', least=1.0)
+    with pytest.raises(InputError, match='is that of another model: only 50 % of the weights of Sequential are in it'):
+        check_part(model, one, 'a.pth', least=0.6)
+
+
 CFG = Config(
     dict(
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1, fused=True)),

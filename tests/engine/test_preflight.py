@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 
 from fnoise_mmdet.config import innermost_datasets, is_coco, load_config, use_data_root
@@ -273,6 +275,21 @@ def check_init_cfg(cfg, checkpoint):
     """Check a checkpoint as that of the backbone of a small model."""
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
     check_pretrained(cfg, torch.nn.Conv2d(3, 8, 7))
+
+
+@pytest.mark.parametrize(('depth', 'share'), [(50, 41), (101, None)])
+def test_weights_of_another_backbone_are_refused(tmp_path, depth, share):
+    """A ResNet-101 may start from the weights of a ResNet-50, but a ResNet-50 not from those of a ResNet-18."""
+    path = str(tmp_path / 'weights.pth')
+    torch.save(MODELS.build(dict(type='mmdet.ResNet', depth=18 if share else 50)).state_dict(), path)
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    cfg = Config(dict(model=dict(backbone=dict(type='mmdet.ResNet', depth=depth, init_cfg=init_cfg))))
+    model = torch.nn.ModuleDict(dict(backbone=MODELS.build(cfg.model.backbone)))
+    if share is None:
+        check_pretrained(cfg, model)
+        return
+    with pytest.raises(InputError, match=f'is that of another model: only {share} % .* of ResNet .*checkpoint=FILE'):
+        check_pretrained(cfg, model)
 
 
 def test_weights_that_can_be_downloaded_pass(cfg, server, cache):

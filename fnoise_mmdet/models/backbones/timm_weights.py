@@ -6,6 +6,7 @@ then. Others are downloaded by timm.
 """
 
 import importlib.util
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +75,7 @@ def load_timm_weights(address: str, map_location: Any = None) -> dict[str, Tenso
     if file:
         state = efficientnet_lite0_names(torch.load(file, map_location=map_location, weights_only=True))
     else:
+        logging.getLogger('huggingface_hub').setLevel(logging.ERROR)  # the error below stands for its retries
         try:
             state = import_timm().create_model(name, pretrained=True, features_only=True).state_dict()
         except InputError:
