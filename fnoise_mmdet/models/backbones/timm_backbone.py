@@ -36,6 +36,9 @@ class TIMMBackbone(BaseModule):
             Defaults to the last four, which usually have strides of 4, 8, 16 and 32.
         norm_eval: Whether batch norm uses its stored statistics in training, as
             in mmdet's ``ResNet``. Defaults to False.
+        frozen_stages: Number of stages, from the first, whose weights are not
+            trained, as in mmdet's ``ResNet``: the first of the model's feature
+            levels and everything before it is one stage. Defaults to 0.
         init_cfg: Initial weights, for example
             ``dict(type='Pretrained', checkpoint='timm://tf_efficientnet_lite0')``,
             see :mod:`fnoise_mmdet.models.backbones.timm_weights`.
@@ -57,6 +60,7 @@ class TIMMBackbone(BaseModule):
         model_name: str,
         out_indices: Sequence[int] = (-4, -3, -2, -1),
         norm_eval: bool = False,
+        frozen_stages: int = 0,
         init_cfg: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -73,7 +77,21 @@ class TIMMBackbone(BaseModule):
             raise InputError(f'timm cannot create {model_name!r}: {error}{hint}') from error
         self.out_channels: list[int] = self.timm_model.feature_info.channels()
         self.strides: list[int] = self.timm_model.feature_info.reduction()
+        self._freeze(frozen_stages)
         self._channels_last_dim = str(getattr(self.timm_model, 'output_fmt', 'NCHW')).endswith('NHWC')
+
+    def _freeze(self, stages: int) -> None:
+        """Freeze the weights up to the last one of a stage; a model defines its modules in the order of their use."""
+        modules = self.timm_model.feature_info.module_name()
+        if not 0 <= stages <= len(modules):
+            raise InputError(f'frozen_stages must be in [0, {len(modules)}], but got {stages}')
+        if not stages:
+            return
+        prefix = f'{modules[stages - 1]}.'.replace('.', '_')  # some models join the names of nested modules
+        weights = list(self.timm_model.named_parameters())
+        last = max(place for place, (name, _) in enumerate(weights) if name.replace('.', '_').startswith(prefix))
+        for _, weight in weights[: last + 1]:
+            weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature levels, from the finest."""
@@ -83,10 +101,9 @@ class TIMMBackbone(BaseModule):
         return tuple(features)
 
     def train(self, mode: bool = True) -> 'TIMMBackbone':
-        """Set the mode, with the statistics of batch norm kept if ``norm_eval``."""
+        """Set the mode, with the statistics of batch norm kept if ``norm_eval``, and in frozen stages."""
         super().train(mode)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        for module in self.modules():
+            if isinstance(module, _BatchNorm) and (self.norm_eval or not module.weight.requires_grad):
+                module.eval()
         return self

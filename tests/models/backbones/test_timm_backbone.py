@@ -80,6 +80,24 @@ def test_a_detector_takes_a_step_and_fnoise_leaves_its_state_dict(name):
     assert loss.isfinite() and any(g.abs().sum() > 0 for g in gradients)
 
 
+@pytest.mark.parametrize('stages', [1, 3])
+@pytest.mark.parametrize('name', MODELS_OF_TIMM)
+def test_frozen_stages_are_what_their_level_depends_on(name, stages):
+    trained = build(name).train()
+    trained(torch.rand(2, 3, 64, 96))[stages - 1].sum().backward()
+    depends = {key for key, weight in trained.named_parameters() if weight.grad is not None}
+    frozen = build(name, frozen_stages=stages).train()
+    assert {key for key, weight in frozen.named_parameters() if not weight.requires_grad} == depends
+    for module in frozen.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.training == module.weight.requires_grad
+
+
+def test_stages_that_are_not_there_cannot_be_frozen():
+    with pytest.raises(InputError, match=r'frozen_stages must be in \[0, 4\], but got 5'):
+        build('tf_efficientnet_lite0', frozen_stages=5)
+
+
 def test_norm_eval_keeps_the_statistics():
     backbone = build('tf_efficientnet_lite0', norm_eval=True).train()
     before = {key: value.clone() for key, value in backbone.named_buffers()}
