@@ -12,7 +12,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos compare pictures study study-photos check-configs benchmarks benchmarks-gpu test test-slow test-gpu
+.PHONY: help setup demo photos compare pictures pictures-photos study study-photos check-configs benchmarks benchmarks-gpu test test-slow test-gpu
 .PHONY: test-upstream fuzz lint format docs
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
 	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
+	@echo 'make pictures-photos  the same for photographs, those of docs/pictures/photos/README.md, which DATA must have'
 	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (1 to 3 hours);'
 	@echo '                    SEEDS="3 4" trains others, here or on another machine, and the page shows all'
 	@echo '                    that are kept'
@@ -121,6 +122,21 @@ pictures: demo compare
 	@for i in 1 2 3; do cp $(OUT)/demo/detections/vis/00000$$i.png docs/pictures/detections_$$i.png; done
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
 	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"
+
+# Those of photographs, which docs/pictures/photos/README.md names with their licences: DATA must have them.
+PHOTOGRAPHS = docs/pictures/photos
+SHOW_PHOTO = $(RUN) tools/show_noise.py $(PHOTOS)/fnoise.py $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint)
+pictures-photos: photos
+	@mkdir -p $(PHOTOGRAPHS)
+	@$(SHOW_PHOTO) $(SAMPLE)/val/000000214753.jpg --out $(PHOTOS)/panels --force
+	@cp $(PHOTOS)/panels/000000214753.png $(PHOTOGRAPHS)/feature_maps.png
+	@$(SHOW_PHOTO) $(SAMPLE)/val/000000214753.jpg --density --out $(PHOTOS)/density --force
+	@cp $(PHOTOS)/density/000000214753.png $(PHOTOGRAPHS)/density.png
+	@$(RUN) tools/infer.py $(PHOTOS)/baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
+	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) $(SAMPLE)/train/000000491525.jpg --names baseline fnoise \
+	    --annotations $(SAMPLE)/annotations/instances_train.json --out-dir $(PHOTOS)/learned --force
+	@cp $(PHOTOS)/learned/vis/000000491525.png $(PHOTOGRAPHS)/learned.png
+	@cp $(PHOTOS)/detections/vis/000000214753.png $(PHOTOGRAPHS)/held_out.png
 
 # What docs/study/ and the README show of it: all seeds that are kept there, so that several machines can share them out;
 # SEEDS names those to train here. Whatever was interrupted goes on.
