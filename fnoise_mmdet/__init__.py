@@ -37,6 +37,7 @@ from .engine.hooks import (
 from .engine.mixed_precision import CPUAmpOptimWrapper
 from .evaluation import CompleteCocoMetric
 from .models.backbones import TIMMBackbone
+from .models.detectors import FNoiseTeacher
 from .models.necks import FNoiseNeck
 from .models.roi_extractors import FastRoIExtractor
 from .noise import FeatureNoise, Noise
@@ -51,6 +52,7 @@ __all__ = [
     'EpochLossHook',
     'ExactResumeHook',
     'FNoiseNeck',
+    'FNoiseTeacher',
     'FastRoIExtractor',
     'FeatureMapHook',
     'FeatureNoise',

@@ -1,7 +1,8 @@
 """Neck wrapper that applies feature noise between backbone and neck, or after the neck."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -89,6 +90,8 @@ class FNoiseNeck(BaseModule):
 
         self._counter = CallCounter()
         self._check = FiniteCheck()
+        self._is_opposite = False
+        self._opposites: set[tuple[int, int]] = set()  # iteration and number of calls
         self._register_state_dict_hook(_leave_out_wrapper)
         self._register_load_state_dict_pre_hook(_put_in_wrapper)
 
@@ -123,6 +126,18 @@ class FNoiseNeck(BaseModule):
         """
         return self._apply_noise(features, self._levels_of(features), _run_info(), 0)
 
+    @contextlib.contextmanager
+    def opposite(self) -> Iterator[None]:
+        """In the block, repeat the noise of the call before with the opposite sign (antithetic noise).
+
+        The noise must have a ``scale`` whose sign is that of the noise, as :class:`.FeatureNoise` without bias.
+        """
+        self._is_opposite = True
+        try:
+            yield
+        finally:
+            self._is_opposite = False
+
     @torch.compiler.disable  # the noise can be compiled, but not the access to the runner
     def _perturb(self, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
         if isinstance(features, Tensor):
@@ -136,6 +151,8 @@ class FNoiseNeck(BaseModule):
         run = _run_info()
         peaks = self._check.new_peaks(len(levels), next(iter(levels.values())).device)
         call = self._counter.count(run.iteration, list(levels.values()), peaks)
+        if self._is_opposite:
+            self._opposites = {one for one in self._opposites if one[0] == run.iteration} | {(run.iteration, call)}
         perturbed = self._apply_noise(features, levels, run, call, peaks)
         if self.check_finite:
             which = 'inputs' if self.position == 'pre' else 'outputs'
@@ -168,9 +185,12 @@ class FNoiseNeck(BaseModule):
         peaks: Tensor | None = None,
     ) -> Sequence[Tensor]:
         rank = get_rank()
-        keys = [(run.seed, rank, run.iteration, call, level) for level in levels]
+        is_opposite = (run.iteration, call) in self._opposites
+        keys = [(run.seed, rank, run.iteration, call - is_opposite, level) for level in levels]
         perturbed = list(features)
-        for level, y in zip(levels, self.noise._perturb_levels(list(levels.values()), keys, peaks)):
+        with _negated(self.noise) if is_opposite else contextlib.nullcontext():
+            noisy = self.noise._perturb_levels(list(levels.values()), keys, peaks)
+        for level, y in zip(levels, noisy):
             perturbed[level - self._num_levels if self._num_levels else level] = y
         return perturbed if isinstance(features, list) else tuple(perturbed)
 
@@ -215,6 +235,15 @@ class FNoiseNeck(BaseModule):
 def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
     """Return the necks with noise in module order, the student's before the teacher's."""
     return [module for module in model.modules() if isinstance(module, FNoiseNeck)]
+
+
+@contextlib.contextmanager
+def _negated(noise: Any) -> Iterator[None]:
+    noise.scale = -noise.scale
+    try:
+        yield
+    finally:
+        noise.scale = -noise.scale
 
 
 class _RunInfo(NamedTuple):

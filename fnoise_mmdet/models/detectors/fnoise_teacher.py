@@ -1,0 +1,191 @@
+"""Consistency training under feature noise with a mean teacher."""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models.detectors import SemiBaseDetector
+from mmdet.models.utils import filter_gt_instances, rename_loss_dict, reweight_loss_dict
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox_project
+from mmengine.config import ConfigDict
+from torch import Tensor
+
+from ...noise import FeatureNoise, Noise
+from ..necks import find_fnoise_necks
+from .pseudo_masks import bitmap_masks, project_masks
+
+STREAMS = ('sup', 'unsup_feature', 'unsup_student')
+DEFAULTS: dict[str, Any] = dict(
+    sup_weight=1.0,
+    feature_weight=1.0,
+    unsup_weight=1.0,
+    cls_pseudo_thr=0.7,
+    min_pseudo_bbox_wh=(1e-2, 1e-2),
+    noise_on=('unsup_feature',),
+    views=1,
+    antithetic=False,
+    freeze_teacher=True,
+)
+
+
+@MODELS.register_module()
+class FNoiseTeacher(SemiBaseDetector):
+    """Train a detector on images without labels: predictions from noisy features must agree with the teacher's.
+
+    The teacher is the exponential average of the student's weights
+    (``MeanTeacherHook``) and sees clean features. What it detects in the weakly
+    augmented view of an unlabelled image are the pseudo-labels of two streams:
+
+    - ``unsup_feature``: the student sees the same view, with noise on its
+      features. Boxes and masks need no projection, so every detector whose loss
+      takes boxes (and masks) can be trained.
+    - ``unsup_student``, if the data have such a view: the student sees a
+      strongly augmented view, as in mmdet's ``SoftTeacher``.
+
+    Feature perturbation of the weak view follows UniMatch (Yang et al., CVPR
+    2023, arXiv 2208.09910), F-Noise CCT (Ouali et al., CVPR 2020, arXiv
+    2003.09005), the mean teacher Tarvainen and Valpola (NeurIPS 2017, arXiv
+    1703.01780).
+
+    Args:
+        detector: Config of the detector, with an ``FNoiseNeck``.
+        semi_train_cfg: Settings of the training:
+
+            - ``sup_weight``, ``feature_weight``, ``unsup_weight``: weights of
+              the streams' losses. Streams of weight 0 are not computed.
+              Default to 1.
+            - ``cls_pseudo_thr``: least score of a pseudo-label. Defaults to 0.7.
+            - ``min_pseudo_bbox_wh``: least width and height of its box in pixels.
+            - ``noise_on``: streams whose features are perturbed, of ``'sup'``,
+              ``'unsup_feature'`` and ``'unsup_student'``. Defaults to
+              ``('unsup_feature',)``, as published.
+            - ``views``: passes of ``unsup_feature`` with noise of their own,
+              whose losses are averaged. Defaults to 1.
+            - ``antithetic``: whether every second of them has the noise of the
+              one before with the opposite sign. Defaults to False.
+        semi_test_cfg: ``predict_on``: ``'teacher'`` or ``'student'``.
+        data_preprocessor: Config of a ``MultiBranchDataPreprocessor``.
+        init_cfg: Initial weights.
+
+    Shape:
+        Inputs: dict of streams ``sup``, ``unsup_teacher`` and, optionally, ``unsup_student``, each (B, 3, H, W).
+
+    Raises:
+        ValueError: If a setting is unknown or out of range, or noise is asked
+            for and the detector has none.
+    """
+
+    def __init__(
+        self,
+        detector: dict[str, Any],
+        semi_train_cfg: dict[str, Any] | None = None,
+        semi_test_cfg: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        settings = DEFAULTS | dict(semi_train_cfg or {})
+        if unknown := settings.keys() - DEFAULTS.keys():
+            raise ValueError(f'semi_train_cfg has no setting {min(unknown)}, but {", ".join(DEFAULTS)}')
+        if unknown := set(settings['noise_on']) - set(STREAMS):
+            raise ValueError(f'noise_on must be streams of {", ".join(STREAMS)}, but got {min(unknown)!r}')
+        if settings['views'] < 1 or (settings['antithetic'] and settings['views'] % 2):
+            raise ValueError(f'views must be >= 1, and even if antithetic, but got {settings["views"]}')
+        super().__init__(detector, ConfigDict(settings), ConfigDict(semi_test_cfg or {}), data_preprocessor, init_cfg)
+        self._necks = find_fnoise_necks(self.student)
+        if settings['noise_on'] and not self._necks:
+            raise ValueError(f'noise_on={settings["noise_on"]} needs a detector with an FNoiseNeck')
+        if settings['antithetic'] and not all(_has_opposite(neck.noise) for neck in self._necks):
+            raise ValueError('antithetic needs FeatureNoise without bias: no other noise has an opposite')
+
+    def loss(self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, SampleList]) -> dict:
+        """Return the losses of all streams, named by stream, and the number of pseudo-labels of an image."""
+        settings = self.semi_train_cfg
+        with self._noise_for('sup'):
+            losses = self.loss_by_gt_instances(multi_batch_inputs['sup'], multi_batch_data_samples['sup'])
+        has_student_view = settings.unsup_weight > 0 and 'unsup_student' in multi_batch_inputs
+        if not (settings.feature_weight > 0 or has_student_view):
+            return losses
+
+        inputs = multi_batch_inputs['unsup_teacher']
+        samples = self._label(inputs, multi_batch_data_samples['unsup_teacher'])
+        count = sum(len(sample.gt_instances) for sample in samples)
+        losses['pseudo_labels'] = inputs.new_tensor(count / len(samples))
+        if settings.feature_weight > 0:
+            with self._noise_for('unsup_feature'):
+                losses |= self._loss_of_views(inputs, samples, settings.feature_weight if count else 0.0)
+        if has_student_view:
+            projected = self._project(samples, multi_batch_data_samples['unsup_student'])
+            weight = settings.unsup_weight if any(len(sample.gt_instances) for sample in projected) else 0.0
+            with self._noise_for('unsup_student'):
+                strong = self.student.loss(multi_batch_inputs['unsup_student'], projected)
+            losses |= rename_loss_dict('unsup_', reweight_loss_dict(strong, weight))
+        return losses
+
+    def _loss_of_views(self, inputs: Tensor, samples: SampleList, weight: float) -> dict:
+        """Return the mean losses of the passes with perturbed features."""
+        views = self.semi_train_cfg.views
+        losses: dict[str, Any] = {}
+        for view in range(views):
+            opposite = self.semi_train_cfg.antithetic and view % 2 == 1
+            with contextlib.ExitStack() as stack:
+                for neck in self._necks if opposite else ():
+                    stack.enter_context(neck.opposite())
+                # A loss may change its samples.
+                found = reweight_loss_dict(self.student.loss(inputs, copy.deepcopy(samples)), weight / views)
+            for name, value in rename_loss_dict('feature_', found).items():
+                if 'loss' not in name:  # such as the accuracy, which has no weight
+                    value = value / views
+                losses[name] = _add(losses[name], value) if name in losses else value
+        return losses
+
+    @torch.no_grad()
+    def _label(self, inputs: Tensor, samples: SampleList) -> SampleList:
+        """Return samples with the detections of the teacher as labels, in the coordinates of the same view."""
+        self.teacher.eval()
+        labelled = copy.deepcopy(samples)
+        for sample, result in zip(labelled, self.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)):
+            found = result.pred_instances
+            found = found[found.scores > self.semi_train_cfg.cls_pseudo_thr]
+            if 'masks' in found:
+                found.masks = bitmap_masks(found.masks, sample.img_shape)
+            sample.gt_instances = found
+        return filter_gt_instances(labelled, wh_thr=self.semi_train_cfg.min_pseudo_bbox_wh)
+
+    def _project(self, labelled: SampleList, samples: SampleList) -> SampleList:
+        """Return samples of another view with the labels of the first one."""
+        projected = copy.deepcopy(samples)
+        for source, target in zip(labelled, projected):
+            homography = target.homography_matrix @ np.linalg.inv(source.homography_matrix)
+            found = copy.deepcopy(source.gt_instances)
+            matrix = torch.as_tensor(homography, dtype=torch.float32, device=found.bboxes.device)
+            found.bboxes = bbox_project(found.bboxes, matrix, target.img_shape[:2])
+            if 'masks' in found:
+                found.masks = project_masks(found.masks, homography, target.img_shape)
+            target.gt_instances = found
+        return filter_gt_instances(projected, wh_thr=self.semi_train_cfg.min_pseudo_bbox_wh)
+
+    @contextlib.contextmanager
+    def _noise_for(self, stream: str) -> Iterator[None]:
+        """Turn the noise of the student on or off for a stream."""
+        for neck in self._necks:
+            neck.noise.train(stream in self.semi_train_cfg.noise_on)
+        try:
+            yield
+        finally:
+            for neck in self._necks:
+                neck.noise.train(neck.training)
+
+
+def _add(one: Any, other: Any) -> Any:
+    """Add losses, which are tensors, or lists of them by level."""
+    return [a + b for a, b in zip(one, other)] if isinstance(one, list | tuple) else one + other
+
+
+def _has_opposite(noise: Noise) -> bool:
+    """Return whether y - x changes its sign with that of the draw, as a negative scale does."""
+    return isinstance(noise, FeatureNoise) and noise.bias == 'none'

@@ -1,0 +1,178 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from fnoise_mmdet import FNoiseTeacher
+from fnoise_mmdet.models.necks import find_fnoise_necks
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmdet')
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def detector(root):
+    """The demo's Mask R-CNN with F-Noise."""
+    return Config.fromfile(root / 'configs/demo_fnoise.py').model
+
+
+def build(detector, **settings) -> FNoiseTeacher:
+    preprocessor = dict(type='MultiBranchDataPreprocessor', data_preprocessor=detector.data_preprocessor)
+    model = MODELS.build(
+        dict(type='FNoiseTeacher', detector=detector, data_preprocessor=preprocessor, semi_train_cfg=settings)
+    )
+    torch.manual_seed(0)
+    model.student.init_weights()
+    model.teacher.load_state_dict(model.student.state_dict())
+    return model.train()
+
+
+def stream(seed=0, homography=None, size=64):
+    """Images of a stream with boxes and masks as labels."""
+    np.random.seed(seed)
+    batch = demo_mm_inputs(2, [[3, size, size]] * 2, num_classes=5, with_mask=True)
+    for sample in batch['data_samples']:
+        sample.set_metainfo(dict(homography_matrix=np.eye(3) if homography is None else homography))
+    return batch
+
+
+def data(model, **streams):
+    """Streams as they come from the data preprocessor."""
+    found = {name: model.student.data_preprocessor(batch, True) for name, batch in streams.items()}
+    return {name: one['inputs'] for name, one in found.items()}, {
+        name: one['data_samples'] for name, one in found.items()
+    }
+
+
+def loss(model, inputs, samples):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    return model.loss(inputs, copy.deepcopy(samples))
+
+
+def test_losses_of_each_stream_have_gradients(detector):
+    model = build(detector, cls_pseudo_thr=0.0)
+    batch = data(model, sup=stream(), unsup_teacher=stream(1), unsup_student=stream(1))
+    losses = loss(model, *batch)
+    assert losses['pseudo_labels'] > 1
+    for prefix in ('sup_', 'feature_', 'unsup_'):
+        assert f'{prefix}loss_mask' in losses
+        model.zero_grad()
+        total, _ = model.parse_losses({name: value for name, value in losses.items() if name.startswith(prefix)})
+        total.backward(retain_graph=True)
+        for part in ('backbone', 'roi_head.mask_head'):
+            grads = [weight.grad for weight in model.student.get_submodule(part).parameters()]
+            assert any(grad is not None and grad.abs().sum() > 0 for grad in grads), (prefix, part)
+    assert all(weight.grad is None for weight in model.teacher.parameters())
+
+
+def test_without_the_unlabelled_streams_it_is_the_supervised_training(detector):
+    model = build(detector, feature_weight=0.0, unsup_weight=0.0, noise_on=['sup'])
+    inputs, samples = data(model, sup=stream(), unsup_teacher=stream(1))
+    losses = loss(model, inputs, samples)
+    detector = build(detector).student  # whose noise is that of its first call, too
+    torch.manual_seed(1)
+    np.random.seed(1)
+    expected = detector.loss(inputs['sup'], copy.deepcopy(samples['sup']))
+    assert losses.keys() == {f'sup_{name}' for name in expected}
+    for name, value in expected.items():
+        same = zip(value, losses[f'sup_{name}']) if isinstance(value, list) else [(value, losses[f'sup_{name}'])]
+        assert all(torch.equal(a, b) for a, b in same), name
+
+
+def test_antithetic_views_have_opposite_noise(detector, monkeypatch):
+    model = build(detector, cls_pseudo_thr=0.0, views=4, antithetic=True)
+    (neck, *_) = find_fnoise_necks(model.student)
+    seen = []
+    inner = neck.neck.forward
+    monkeypatch.setattr(neck.neck, 'forward', lambda levels: seen.append([x.detach() for x in levels]) or inner(levels))
+    inputs, samples = data(model, sup=stream(), unsup_teacher=stream(1))
+    loss(model, inputs, samples)
+    with torch.no_grad():
+        clean = model.student.backbone(inputs['unsup_teacher'])
+    views = seen[1:]  # after the labelled images
+    assert len(views) == 4
+    for level, x in enumerate(clean):
+        one, opposite, other, opposite_of_other = ((view[level] - x) for view in views)
+        assert one.abs().sum() > 0 and not torch.equal(one, other)
+        torch.testing.assert_close(one, -opposite)
+        torch.testing.assert_close(other, -opposite_of_other)
+
+
+def test_losses_of_views_are_averaged(detector, monkeypatch):
+    model = build(detector, cls_pseudo_thr=0.0, views=2, feature_weight=3.0)
+    found = []
+    student_loss = model.student.loss
+    monkeypatch.setattr(
+        model.student, 'loss', lambda *batch: found.append(student_loss(*batch)) or copy.copy(found[-1])
+    )
+    losses = loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    _, first, second = found
+    assert sum(first['loss_rpn_cls']) != sum(second['loss_rpn_cls']), 'each view has noise of its own'
+    for name in first:
+        one, other, mean = (
+            sum(value) if isinstance(value, list) else value
+            for value in (first[name], second[name], losses[f'feature_{name}'])
+        )
+        factor = 1.5 if 'loss' in name else 0.5
+        torch.testing.assert_close(mean, factor * (one + other))
+
+
+def test_without_a_pseudo_label_the_weight_is_zero(detector):
+    model = build(detector, cls_pseudo_thr=1.0)
+    losses = loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    assert losses['pseudo_labels'] == 0
+    total, _ = model.parse_losses({name: value for name, value in losses.items() if name.startswith('feature_')})
+    assert total == 0
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(cls_pseudo_thresh=0.5), 'no setting cls_pseudo_thresh, but sup_weight'),
+        (dict(noise_on=['teacher']), "noise_on must be streams of sup, .* but got 'teacher'"),
+        (dict(views=3, antithetic=True), 'views must be >= 1, and even if antithetic, but got 3'),
+        (dict(views=0), 'views must be >= 1'),
+    ],
+)
+def test_wrong_settings_are_named(detector, settings, message):
+    with pytest.raises(ValueError, match=message):
+        build(detector, **settings)
+
+
+def test_noise_that_is_not_there_or_has_no_opposite_is_named(detector):
+    plain = copy.deepcopy(detector)
+    plain.neck = plain.neck.neck
+    with pytest.raises(ValueError, match='needs a detector with an FNoiseNeck'):
+        build(plain)
+    detector.neck.noise = dict(type='ChannelDropout')
+    with pytest.raises(ValueError, match='antithetic needs FeatureNoise without bias'):
+        build(detector, views=2, antithetic=True)
+
+
+@pytest.mark.parametrize('noise_on', [(), ('unsup_feature',), ('sup', 'unsup_student')])
+def test_noise_is_on_the_named_streams_alone(detector, noise_on, monkeypatch):
+    model = build(detector, cls_pseudo_thr=0.0, noise_on=noise_on)
+    (neck, *_) = find_fnoise_necks(model.student)
+    seen = []
+    perturb = neck._perturb
+    monkeypatch.setattr(neck, '_perturb', lambda features: seen.append(stream_now[0]) or perturb(features))
+    stream_now = ['']
+    noise_for = model._noise_for
+
+    def traced(name):
+        stream_now[0] = name
+        return noise_for(name)
+
+    monkeypatch.setattr(model, '_noise_for', traced)
+    loss(model, *data(model, sup=stream(), unsup_teacher=stream(1), unsup_student=stream(1)))
+    assert seen == [name for name in ('sup', 'unsup_feature', 'unsup_student') if name in noise_on]
+    assert neck.noise.training, 'as before, e.g. for a hook'
