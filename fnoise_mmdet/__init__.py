@@ -19,7 +19,7 @@ if importlib.util.find_spec('mmcv._ext') is None:
         '(or mmcv==2.1.0, depending on your installation)'
     )
 
-from .config import add_fnoise
+from .config import add_fnoise, make_semi
 from .engine.hooks import (
     CorruptImageHook,
     EpochLossHook,
@@ -68,4 +68,5 @@ __all__ = [
     'ValidationLossHook',
     '__version__',
     'add_fnoise',
+    'make_semi',
 ]

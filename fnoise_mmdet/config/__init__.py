@@ -23,6 +23,7 @@ from .config import (
     use_data_root,
 )
 from .noises import NOISE_CONFIGS, PUBLISHED_PLACES, noise_settings
+from .semi import make_semi
 
 __all__ = [
     'COMPARISON_HOOKS',
@@ -41,6 +42,7 @@ __all__ = [
     'is_local',
     'leave_out_checkpoints',
     'load_config',
+    'make_semi',
     'nested_dicts',
     'noise_settings',
     'pretrained_checkpoints',

@@ -1,0 +1,186 @@
+"""Turning the config of a supervised training into that of a consistency training with a teacher."""
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.models import SemiBaseDetector
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from ..datasets import read_coco
+from ..errors import InputError
+from .config import (
+    _import_package,
+    add_fnoise,
+    annotation_file,
+    check_has,
+    innermost_datasets,
+    is_coco,
+    nested_dicts,
+)
+from .types import type_class, type_name
+
+BRANCHES = ('sup', 'unsup_teacher')
+META_KEYS = (
+    'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'homography_matrix',
+)  # fmt: skip
+HORIZON = 0.1  # of the training that the teacher averages over
+
+
+def make_semi(
+    cfg: Config,
+    unlabelled: str,
+    noise: dict[str, Any] | None = None,
+    *,
+    image_folder: str | None = None,
+    **settings: Any,
+) -> Config:
+    """Turn the config of a supervised training into one of :class:`~fnoise_mmdet.FNoiseTeacher`, in place.
+
+    A batch gets as many unlabelled as labelled images, and the length of the
+    training is kept in iterations. The unlabelled images go through the
+    training pipeline without annotations. Validation evaluates the teacher.
+
+    Args:
+        cfg: Training config, with paths that exist (see :func:`.use_data_root`).
+        unlabelled: Annotation file in COCO format, of which only the images are read.
+        noise: Config of the noise if the detector has none. Defaults to CCT's F-Noise.
+        image_folder: Folder of the unlabelled images. Defaults to that of the labelled ones.
+        **settings: ``semi_train_cfg`` of :class:`~fnoise_mmdet.FNoiseTeacher`.
+
+    Returns:
+        The same config.
+
+    Raises:
+        InputError: If the config is semi-supervised already or has no such
+            training data set or pipeline, or the file is not found, has no
+            image, or has images that are labelled too.
+    """
+    check_has(cfg, 'model', 'train_dataloader', 'train_cfg')
+    cannot = f'{cfg.filename or "the config"} cannot be trained with a teacher'
+    cls = type_class(cfg.model, MODELS)
+    if 'detector' in cfg.model or (isinstance(cls, type) and issubclass(cls, SemiBaseDetector)):
+        raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
+    labelled = _labelled_dataset(cfg, cannot)
+    count = _check_images(labelled, unlabelled)
+    if not any(type_name(module) == 'FNoiseNeck' for module in nested_dicts(cfg.model)):
+        add_fnoise(cfg, noise)
+
+    size = cfg.train_dataloader.batch_size
+    datasets = [
+        labelled | dict(pipeline=_labelled_pipeline(labelled['pipeline'], cannot)),
+        _unlabelled_dataset(labelled, unlabelled, image_folder),
+    ]
+    cfg.train_dataloader.pop('batch_sampler', None)
+    cfg.train_dataloader = {
+        **cfg.train_dataloader,
+        'batch_size': 2 * size,
+        'sampler': dict(type='MultiSourceSampler', batch_size=2 * size, source_ratio=[1, 1]),
+        'dataset': dict(type='ConcatDataset', datasets=datasets),
+    }
+    count_iterations(cfg, math.ceil(count / size))
+    cfg.model = dict(
+        type='FNoiseTeacher',
+        detector=cfg.model,
+        data_preprocessor=dict(
+            type='MultiBranchDataPreprocessor', data_preprocessor=copy.deepcopy(cfg.model.data_preprocessor)
+        ),
+        semi_train_cfg=settings,
+        semi_test_cfg=dict(predict_on='teacher'),
+    )
+    momentum = min(0.5, max(0.001, 1 / (HORIZON * cfg.train_cfg.max_iters)))
+    # With buffers: a teacher without the statistics of batch norm detects nothing.
+    teacher = dict(type='MeanTeacherHook', momentum=momentum, skip_buffer=False)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), teacher]
+    _import_package(cfg)
+    return cfg
+
+
+def _labelled_dataset(cfg: Config, cannot: str) -> dict[str, Any]:
+    datasets = list(innermost_datasets(cfg.train_dataloader.dataset))
+    if len(datasets) > 1 or not is_coco(datasets[0]):
+        raise InputError(f'{cannot}: its training data must be one data set in COCO format')
+    if 'pipeline' in cfg.train_dataloader.dataset and 'dataset' in cfg.train_dataloader.dataset:
+        raise InputError(
+            f'{cannot}: {type_name(cfg.train_dataloader.dataset)} mixes several images, and its pipeline has no '
+            'place for unlabelled ones; use a config without it'
+        )
+    return copy.deepcopy(datasets[0])
+
+
+def _check_images(labelled: dict[str, Any], unlabelled: str) -> int:
+    """Check that the unlabelled images are others than the labelled ones, and return the number of the latter."""
+    coco, others = read_coco(annotation_file(labelled)), read_coco(Path(unlabelled), annotated=False)
+    if not others['images']:
+        raise InputError(f'{unlabelled} has no images')
+    annotated = {ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd')}
+    names = {image['file_name'] for image in coco['images'] if image['id'] in annotated}
+    if leaked := sorted(names & {image['file_name'] for image in others['images']}):
+        raise InputError(
+            f'{len(leaked)} images of {unlabelled} are labelled in {annotation_file(labelled)}, e.g. {leaked[0]}: '
+            'remove them from one of the two'
+        )
+    return len(names)
+
+
+def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], cannot: str) -> list[dict[str, Any]]:
+    """Return the training pipeline, with its last step as the branch of labelled images."""
+    *steps, pack = pipeline
+    if type_name(pack) != 'PackDetInputs':
+        raise InputError(f'{cannot}: its training pipeline must end with PackDetInputs, not {type_name(pack)}')
+    return [*steps, dict(type='MultiBranch', branch_field=list(BRANCHES), sup=pack)]
+
+
+def _unlabelled_dataset(labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> dict[str, Any]:
+    """Return the data set of unlabelled images, which go through the training pipeline without annotations."""
+    load, *steps = labelled['pipeline'][:-1]
+    steps = [step for step in steps if type_name(step) not in ('LoadAnnotations', 'FilterAnnotations')]
+    branch = [*steps, dict(type='PackDetInputs', meta_keys=META_KEYS)]
+    pipeline = [
+        load,
+        dict(type='LoadEmptyAnnotations'),
+        dict(type='MultiBranch', branch_field=list(BRANCHES), unsup_teacher=branch),
+    ]
+    folder = image_folder or str(Path(labelled.get('data_root') or '') / labelled['data_prefix']['img'])
+    return labelled | dict(
+        data_root='',
+        ann_file=unlabelled,
+        data_prefix=dict(img=f'{folder}/'),
+        filter_cfg=dict(filter_empty_gt=False),
+        pipeline=pipeline,
+    )
+
+
+def count_iterations(cfg: Config, epoch: int) -> None:
+    """Count the training in iterations instead of epochs, in place.
+
+    Args:
+        cfg: Training config.
+        epoch: Iterations of an epoch.
+    """
+    loop = cfg.train_cfg
+    if not loop.get('max_epochs'):
+        return
+    cfg.train_cfg = dict(
+        type='IterBasedTrainLoop',
+        max_iters=loop.max_epochs * epoch,
+        val_interval=loop.get('val_interval', 1) * epoch,
+        val_begin=max(1, (loop.get('val_begin', 1) - 1) * epoch + 1),
+    )
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if scheduler.get('by_epoch', True):
+            scheduler.update(by_epoch=False)
+            scheduler.pop('convert_to_iter_based', None)
+            for name in ('begin', 'end', 'T_max', 'step_size', 'total_iters'):
+                if scheduler.get(name) is not None:
+                    scheduler[name] *= epoch
+            if 'milestones' in scheduler:
+                scheduler['milestones'] = [epoch * milestone for milestone in scheduler['milestones']]
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint and checkpoint.get('by_epoch', True):
+        checkpoint.update(by_epoch=False, interval=max(1, checkpoint.get('interval', 1)) * epoch)
+    cfg.log_processor = {**(cfg.get('log_processor') or dict(type='LogProcessor')), 'by_epoch': False}

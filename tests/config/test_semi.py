@@ -1,0 +1,112 @@
+import copy
+import json
+
+import pytest
+from mmengine.config import Config
+
+from fnoise_mmdet import make_semi
+from fnoise_mmdet.config import use_data_root
+from fnoise_mmdet.config.semi import count_iterations
+from fnoise_mmdet.datasets import read_coco
+from fnoise_mmdet.errors import InputError
+
+
+@pytest.fixture
+def split(shapes, tmp_path):
+    """A data set with 4 labelled training images, and a file with 12 others."""
+    root = tmp_path / 'split'
+    (root / 'annotations').mkdir(parents=True)
+    for part in ('train', 'val'):
+        (root / part).symlink_to(shapes / part)
+        coco = read_coco(shapes / f'annotations/instances_{part}.json')
+        labelled = coco | dict(images=coco['images'][:4])
+        (root / f'annotations/instances_{part}.json').write_text(json.dumps(labelled))
+        unlabelled = dict(images=coco['images'][4:], categories=coco['categories'])
+        (root / f'annotations/unlabelled_{part}.json').write_text(json.dumps(unlabelled))
+    return root
+
+
+@pytest.fixture
+def load(root, split):
+    def read(name='demo_fnoise.py', **options):
+        cfg = Config.fromfile(root / 'configs' / name)
+        use_data_root(cfg, str(split), required=('train', 'val'))
+        cfg.merge_from_dict(options)
+        return cfg
+
+    return read
+
+
+@pytest.fixture
+def unlabelled(split):
+    return str(split / 'annotations/unlabelled_train.json')
+
+
+def test_model_data_and_teacher(load, unlabelled, split):
+    plain, cfg = load(), make_semi(load(), unlabelled, views=2, antithetic=True)
+    assert cfg.model.type == 'FNoiseTeacher' and cfg.model.detector == plain.model
+    assert cfg.model.semi_train_cfg == dict(views=2, antithetic=True)
+    loader = cfg.train_dataloader
+    assert loader.batch_size == 2 * plain.train_dataloader.batch_size == loader.sampler.batch_size
+    labelled, others = loader.dataset.datasets
+    assert labelled.ann_file == 'annotations/instances_train.json' and others.ann_file == unlabelled
+    assert others.data_prefix.img == f'{split}/train/' and not others.filter_cfg.filter_empty_gt
+    steps = [step['type'] for step in plain.train_dataloader.dataset.pipeline]
+    assert [step['type'] for step in labelled.pipeline] == [*steps[:-1], 'MultiBranch']
+    branch = others.pipeline[-1]['unsup_teacher']
+    assert [step['type'] for step in branch] == [name for name in steps[1:] if 'Annotations' not in name]
+    assert 'homography_matrix' in branch[-1]['meta_keys']
+    teacher = cfg.custom_hooks[-1]
+    assert teacher.type == 'MeanTeacherHook' and not teacher.skip_buffer
+    assert cfg.val_dataloader == plain.val_dataloader
+
+
+def test_a_detector_without_noise_gets_it(load, unlabelled):
+    cfg = make_semi(load('demo_baseline.py'), unlabelled, dict(type='FeatureNoise', scale=0.1))
+    assert cfg.model.detector.neck.type == 'FNoiseNeck' and cfg.model.detector.neck.noise.scale == 0.1
+
+
+def test_length_is_kept_in_iterations(load):
+    cfg = load(**{'train_cfg.max_epochs': 3, 'train_cfg.val_interval': 2, 'train_cfg.val_begin': 2})
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=7),
+        dict(type='MultiStepLR', by_epoch=True, begin=0, end=3, milestones=[1, 2], gamma=0.1),
+        dict(type='CosineAnnealingLR', begin=1, end=3, T_max=2, by_epoch=True, convert_to_iter_based=True),
+    ]
+    cfg.default_hooks.checkpoint.interval = 2
+    count_iterations(cfg, 10)
+    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=30, val_interval=20, val_begin=11)
+    warm_up, steps, cosine = cfg.param_scheduler
+    assert warm_up.end == 7
+    assert steps == dict(type='MultiStepLR', by_epoch=False, begin=0, end=30, milestones=[10, 20], gamma=0.1)
+    assert cosine == dict(type='CosineAnnealingLR', begin=10, end=30, T_max=20, by_epoch=False)
+    assert cfg.default_hooks.checkpoint.interval == 20 and not cfg.default_hooks.checkpoint.by_epoch
+    assert not cfg.log_processor.by_epoch
+    before = copy.deepcopy(cfg.to_dict())
+    count_iterations(cfg, 10)
+    assert cfg.to_dict() == before, 'it counts iterations already'
+
+
+def test_what_cannot_be_trained_with_a_teacher_is_named(load, unlabelled, split, tmp_path):
+    with pytest.raises(InputError, match='cannot be trained with a teacher: its model is FNoiseTeacher'):
+        make_semi(make_semi(load(), unlabelled), unlabelled)
+    with pytest.raises(InputError, match='annotation file .*nowhere.json not found'):
+        make_semi(load(), str(tmp_path / 'nowhere.json'))
+    leak = f'4 images of .* are labelled in {split}/annotations/instances_train.json, e.g. 000001.png'
+    with pytest.raises(InputError, match=leak):
+        make_semi(load(), str(split / 'annotations/instances_train.json'))
+    (tmp_path / 'none.json').write_text('{"images": [], "categories": []}')
+    with pytest.raises(InputError, match='none.json has no images'):
+        make_semi(load(), str(tmp_path / 'none.json'))
+    cfg = load()
+    cfg.train_dataloader.dataset.pipeline.append(dict(type='Pad'))
+    with pytest.raises(InputError, match='must end with PackDetInputs, not Pad'):
+        make_semi(cfg, unlabelled)
+    cfg = load()
+    dataset = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='MultiImageMixDataset', dataset=dataset, pipeline=[dict(type='Mosaic')])
+    with pytest.raises(InputError, match='MultiImageMixDataset mixes several images'):
+        make_semi(cfg, unlabelled)
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[dataset, dataset])
+    with pytest.raises(InputError, match='its training data must be one data set in COCO format'):
+        make_semi(cfg, unlabelled)
