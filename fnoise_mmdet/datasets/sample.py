@@ -20,7 +20,7 @@ Piece = tuple[dict[str, Any], Path]
 """Annotations of images, and the folder with the images."""
 
 
-def _annotated_ids(coco: dict[str, Any]) -> list[int | str]:
+def annotated_ids(coco: dict[str, Any]) -> list[int | str]:
     """Return the sorted ids of the images with at least one non-crowd object."""
     ids = {ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd', 0)}
     return _in_order(ids)
@@ -31,7 +31,7 @@ def _in_order(ids: Iterable[int | str]) -> list[int | str]:
     return sorted(ids, key=lambda one: (isinstance(one, str), one))
 
 
-def _subset(coco: dict[str, Any], ids: list[int | str]) -> dict[str, Any]:
+def subset(coco: dict[str, Any], ids: list[int | str]) -> dict[str, Any]:
     """Return annotations with only the images of ``ids``."""
     chosen = set(ids)
     return coco | dict(
@@ -124,9 +124,9 @@ def sample_coco(
             found = {name: _in_order(ids.get(name, ())) for name in names}
             _check_there(coco, ann_file, found)
         together = [one for of_part in found.values() for one in of_part]
-        images = source.images(origin, _subset(coco, together)['images'])
+        images = source.images(origin, subset(coco, together)['images'])
         taken |= found
-        parts |= {name: [(_subset(coco, of_part), images)] for name, of_part in found.items()}
+        parts |= {name: [(subset(coco, of_part), images)] for name, of_part in found.items()}
     _write(out, parts, dict(seed=seed if ids is None else None, ids=taken), progress)
     return tuple(counts.values())
 
@@ -171,19 +171,19 @@ def fold_coco(
     read = _read_supercategories if supercategories else _read_faultless
     cocos = {split: source.annotations(split, read)[1] for split in splits}
     _check_joinable(cocos)
-    population = [(split, one) for split, coco in cocos.items() for one in _annotated_ids(coco)]
+    population = [(split, one) for split, coco in cocos.items() for one in annotated_ids(coco)]
     if len(population) < folds:
         raise InputError(f'{folds} folds need as many images, but only {len(population)} have a non-crowd object')
     order = np.random.default_rng(seed).permutation(len(population))
     held_out = {population[index] for index in order[fold::folds]}
     parts: dict[str, list[Piece]] = dict(train=[], val=[])
     for split, coco in cocos.items():
-        images = source.images(split, _subset(coco, [one for where, one in population if where == split])['images'])
+        images = source.images(split, subset(coco, [one for where, one in population if where == split])['images'])
         for name, pieces in parts.items():
             chosen = [
                 one for where, one in population if where == split and ((where, one) in held_out) == (name == 'val')
             ]
-            pieces.append((_subset(coco, chosen), images))
+            pieces.append((subset(coco, chosen), images))
     ids = {name: [image['id'] for coco, _ in pieces for image in coco['images']] for name, pieces in parts.items()}
     _write(out, parts, dict(seed=seed, fold=fold, folds=folds, ids=ids), progress)
     return len(ids['train']), len(ids['val']), 0
@@ -276,7 +276,7 @@ def _draw(
     coco: dict[str, Any], ann_file: Path, counts: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, list[int | str]]:
     """Draw disjoint sets of images, one per split."""
-    population = _annotated_ids(coco)
+    population = annotated_ids(coco)
     wanted = sum(counts.values())
     if wanted > len(population):
         raise InputError(

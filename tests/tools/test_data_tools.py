@@ -87,3 +87,13 @@ def test_an_interrupted_download_ends_at_once(mirror, root, tmp_path):
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130 and b'Traceback' not in errors
     assert {path.name for path in tmp_path.iterdir()} == {'.sample.download', 'mirror'}
+
+
+def test_split_into_labelled_and_unlabelled(tool, shapes, tmp_path):
+    ann_file = shapes / 'annotations/instances_train.json'
+    said = tool('split_coco', ann_file, '--percent', 25, 50, '--fold', 1, 2, '--out', tmp_path / 'split').stdout
+    assert said.count('wrote ') == 8 == len(list((tmp_path / 'split').iterdir()))
+    assert len(json.loads((tmp_path / 'split/instances_train.2@50.json').read_text())['images']) == 8
+    refused = tool('split_coco', ann_file, '--percent', 100, '--out', tmp_path / 'other', status=2)
+    assert 'argument --percent: must be above 0 and below 100' in refused.stderr
+    assert '17 labelled images were requested' in tool('split_coco', ann_file, '--number', 17, status=2).stderr

@@ -1,0 +1,101 @@
+"""Splits of a data set into labelled and unlabelled images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .coco import read_coco
+from .files import check_writable, write_json
+from .sample import annotated_ids, subset
+
+
+def split_coco(
+    ann_file: Path,
+    out: Path,
+    percent: float | None = None,
+    number: int | None = None,
+    fold: int = 1,
+    ids: Sequence[int | str] | None = None,
+) -> tuple[Path, Path]:
+    """Divide the images of an annotation file into labelled and unlabelled ones.
+
+    The labelled images are drawn without replacement among those with at least
+    one non-crowd object (mmdet skips the others in training); its own
+    ``tools/misc/split_coco.py`` draws with replacement, and so up to 5 % fewer.
+    All others are unlabelled: their annotations stay in their file, as the
+    hidden ground truth that the quality of pseudo-labels is measured against.
+    All categories are kept in both. The files are named as by mmdet:
+    ``NAME.FOLD@PERCENT.json`` and ``NAME.FOLD@PERCENT-unlabeled.json``.
+
+    Args:
+        ann_file: Annotation file in COCO's instance format.
+        out: Folder of the two files.
+        percent: Percentage of labelled images of all images of the file.
+        number: Number of labelled images, instead of the percentage.
+        fold: Seed of the draw, as in mmdet.
+        ids: Ids of the labelled images, instead of a draw, such as those of a published fold.
+
+    Returns:
+        The files with the labelled and the unlabelled images.
+
+    Raises:
+        InputError: If the file is not in COCO format, there are too few images,
+            an id is not in the file, or a file to be written exists.
+        ValueError: If not exactly one of ``percent``, ``number`` and ``ids`` is given.
+    """
+    if sum(value is not None for value in (percent, number, ids)) != 1:
+        raise ValueError('give one of percent, number and ids')
+    coco = read_coco(ann_file)
+    names = [image['id'] for image in coco['images']]
+    if ids is None:
+        count = number if number is not None else round(len(names) * (percent or 0) / 100)
+        chosen = _draw(coco, ann_file, count, fold)
+    else:
+        chosen = set(ids)
+        if missing := chosen - set(names):
+            raise InputError(
+                f'{len(missing)} of {len(chosen)} ids are not in {ann_file}, e.g. {min(map(str, missing))}'
+            )
+    suffix = f'{percent:g}' if percent is not None else f'{len(chosen)}_images'
+    labelled, unlabelled = (out / f'{ann_file.stem}.{fold}@{suffix}{kind}.json' for kind in ('', '-unlabeled'))
+    check_writable(out)
+    for path in (labelled, unlabelled):
+        if path.exists():
+            raise InputError(f'{path} already exists and is not changed: use another folder with --out')
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(unlabelled, subset(coco, [name for name in names if name not in chosen]))
+    write_json(labelled, subset(coco, [name for name in names if name in chosen]))
+    return labelled, unlabelled
+
+
+def _draw(coco: dict[str, Any], ann_file: Path, count: int, fold: int) -> set[int | str]:
+    population = annotated_ids(coco)
+    if not 0 < count < len(coco['images']) or count > len(population):
+        raise InputError(
+            f'{count} labelled images were requested, but must be at least 1, and {ann_file} has {len(coco["images"])} '
+            f'images, {len(population)} of them with a non-crowd object'
+        )
+    order = np.random.default_rng(fold).permutation(len(population))
+    return {population[index] for index in order[:count]}
+
+
+def read_labelled_ids(path: Path) -> list[int | str]:
+    """Read the ids of labelled images: a JSON list, or the images of an annotation file.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        found = [image['id'] for image in content['images']] if isinstance(content, dict) else list(content)
+        if not all(isinstance(one, int | str) for one in found):
+            raise TypeError('an id must be a number or a string')
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f'{path} is neither a JSON list of image ids nor an annotation file: {type(error).__name__}: {error}'
+        ) from None
+    return found
