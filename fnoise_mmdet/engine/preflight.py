@@ -624,7 +624,10 @@ def describe_training(cfg: Config) -> str:
     described = {
         'config': cfg.filename,
         'model': f'{type_name(cfg.model)}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
-        'F-Noise': '; '.join(f'{neck.noise} on levels {neck.levels or "all"}, {neck.position}' for neck in necks)
+        # Student and teacher have the same.
+        'F-Noise': '; '.join(
+            dict.fromkeys(f'{one.noise} on levels {one.levels or "all"}, {one.position}' for one in necks)
+        )
         or 'none',
     }
     for part in ('train', 'val'):

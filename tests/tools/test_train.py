@@ -102,6 +102,26 @@ def test_weights_that_cannot_be_had_are_said_before_anything_is_written(tool, sh
     assert not list(tmp_path.iterdir())
 
 
+def test_images_without_labels(tool, shapes, small, tmp_path):
+    tool('split_coco', shapes / 'annotations/instances_train.json', '--number', 8, '--out', tmp_path)
+    labelled, unlabelled = (tmp_path / f'instances_train.1@8_images{kind}.json' for kind in ('', '-unlabeled'))
+    data = tmp_path / 'data'
+    shutil.copytree(shapes, data)
+    shutil.copyfile(labelled, data / 'annotations/instances_train.json')
+    train = ['train', 'configs/demo_baseline.py', '--data-root', data, '--work-dir', tmp_path / 'run']
+    tool(*train, '--semi', unlabelled, '--cfg-options', *small, 'custom_hooks.1.images=0')
+    rows = read_run(tmp_path / 'run').train
+    assert len(rows) == 4, 'iterations of two epochs of labelled images'
+    assert all({'sup_loss_mask', 'feature_loss_mask', 'pseudo_labels'} <= row.keys() for row in rows)
+    weights = torch.load(tmp_path / 'run/iter_4.pth', weights_only=False)['state_dict']
+    assert {name.partition('.')[0] for name in weights} == {'student', 'teacher'}
+    assert any(
+        not torch.equal(weights[name], weights[f'teacher.{name[8:]}']) for name in weights if name[:8] == 'student.'
+    )
+    refused = tool(*train, '--semi', labelled, '--cfg-options', *small, status=2)
+    assert '8 images of ' in refused.stderr and 'are labelled in' in refused.stderr
+
+
 @pytest.mark.long
 def test_compiled_training_has_the_losses_of_the_plain_one(losses):
     plain = losses('plain', 'demo_fnoise')

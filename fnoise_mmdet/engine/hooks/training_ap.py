@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...config import annotation_file, evaluators, innermost_datasets
+from ...config.types import type_name
 from ...errors import InputError
 from .validation_loss import copy_val_dataloader, deep_copy, own_randomness
 
@@ -73,12 +74,10 @@ def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
         InputError: If the training concatenates several data sets.
     """
     loader = copy_val_dataloader(cfg)
-    sources = list(innermost_datasets(cfg.train_dataloader.dataset))
-    if len(sources) != 1:
-        raise InputError(f'the training has {len(sources)} data sets')
+    source = labelled_dataset(cfg)
     (dataset,) = innermost_datasets(loader['dataset'])
-    dataset.update({name: sources[0][name] for name in SOURCE if name in sources[0]})
-    trained = sources[0].get('indices')
+    dataset.update({name: source[name] for name in SOURCE if name in source})
+    trained = source.get('indices')
     if isinstance(trained, int | None):
         dataset['indices'] = min((number for number in (trained, images) if number is not None), default=None)
     else:
@@ -86,9 +85,21 @@ def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
     return loader
 
 
+def labelled_dataset(cfg: Config) -> dict[str, Any]:
+    """Return the config of the labelled training data set, the first one in semi-supervised training.
+
+    Raises:
+        InputError: If the training concatenates several.
+    """
+    first, *others = innermost_datasets(cfg.train_dataloader.dataset)
+    if others and not type_name(cfg.model) == 'FNoiseTeacher':
+        raise InputError(f'the training has {1 + len(others)} data sets')
+    return first
+
+
 def training_evaluators(cfg: Config) -> Sequence[dict[str, Any]]:
     """Return the evaluators of the validation for the annotations of the training images."""
-    (source,) = innermost_datasets(cfg.train_dataloader.dataset)
+    source = labelled_dataset(cfg)
     copies: list[dict[str, Any]] = deep_copy(evaluators(cfg, 'val'))
     for evaluator in copies:
         evaluator.pop('outfile_prefix', None)  # that of the validation
