@@ -17,7 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from .config import NOISE_CONFIGS, check_has, load_config, train_from_scratch, use_complete_metric, use_data_root
+from .config import (
+    NOISE_CONFIGS,
+    check_has,
+    load_config,
+    make_semi,
+    train_from_scratch,
+    use_complete_metric,
+    use_data_root,
+)
 from .config.types import type_name
 from .datasets.files import FAILURES, file_error, write_atomically
 from .datasets.images import printable
@@ -92,11 +100,19 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--from-scratch`` and ``--amp``."""
+    """Add ``--from-scratch``, ``--semi`` and ``--amp``."""
     parser.add_argument(
         '--from-scratch',
         action='store_true',
         help='train from random weights: no checkpoint is downloaded, no stage is frozen, batch norm is trained',
+    )
+    parser.add_argument(
+        '--semi',
+        metavar='UNLABELLED.json',
+        help='train also on the images of this file in COCO format, whose annotations are not read: a teacher, the '
+        'average of the detector over the training, labels them, and the detector learns these labels from noisy '
+        'features (FNoiseTeacher; without noise in the config or --fnoise it is a plain mean teacher). The images are '
+        'searched in the folder of the training images',
     )
     add_amp_argument(parser)
 
@@ -112,7 +128,7 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
     """Apply the training options and ``--data-root`` to a config, in place.
 
     Raises:
-        InputError: If the model has no backbone, or the data are not found.
+        InputError: If the model has no backbone, the data are not found, or ``--semi`` does not fit.
     """
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if args.from_scratch:
@@ -120,6 +136,8 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.amp:
         use_amp(cfg)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
+    if args.semi:
+        make_semi(cfg, args.semi)
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_dirs/CONFIG_NAME') -> None:

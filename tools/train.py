@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 
 from fnoise_mmdet import cli
-from fnoise_mmdet.config import add_comparison_hooks, make_semi
+from fnoise_mmdet.config import add_comparison_hooks
 from fnoise_mmdet.engine.distributed import is_main_process
 from fnoise_mmdet.engine.hooks import MissedValidationHook, OwnCheckpointsHook
 from fnoise_mmdet.engine.preflight import check_training, check_work_dir, describe_training
@@ -38,14 +38,6 @@ def parse_args() -> argparse.Namespace:
         'losses, signal-to-noise ratio, a record of the run, and the hooks that make it safe to stop',
     )
     parser.add_argument(
-        '--semi',
-        metavar='UNLABELLED.json',
-        help='train also on the images of this file in COCO format, whose annotations are not read: a teacher, the '
-        'average of the detector over the training, labels them, and the detector learns these labels from features '
-        'with noise (FNoiseTeacher; the noise is that of the config or of --fnoise, by default F-Noise). The images '
-        'are searched in the folder of the training images',
-    )
-    parser.add_argument(
         '--dry-run', action='store_true', help='run all checks and print a summary, without writing anything'
     )
     return parser.parse_args()
@@ -55,8 +47,6 @@ def main() -> None:
     args = parse_args()
     cfg = cli.runner_config(args)
     cli.apply_training_options(cfg, args)
-    if args.semi:
-        make_semi(cfg, args.semi)
     if args.pictures:
         add_comparison_hooks(cfg, feature_maps=True)
     if args.resume:

@@ -14,12 +14,10 @@ from ..datasets import read_coco
 from ..errors import InputError
 from .config import (
     _import_package,
-    add_fnoise,
     annotation_file,
     check_has,
     innermost_datasets,
     is_coco,
-    nested_dicts,
 )
 from .types import type_class, type_name
 
@@ -33,7 +31,6 @@ HORIZON = 0.1  # of the training that the teacher averages over
 def make_semi(
     cfg: Config,
     unlabelled: str,
-    noise: dict[str, Any] | None = None,
     *,
     image_folder: str | None = None,
     **settings: Any,
@@ -43,11 +40,11 @@ def make_semi(
     A batch gets as many unlabelled as labelled images, and the length of the
     training is kept in iterations. The unlabelled images go through the
     training pipeline without annotations. Validation evaluates the teacher.
+    The noise is that of the config, see :func:`.add_fnoise`; without one it is a plain mean teacher.
 
     Args:
         cfg: Training config, with paths that exist (see :func:`.use_data_root`).
         unlabelled: Annotation file in COCO format, of which only the images are read.
-        noise: Config of the noise if the detector has none. Defaults to CCT's F-Noise.
         image_folder: Folder of the unlabelled images. Defaults to that of the labelled ones.
         **settings: ``semi_train_cfg`` of :class:`~fnoise_mmdet.FNoiseTeacher`.
 
@@ -66,8 +63,6 @@ def make_semi(
         raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
     labelled = _labelled_dataset(cfg, cannot)
     count = _check_images(labelled, unlabelled)
-    if not any(type_name(module) == 'FNoiseNeck' for module in nested_dicts(cfg.model)):
-        add_fnoise(cfg, noise)
 
     size = cfg.train_dataloader.batch_size
     datasets = [

@@ -4,7 +4,7 @@ import json
 import pytest
 from mmengine.config import Config
 
-from fnoise_mmdet import make_semi
+from fnoise_mmdet import add_fnoise, make_semi
 from fnoise_mmdet.config import use_data_root
 from fnoise_mmdet.config.semi import count_iterations
 from fnoise_mmdet.datasets import read_coco
@@ -61,9 +61,11 @@ def test_model_data_and_teacher(load, unlabelled, split):
     assert cfg.val_dataloader == plain.val_dataloader
 
 
-def test_a_detector_without_noise_gets_it(load, unlabelled):
-    cfg = make_semi(load('demo_baseline.py'), unlabelled, dict(type='FeatureNoise', scale=0.1))
-    assert cfg.model.detector.neck.type == 'FNoiseNeck' and cfg.model.detector.neck.noise.scale == 0.1
+def test_noise_before_or_after(load, unlabelled):
+    plain = make_semi(load('demo_baseline.py'), unlabelled)
+    assert plain.model.detector.neck.type == 'FPN'
+    after = add_fnoise(plain, dict(type='FeatureNoise', preset='cct'))
+    assert after.model == make_semi(load('demo_fnoise.py'), unlabelled).model
 
 
 def test_length_is_kept_in_iterations(load):

@@ -108,7 +108,7 @@ def test_images_without_labels(tool, shapes, small, tmp_path):
     data = tmp_path / 'data'
     shutil.copytree(shapes, data)
     shutil.copyfile(labelled, data / 'annotations/instances_train.json')
-    train = ['train', 'configs/demo_baseline.py', '--data-root', data, '--work-dir', tmp_path / 'run']
+    train = ['train', 'configs/demo_baseline.py', '--fnoise', '--data-root', data, '--work-dir', tmp_path / 'run']
     tool(*train, '--semi', unlabelled, '--cfg-options', *small, 'custom_hooks.1.images=0')
     rows = read_run(tmp_path / 'run').train
     assert len(rows) == 4, 'iterations of two epochs of labelled images'

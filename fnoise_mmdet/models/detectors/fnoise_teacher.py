@@ -53,7 +53,8 @@ class FNoiseTeacher(SemiBaseDetector):
     1703.01780).
 
     Args:
-        detector: Config of the detector, with an ``FNoiseNeck``.
+        detector: Config of the detector. With an ``FNoiseNeck`` its features
+            are perturbed, without one it is a plain mean teacher.
         semi_train_cfg: Settings of the training:
 
             - ``sup_weight``, ``feature_weight``, ``unsup_weight``: weights of
@@ -76,8 +77,7 @@ class FNoiseTeacher(SemiBaseDetector):
         Inputs: dict of streams ``sup``, ``unsup_teacher`` and, optionally, ``unsup_student``, each (B, 3, H, W).
 
     Raises:
-        ValueError: If a setting is unknown or out of range, or noise is asked
-            for and the detector has none.
+        ValueError: If a setting is unknown or out of range, or the noise has no opposite for ``antithetic``.
     """
 
     def __init__(
@@ -97,8 +97,6 @@ class FNoiseTeacher(SemiBaseDetector):
             raise ValueError(f'views must be >= 1, and even if antithetic, but got {settings["views"]}')
         super().__init__(detector, ConfigDict(settings), ConfigDict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self._necks = find_fnoise_necks(self.student)
-        if settings['noise_on'] and not self._necks:
-            raise ValueError(f'noise_on={settings["noise_on"]} needs a detector with an FNoiseNeck')
         if settings['antithetic'] and not all(_has_opposite(neck.noise) for neck in self._necks):
             raise ValueError('antithetic needs FeatureNoise without bias: no other noise has an opposite')
 

@@ -148,11 +148,21 @@ def test_wrong_settings_are_named(detector, settings, message):
         build(detector, **settings)
 
 
-def test_noise_that_is_not_there_or_has_no_opposite_is_named(detector):
-    plain = copy.deepcopy(detector)
+def test_without_noise_it_is_a_mean_teacher(detector):
+    """The losses of the view without noise are those of a scale of 0."""
+    off, plain = copy.deepcopy(detector), copy.deepcopy(detector)
+    off.neck.noise.scale = 0
     plain.neck = plain.neck.neck
-    with pytest.raises(ValueError, match='needs a detector with an FNoiseNeck'):
-        build(plain)
+    batch = dict(sup=stream(), unsup_teacher=stream(1))
+    found = [
+        loss(model, *data(model, **batch))
+        for model in (build(off, cls_pseudo_thr=0.0), build(plain, cls_pseudo_thr=0.0))
+    ]
+    totals = [model_losses['feature_loss_mask'] for model_losses in found]
+    assert totals[0] > 0 and torch.equal(*totals)
+
+
+def test_noise_that_has_no_opposite_is_named(detector):
     detector.neck.noise = dict(type='ChannelDropout')
     with pytest.raises(ValueError, match='antithetic needs FeatureNoise without bias'):
         build(detector, views=2, antithetic=True)
