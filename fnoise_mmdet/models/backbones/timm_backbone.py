@@ -38,7 +38,7 @@ class TIMMBackbone(BaseModule):
             in mmdet's ``ResNet``. Defaults to False.
         frozen_stages: Number of stages, from the first, whose weights are not
             trained, as in mmdet's ``ResNet``: the first of the model's feature
-            levels and everything before it is one stage. Defaults to 0.
+            levels and everything before it is one stage. Defaults to -1, none.
         init_cfg: Initial weights, for example
             ``dict(type='Pretrained', checkpoint='timm://tf_efficientnet_lite0')``,
             see :mod:`fnoise_mmdet.models.backbones.timm_weights`.
@@ -60,7 +60,7 @@ class TIMMBackbone(BaseModule):
         model_name: str,
         out_indices: Sequence[int] = (-4, -3, -2, -1),
         norm_eval: bool = False,
-        frozen_stages: int = 0,
+        frozen_stages: int = -1,
         init_cfg: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -83,9 +83,9 @@ class TIMMBackbone(BaseModule):
     def _freeze(self, stages: int) -> None:
         """Freeze the weights up to the last one of a stage; a model defines its modules in the order of their use."""
         modules = self.timm_model.feature_info.module_name()
-        if not 0 <= stages <= len(modules):
-            raise InputError(f'frozen_stages must be in [0, {len(modules)}], but got {stages}')
-        if not stages:
+        if not -1 <= stages <= len(modules):
+            raise InputError(f'frozen_stages must be in [-1, {len(modules)}], but got {stages}')
+        if stages < 1:
             return
         prefix = f'{modules[stages - 1]}.'.replace('.', '_')  # some models join the names of nested modules
         weights = list(self.timm_model.named_parameters())

@@ -94,7 +94,7 @@ def test_frozen_stages_are_what_their_level_depends_on(name, stages):
 
 
 def test_stages_that_are_not_there_cannot_be_frozen():
-    with pytest.raises(InputError, match=r'frozen_stages must be in \[0, 4\], but got 5'):
+    with pytest.raises(InputError, match=r'frozen_stages must be in \[-1, 4\], but got 5'):
         build('tf_efficientnet_lite0', frozen_stages=5)
 
 
