@@ -74,9 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where none is to be seen, and run what shares trainings in one process."""
     for item in items:
         if not any(map(item.get_closest_marker, ('xdist_group', 'slow'))):
-            item.add_marker(
-                pytest.mark.xdist_group('runs' if 'runs' in getattr(item, 'fixturenames', ()) else item.path.name)
-            )
+            group = 'runs' if 'runs' in getattr(item, 'fixturenames', ()) else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker('gpu') and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason='needs a GPU, see make test-gpu'))
 

@@ -23,7 +23,7 @@ from .config import (
     use_data_root,
 )
 from .noises import NOISE_CONFIGS, PUBLISHED_PLACES, noise_settings
-from .semi import make_semi
+from .semi import is_semi, make_semi
 
 __all__ = [
     'COMPARISON_HOOKS',
@@ -40,6 +40,7 @@ __all__ = [
     'innermost_datasets',
     'is_coco',
     'is_local',
+    'is_semi',
     'leave_out_checkpoints',
     'load_config',
     'make_semi',

@@ -100,7 +100,7 @@ def add_fnoise(
     if position != 'pre':
         wrapper['position'] = position
     detector[part] = wrapper
-    _import_package(cfg)
+    import_package(cfg)
     return cfg
 
 
@@ -126,7 +126,7 @@ def add_comparison_hooks(cfg: Config, training_ap: bool = False, feature_maps: b
     if checkpoint and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
     use_complete_metric(cfg)
-    _import_package(cfg)
+    import_package(cfg)
     return cfg
 
 
@@ -136,10 +136,10 @@ def use_complete_metric(cfg: Config) -> None:
         for evaluator in evaluators(cfg, part):
             if type_name(evaluator) == 'CocoMetric':
                 evaluator['type'] = 'CompleteCocoMetric'
-                _import_package(cfg)
+                import_package(cfg)
 
 
-def _import_package(cfg: Config) -> None:
+def import_package(cfg: Config) -> None:
     """Make the config import this package, so that mmdet's own tools can read it."""
     custom = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = [custom['imports']] if isinstance(custom['imports'], str) else list(custom['imports'])

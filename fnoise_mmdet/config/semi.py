@@ -11,14 +11,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from ..datasets import read_coco
+from ..datasets.sample import annotated_ids
 from ..errors import InputError
-from .config import (
-    _import_package,
-    annotation_file,
-    check_has,
-    innermost_datasets,
-    is_coco,
-)
+from .config import annotation_file, check_has, import_package, innermost_datasets, is_coco
 from .types import type_class, type_name
 
 BRANCHES = ('sup', 'unsup_teacher')
@@ -28,13 +23,13 @@ META_KEYS = (
 HORIZON = 0.1  # of the training that the teacher averages over
 
 
-def make_semi(
-    cfg: Config,
-    unlabelled: str,
-    *,
-    image_folder: str | None = None,
-    **settings: Any,
-) -> Config:
+def is_semi(cfg: Config) -> bool:
+    """Return whether a training is semi-supervised, so that its first data set is the labelled one."""
+    cls = type_class(cfg.model, MODELS)
+    return isinstance(cls, type) and issubclass(cls, SemiBaseDetector)
+
+
+def make_semi(cfg: Config, unlabelled: str, *, image_folder: str | None = None, **settings: Any) -> Config:
     """Turn the config of a supervised training into one of :class:`~fnoise_mmdet.FNoiseTeacher`, in place.
 
     A batch gets as many unlabelled as labelled images, and the length of the
@@ -58,8 +53,7 @@ def make_semi(
     """
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg')
     cannot = f'{cfg.filename or "the config"} cannot be trained with a teacher'
-    cls = type_class(cfg.model, MODELS)
-    if 'detector' in cfg.model or (isinstance(cls, type) and issubclass(cls, SemiBaseDetector)):
+    if 'detector' in cfg.model or is_semi(cfg):
         raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
     labelled = _labelled_dataset(cfg, cannot)
     count = _check_images(labelled, unlabelled)
@@ -90,7 +84,7 @@ def make_semi(
     # With buffers: a teacher without the statistics of batch norm detects nothing.
     teacher = dict(type='MeanTeacherHook', momentum=momentum, skip_buffer=False)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), teacher]
-    _import_package(cfg)
+    import_package(cfg)
     return cfg
 
 
@@ -111,9 +105,9 @@ def _check_images(labelled: dict[str, Any], unlabelled: str) -> int:
     coco, others = read_coco(annotation_file(labelled)), read_coco(Path(unlabelled), annotated=False)
     if not others['images']:
         raise InputError(f'{unlabelled} has no images')
-    annotated = {ann['image_id'] for ann in coco['annotations'] if not ann.get('iscrowd')}
+    annotated = set(annotated_ids(coco))
     names = {image['file_name'] for image in coco['images'] if image['id'] in annotated}
-    if leaked := sorted(names & {image['file_name'] for image in others['images']}):
+    if leaked := sorted(names & {str(image['file_name']) for image in others['images']}):
         raise InputError(
             f'{len(leaked)} images of {unlabelled} are labelled in {annotation_file(labelled)}, e.g. {leaked[0]}: '
             'remove them from one of the two'

@@ -109,7 +109,7 @@ def sample_coco(
     if ids is not None:
         counts = {name: len(ids.get(name, ())) for name in counts}
     origins = dict(train=['train'], val=['val', 'test']) if len(splits) > 1 else {splits[0]: list(counts)}
-    read = _read_supercategories if supercategories else _read_faultless
+    read = _read_supercategories if supercategories else read_faultless
     rng = np.random.default_rng(seed)
     parts: dict[str, list[Piece]] = {}
     taken: dict[str, list[int | str]] = {}
@@ -119,7 +119,7 @@ def sample_coco(
             continue
         ann_file, coco = source.annotations(origin, read)
         if ids is None:
-            found = _draw(coco, ann_file, of_origin, rng)
+            found = draw_images(coco, ann_file, of_origin, rng)
         else:
             found = {name: _in_order(ids.get(name, ())) for name in names}
             _check_there(coco, ann_file, found)
@@ -168,7 +168,7 @@ def fold_coco(
     check_free(out)
     if isinstance(source, Path):
         source = LocalCoco(source)
-    read = _read_supercategories if supercategories else _read_faultless
+    read = _read_supercategories if supercategories else read_faultless
     cocos = {split: source.annotations(split, read)[1] for split in splits}
     _check_joinable(cocos)
     population = [(split, one) for split, coco in cocos.items() for one in annotated_ids(coco)]
@@ -249,9 +249,14 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
         ) from None
 
 
-def _read_faultless(ann_file: Path) -> dict[str, Any]:
+def read_faultless(ann_file: Path) -> dict[str, Any]:
+    """Read annotations that are to be divided, whose other uses have their own checks.
+
+    Raises:
+        InputError: If the file is not in COCO format, or a check finds an error.
+    """
     coco = read_coco(ann_file)
-    errors, _ = annotation_findings(coco, Use(masks=False, metrics=()))  # other uses have their own checks
+    errors, _ = annotation_findings(coco, Use(masks=False, metrics=()))
     if errors:
         raise InputError('\n- '.join([f'annotation file {ann_file} is invalid', *errors]))
     return coco
@@ -259,7 +264,7 @@ def _read_faultless(ann_file: Path) -> dict[str, Any]:
 
 def _read_supercategories(ann_file: Path) -> dict[str, Any]:
     """Read annotations, with supercategories as categories, numbered from 1 in the order of the file."""
-    coco = _read_faultless(ann_file)
+    coco = read_faultless(ann_file)
     without = [category['name'] for category in coco['categories'] if not category.get('supercategory')]
     if without:
         raise InputError(f'annotation file {ann_file}: category {without[0]!r} has no supercategory')
@@ -272,7 +277,7 @@ def _read_supercategories(ann_file: Path) -> dict[str, Any]:
     )
 
 
-def _draw(
+def draw_images(
     coco: dict[str, Any], ann_file: Path, counts: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, list[int | str]]:
     """Draw disjoint sets of images, one per split."""

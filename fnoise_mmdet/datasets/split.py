@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .coco import read_coco
 from .files import check_writable, write_json
-from .sample import annotated_ids, subset
+from .sample import annotated_ids, draw_images, read_faultless, subset
 
 
 def split_coco(
@@ -49,7 +48,7 @@ def split_coco(
     """
     if sum(value is not None for value in (percent, number, ids)) != 1:
         raise ValueError('give one of percent, number and ids')
-    coco = read_coco(ann_file)
+    coco = read_faultless(ann_file)
     names = [image['id'] for image in coco['images']]
     if ids is None:
         count = number if number is not None else round(len(names) * (percent or 0) / 100)
@@ -73,14 +72,13 @@ def split_coco(
 
 
 def _draw(coco: dict[str, Any], ann_file: Path, count: int, fold: int) -> set[int | str]:
-    population = annotated_ids(coco)
-    if not 0 < count < len(coco['images']) or count > len(population):
+    annotated = len(annotated_ids(coco))
+    if not 0 < count < len(coco['images']) or count > annotated:
         raise InputError(
             f'{count} labelled images were requested, but must be at least 1, and {ann_file} has {len(coco["images"])} '
-            f'images, {len(population)} of them with a non-crowd object'
+            f'images, {annotated} of them with a non-crowd object'
         )
-    order = np.random.default_rng(fold).permutation(len(population))
-    return {population[index] for index in order[:count]}
+    return set(draw_images(coco, ann_file, dict(labelled=count), np.random.default_rng(fold))['labelled'])
 
 
 def read_labelled_ids(path: Path) -> list[int | str]:

@@ -400,10 +400,8 @@ def check_pretrained(cfg: Config, model: nn.Module) -> None:
         parts = [module for module in model.modules() if _is_initialized_from(module, path)]
         try:
             content = load_checkpoint(path)
-            for part in parts:
-                check_part(part, content, path, PRETRAINED_SHARE)
-            if not parts:
-                check_part(model, content, path)
+            for part in parts or [model]:
+                check_part(part, content, path, PRETRAINED_SHARE if parts else 0.0)
         except InputError as error:
             raise InputError(
                 f'pretrained weights cannot be used: {error}; use a local file with --cfg-options '

@@ -10,8 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...config import annotation_file, evaluators, innermost_datasets
-from ...config.types import type_name
+from ...config import annotation_file, evaluators, innermost_datasets, is_semi
 from ...errors import InputError
 from .validation_loss import copy_val_dataloader, deep_copy, own_randomness
 
@@ -92,7 +91,7 @@ def labelled_dataset(cfg: Config) -> dict[str, Any]:
         InputError: If the training concatenates several.
     """
     first, *others = innermost_datasets(cfg.train_dataloader.dataset)
-    if others and not type_name(cfg.model) == 'FNoiseTeacher':
+    if others and not is_semi(cfg):
         raise InputError(f'the training has {1 + len(others)} data sets')
     return first
 

@@ -104,6 +104,8 @@ class TIMMBackbone(BaseModule):
         """Set the mode, with the statistics of batch norm kept if ``norm_eval``, and in frozen stages."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, _BatchNorm) and (self.norm_eval or not module.weight.requires_grad):
+            if isinstance(module, _BatchNorm) and (
+                self.norm_eval or (module.affine and not module.weight.requires_grad)
+            ):
                 module.eval()
         return self

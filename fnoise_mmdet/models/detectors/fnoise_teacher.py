@@ -69,6 +69,8 @@ class FNoiseTeacher(SemiBaseDetector):
               whose losses are averaged. Defaults to 1.
             - ``antithetic``: whether every second of them has the noise of the
               one before with the opposite sign. Defaults to False.
+            - ``freeze_teacher``: whether no gradient reaches the teacher, as in
+              mmdet. Defaults to True.
         semi_test_cfg: ``predict_on``: ``'teacher'`` or ``'student'``.
         data_preprocessor: Config of a ``MultiBranchDataPreprocessor``.
         init_cfg: Initial weights.

@@ -239,6 +239,7 @@ def find_fnoise_necks(model: nn.Module) -> list[FNoiseNeck]:
 
 @contextlib.contextmanager
 def _negated(noise: Any) -> Iterator[None]:
+    """Turn the sign of a noise in the block by that of its scale."""
     noise.scale = -noise.scale
     try:
         yield

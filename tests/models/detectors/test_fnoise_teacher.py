@@ -47,9 +47,8 @@ def stream(seed=0, homography=None, size=64):
 def data(model, **streams):
     """Streams as they come from the data preprocessor."""
     found = {name: model.student.data_preprocessor(batch, True) for name, batch in streams.items()}
-    return {name: one['inputs'] for name, one in found.items()}, {
-        name: one['data_samples'] for name, one in found.items()
-    }
+    inputs, samples = ({name: one[key] for name, one in found.items()} for key in ('inputs', 'data_samples'))
+    return inputs, samples
 
 
 def loss(model, inputs, samples):
