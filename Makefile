@@ -12,8 +12,8 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos compare pictures pictures-photos study study-real study-photos check-configs benchmarks benchmarks-gpu test test-slow test-gpu
-.PHONY: test-upstream fuzz lint format docs
+.PHONY: help setup demo photos compare pictures pictures-photos study study-real study-photos check-configs
+.PHONY: benchmarks benchmarks-gpu test test-slow test-gpu test-upstream fuzz lint format docs
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
@@ -35,7 +35,7 @@ help:
 	@echo '                    that are kept'
 	@echo 'make study-real     its part on real images, those of DATA=DIR in COCO layout (an hour or two)'
 	@echo 'make study-photos   its part on photographs, those of DATA=DIR in COCO layout: SEEDS as above, each with another'
-	@echo '                    fifth of the images held out (half an hour to an hour a seed)'
+	@echo '                    fifth of the images held out'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/ and docs/performance.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -237,7 +237,7 @@ fuzz: $(READY)
 
 # In an environment of its own, where torch is old enough for the original distributions.
 test-upstream: $(UPSTREAM)/ready
-	@$(UPSTREAM)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	@$(UPSTREAM)/bin/python -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
 
 $(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/dev/setup_env.py
 	@$(PYTHON) tools/dev/setup_env.py --upstream

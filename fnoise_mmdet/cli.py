@@ -112,7 +112,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help='train also on the images of this file in COCO format, whose annotations are not read: a teacher, the '
         'average of the detector over the training, labels them, and the detector learns these labels from noisy '
         'features (FNoiseTeacher; without noise in the config or --fnoise it is a plain mean teacher). The images are '
-        'searched in the folder of the training images',
+        'looked for in the folder of the training images',
     )
     add_amp_argument(parser)
 

@@ -291,7 +291,7 @@ class _Page:
         self._text(self.lefts[0] - GAP, middle, text, TEXT_SIZE, ha='right', va='center', linespacing=1.4)
 
     def draw(self, row: int, column: int, cell: _Cell, title: str = '') -> ScalarMappable:
-        """Draw a map with a line of text above it, without axes, which would take half of the time."""
+        """Draw a map with a line of text above it, without axes, which would take longer than the map."""
         box = Bbox(self._bounds(self.lefts[column], self._y(row), self.map_width, self.map_height))
         place = TransformedBbox(box, self.figure.transFigure)
         if title:
