@@ -21,6 +21,7 @@ from coco_mirror import Mirror, make_mirror
 from commands import SMALL, Tool, make_tool
 from hostile_images import make_hostile_images
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from fnoise_mmdet.config import use_data_root
@@ -110,6 +111,18 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Tool:
 def small() -> list[str]:
     """Options that make a training small."""
     return SMALL
+
+
+@pytest.fixture
+def mmlog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Capture warnings of mmengine's logger, whatever level a test before has left."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture
