@@ -63,6 +63,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
     def val(key: str) -> Callable[[Run], list[tuple[float, float]]]:
         return lambda run: _points(run.val, key)
 
+    val_step = 'epoch' if all(run.by_epoch for run in runs) else 'iteration'
     cells = common_cells(runs)
 
     def severities(metric: str) -> Callable[[Run], list[tuple[float, float]]]:
@@ -138,7 +139,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             'Validation losses',
             'On the validation images, without noise and without augmentation, so that a worse model can be '
             'distinguished from a training loss raised by the noise.',
-            [row for loss in losses for row in with_difference(f'val_{loss}', 'epoch', val(f'val_{loss}'))],
+            [row for loss in losses for row in with_difference(f'val_{loss}', val_step, val(f'val_{loss}'))],
         ),
         ChartGroup(
             'ap',
@@ -146,7 +147,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             '',
             [
                 overlaid(
-                    (key.split('/')[-1], 'epoch', lines(val(key)))
+                    (key.split('/')[-1], val_step, lines(val(key)))
                     for key in sorted({key for run in runs for row in run.val for key in row if '/' in key})
                     if not key.endswith(('_s', '_m', '_l', '_75', 'copypaste'))
                 )

@@ -21,7 +21,8 @@ class Run(NamedTuple):
     ``train`` has one row per logged iteration, ``val`` one row per validation,
     ``epochs`` one row per epoch with the mean losses, if
     :class:`~fnoise_mmdet.engine.hooks.EpochLossHook` was enabled. ``step`` of a row is its
-    iteration or epoch, from 1. ``record`` is the file of
+    iteration or epoch, from 1; a training that is not counted in epochs is validated at
+    iterations, and has no ``epochs``. ``record`` is the file of
     :class:`~fnoise_mmdet.engine.hooks.RunRecordHook`, empty without it;
     ``notes`` are remarks on the files; ``robustness`` is the result of
     ``tools/robustness.py`` for its checkpoint.
@@ -44,16 +45,29 @@ class Run(NamedTuple):
         named = re.search(r'seed_?(\d+)$', self.work_dir.name if self.work_dir else '')
         return int(named.group(1)) if named else None
 
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the training is counted in epochs, rather than in iterations alone."""
+        return 'epoch' in self.train[-1]
+
     def losses(self) -> list[str]:
         """Return the names of the losses, the total first."""
         names = [name for name in self.train[0] if 'loss' in name]
         return sorted(names, key=lambda name: (name != 'loss', names.index(name)))
 
     def last_epoch_loss(self, loss: str) -> float | None:
-        """Return the mean of a loss over the last epoch: the logged epoch mean, else the mean of the logged rows."""
+        """Return the mean of a loss over the last epoch: the logged epoch mean, else the mean of the logged rows.
+
+        Without epochs it is the mean since the validation before the last one.
+        """
         if self.epochs:
             return self.epochs[-1].get(f'epoch/mean_{loss}')
-        values = [row[loss] for row in self.train if row.get('epoch') == self.train[-1].get('epoch') and loss in row]
+        if self.by_epoch:
+            last = [row for row in self.train if row['epoch'] == self.train[-1]['epoch']]
+        else:
+            begin = self.val[-2]['step'] if len(self.val) > 1 else 0
+            last = [row for row in self.train if row['step'] > begin]
+        values = [row[loss] for row in last if loss in row]
         return statistics.fmean(values) if values else None
 
     def seconds_per_iteration(self) -> float | None:
@@ -97,6 +111,20 @@ def _read_rows(path: Path, notes: list[str]) -> list[Row]:
     return rows
 
 
+def _count_iterations(rows: list[Row]) -> list[Row]:
+    """Return the rows of a training without epochs, with the last iteration before a validation as its step.
+
+    mmengine logs the epoch there, too, which is 0 in such a training.
+    """
+    counted: list[Row] = []
+    iteration = 0
+    for row in rows:
+        if 'loss' in row:
+            iteration = row['step']
+        counted.append(row if 'loss' in row else row | dict(step=iteration))
+    return [row for row in counted if 'epoch/mean_loss' not in row]
+
+
 def _find_logs(path: Path) -> list[Path]:
     """Return the logs of a run, one per start, oldest first."""
     if path.is_file():
@@ -128,11 +156,13 @@ def read_run(path: Path, name: str | None = None) -> Run:
     notes: list[str] = []
     for log in _find_logs(path):
         rows = _read_rows(log, notes)
-        started = [row['step'] for row in rows if 'loss' in row]
+        started = [row for row in rows if 'loss' in row]
         if started:
-            train = {step: row for step, row in train.items() if step < started[0]}
+            train = {step: row for step, row in train.items() if step < started[0]['step']}
             # The step of validation and epoch rows is the epoch; training rows have both.
-            kept = {row['epoch'] for row in train.values() if 'epoch' in row}
+            kept = {row.get('epoch', step) for step, row in train.items()}
+            if 'epoch' not in started[0]:
+                rows = _count_iterations(rows)
             val = {step: row for step, row in val.items() if step in kept}
             epochs = {step: row for step, row in epochs.items() if step in kept}
         train |= {row['step']: row for row in rows if 'loss' in row}

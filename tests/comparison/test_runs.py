@@ -52,6 +52,22 @@ def test_run_started_anew_replaces_the_older_one(work_dir):
     assert [row['loss'] for row in run.train] == [5.0] and run.val == [] and run.epochs == []
 
 
+def test_a_training_without_epochs_is_validated_at_iterations(tmp_path):
+    """mmengine logs epoch 0 for each validation. Killed after iteration 6, and resumed from iteration 4."""
+
+    def row(step, loss):
+        return {key: value for key, value in train_row(step, loss).items() if key != 'epoch'}
+
+    first = [row(2, 8.0), val_row(0, 0.1), row(3, 7.0), row(4, 6.0), val_row(0, 0.2), row(6, 99.0), val_row(0, 0.9)]
+    second = [row(5, 5.0), row(6, 3.0), {'epoch/mean_loss': 6.0, 'step': 1}, val_row(0, 0.3)]
+    write(tmp_path / 'run/20260101_000000/vis_data/scalars.json', first)
+    write(tmp_path / 'run/20260102_000000/vis_data/scalars.json', second)
+    run = read_run(tmp_path / 'run')
+    assert not run.by_epoch and [row['step'] for row in run.train] == [2, 3, 4, 5, 6]
+    assert [(row['step'], row['coco/bbox_mAP']) for row in run.val] == [(2, 0.1), (4, 0.2), (6, 0.3)]
+    assert run.epochs == [] and run.last_epoch_loss('loss') == 4.0
+
+
 def test_losses_start_with_the_total(work_dir):
     assert read_run(work_dir).losses() == ['loss', 'loss_cls']
 

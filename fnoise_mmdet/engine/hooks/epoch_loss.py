@@ -2,7 +2,7 @@
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...visualization.batch import length
 
@@ -13,13 +13,16 @@ class EpochLossHook(Hook):
 
     The scalars are ``epoch/mean_loss``, ``epoch/mean_loss_cls`` and so on,
     with the epoch, counted from 1, as the step. Because of the slash, mmdet's
-    ``analyze_logs.py`` excludes these rows from the training curve.
+    ``analyze_logs.py`` excludes these rows from the training curve. In a
+    training that is not counted in epochs nothing is logged.
     """
 
     priority = 'BELOW_NORMAL'
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Average the loss history of this epoch, which is also in the checkpoint."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
         iterations = length(runner.train_dataloader)  # None would mean the whole history
         prefix = 'train/'
         means = {

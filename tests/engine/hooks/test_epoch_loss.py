@@ -20,3 +20,9 @@ def test_epoch_loss_is_the_mean_of_its_iterations(train, read_rows):
     logged = events.Scalars('epoch/mean_loss')
     assert [event.step for event in logged] == [1, 2]
     assert logged[1].value == pytest.approx(epochs[1]['epoch/mean_loss'])
+
+
+def test_without_epochs_nothing_is_logged(train, read_rows):
+    loop = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+    runner = train('demo_baseline.py', train_cfg=loop, **{'log_processor.by_epoch': False})
+    assert not any('epoch/mean_loss' in row for row in read_rows(runner))
