@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import matplotlib
 from mmengine.config import Config, DictAction
@@ -99,6 +99,17 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
 
 
+class SemiAction(DictAction):
+    """Parse a file and ``key=value`` pairs into the arguments of :func:`.make_semi`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        unlabelled, *settings = values
+        if wrong := [one for one in settings if '=' not in one]:
+            parser.error(f'argument --semi: settings after the file must be KEY=VALUE, but got {wrong[0]!r}')
+        super().__call__(parser, namespace, settings, option_string)
+        setattr(namespace, self.dest, dict(getattr(namespace, self.dest), unlabelled=unlabelled))
+
+
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--from-scratch``, ``--semi`` and ``--amp``."""
     parser.add_argument(
@@ -108,11 +119,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--semi',
-        metavar='UNLABELLED.json',
-        help='train also on the images of this file in COCO format, whose annotations are not read: a teacher, the '
+        nargs='+',
+        action=SemiAction,
+        metavar=('UNLABELLED.json', 'KEY=VALUE'),
+        help='train also on the images of this file in COCO format, without their annotations: a teacher, the '
         'average of the detector over the training, labels them, and the detector learns these labels from noisy '
         'features (FNoiseTeacher; without noise in the config or --fnoise it is a plain mean teacher). The images are '
-        'looked for in the folder of the training images',
+        'looked for in the folder of the training images. Settings of the teacher may follow, e.g. targets=soft '
+        'views=2 antithetic=True cls_pseudo_thr=0.9 strong_view=True',
     )
     add_amp_argument(parser)
 
@@ -137,7 +151,7 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
         use_amp(cfg)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     if args.semi:
-        make_semi(cfg, args.semi)
+        make_semi(cfg, **args.semi)
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_dirs/CONFIG_NAME') -> None:

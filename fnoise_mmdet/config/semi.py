@@ -16,11 +16,27 @@ from ..errors import InputError
 from .config import annotation_file, check_has, import_package, innermost_datasets, is_coco
 from .types import type_class, type_name
 
-BRANCHES = ('sup', 'unsup_teacher')
+BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
 META_KEYS = (
     'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'homography_matrix',
 )  # fmt: skip
 HORIZON = 0.1  # of the training that the teacher averages over
+# The strong augmentation of mmdet's semi-supervised detectors, after that of the training.
+COLOUR = [
+    [dict(type=name)]
+    for name in (
+        'ColorTransform', 'AutoContrast', 'Equalize', 'Sharpness', 'Posterize', 'Solarize', 'Color', 'Contrast',
+        'Brightness',
+    )
+]  # fmt: skip
+GEOMETRY = [[dict(type=name)] for name in ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')]
+STRONG = [
+    dict(
+        type='RandomOrder',
+        transforms=[dict(type='RandAugment', aug_space=space, aug_num=1) for space in (COLOUR, GEOMETRY)],
+    ),
+    dict(type='RandomErasing', n_patches=(1, 5), ratio=(0, 0.2)),
+]
 
 
 def is_semi(cfg: Config) -> bool:
@@ -29,7 +45,9 @@ def is_semi(cfg: Config) -> bool:
     return isinstance(cls, type) and issubclass(cls, SemiBaseDetector)
 
 
-def make_semi(cfg: Config, unlabelled: str, *, image_folder: str | None = None, **settings: Any) -> Config:
+def make_semi(
+    cfg: Config, unlabelled: str, *, image_folder: str | None = None, strong_view: bool = False, **settings: Any
+) -> Config:
     """Turn the config of a supervised training into one of :class:`~fnoise_mmdet.FNoiseTeacher`, in place.
 
     A batch gets as many unlabelled as labelled images, and the length of the
@@ -41,6 +59,8 @@ def make_semi(cfg: Config, unlabelled: str, *, image_folder: str | None = None, 
         cfg: Training config, with paths that exist (see :func:`.use_data_root`).
         unlabelled: Annotation file in COCO format, of which only the images are read.
         image_folder: Folder of the unlabelled images. Defaults to that of the labelled ones.
+        strong_view: Whether the student also sees each unlabelled image
+            strongly augmented, as in mmdet's ``SoftTeacher``. Defaults to False.
         **settings: ``semi_train_cfg`` of :class:`~fnoise_mmdet.FNoiseTeacher`.
 
     Returns:
@@ -61,7 +81,7 @@ def make_semi(cfg: Config, unlabelled: str, *, image_folder: str | None = None, 
     size = cfg.train_dataloader.batch_size
     datasets = [
         labelled | dict(pipeline=_labelled_pipeline(labelled['pipeline'], cannot)),
-        _unlabelled_dataset(labelled, unlabelled, image_folder),
+        _unlabelled_dataset(labelled, unlabelled, image_folder, strong_view),
     ]
     cfg.train_dataloader.pop('batch_sampler', None)
     cfg.train_dataloader = {
@@ -83,7 +103,7 @@ def make_semi(cfg: Config, unlabelled: str, *, image_folder: str | None = None, 
     momentum = min(0.5, max(0.001, 1 / (HORIZON * cfg.train_cfg.max_iters)))
     # With buffers: a teacher without the statistics of batch norm detects nothing.
     teacher = dict(type='MeanTeacherHook', momentum=momentum, skip_buffer=False)
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), teacher]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), teacher, dict(type='MeanTeacherMetricsHook')]
     import_package(cfg)
     return cfg
 
@@ -112,7 +132,8 @@ def _check_images(labelled: dict[str, Any], unlabelled: str) -> int:
             f'{len(leaked)} images of {unlabelled} are labelled in {annotation_file(labelled)}, e.g. {leaked[0]}: '
             'remove them from one of the two'
         )
-    return len(names)
+    indices = labelled.get('indices')
+    return len(names) if indices is None else min(len(names), indices if isinstance(indices, int) else len(indices))
 
 
 def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], cannot: str) -> list[dict[str, Any]]:
@@ -123,18 +144,23 @@ def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], cannot: str) -> list[
     return [*steps, dict(type='MultiBranch', branch_field=list(BRANCHES), sup=pack)]
 
 
-def _unlabelled_dataset(labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> dict[str, Any]:
+def _unlabelled_dataset(
+    labelled: dict[str, Any], unlabelled: str, image_folder: str | None, strong_view: bool
+) -> dict[str, Any]:
     """Return the data set of unlabelled images, which go through the training pipeline without annotations."""
     load, *steps = labelled['pipeline'][:-1]
     steps = [step for step in steps if type_name(step) not in ('LoadAnnotations', 'FilterAnnotations')]
-    branch = [*steps, dict(type='PackDetInputs', meta_keys=META_KEYS)]
+    pack = dict(type='PackDetInputs', meta_keys=META_KEYS)
+    views = dict(unsup_teacher=[*steps, pack])
+    if strong_view:
+        views['unsup_student'] = [*steps, *STRONG, pack]
     pipeline = [
         load,
         dict(type='LoadEmptyAnnotations'),
-        dict(type='MultiBranch', branch_field=list(BRANCHES), unsup_teacher=branch),
+        dict(type='MultiBranch', branch_field=list(BRANCHES), **views),
     ]
     folder = image_folder or str(Path(labelled.get('data_root') or '') / labelled['data_prefix']['img'])
-    return labelled | dict(
+    return {key: value for key, value in labelled.items() if key != 'indices'} | dict(
         data_root='',
         ann_file=unlabelled,
         data_prefix=dict(img=f'{folder}/'),
@@ -169,7 +195,10 @@ def count_iterations(cfg: Config, epoch: int) -> None:
                     scheduler[name] *= epoch
             if 'milestones' in scheduler:
                 scheduler['milestones'] = [epoch * milestone for milestone in scheduler['milestones']]
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    hooks: dict[str, Any] = cfg.get('default_hooks') or {}
+    if 'logger' in hooks:
+        hooks['logger']['log_metric_by_epoch'] = False
+    checkpoint = hooks.get('checkpoint')
     if checkpoint and checkpoint.get('by_epoch', True):
         checkpoint.update(by_epoch=False, interval=max(1, checkpoint.get('interval', 1)) * epoch)
     cfg.log_processor = {**(cfg.get('log_processor') or dict(type='LogProcessor')), 'by_epoch': False}

@@ -56,9 +56,28 @@ def test_model_data_and_teacher(load, unlabelled, split):
     branch = others.pipeline[-1]['unsup_teacher']
     assert [step['type'] for step in branch] == [name for name in steps[1:] if 'Annotations' not in name]
     assert 'homography_matrix' in branch[-1]['meta_keys']
-    teacher = cfg.custom_hooks[-1]
+    teacher, metrics = cfg.custom_hooks[-2:]
     assert teacher.type == 'MeanTeacherHook' and not teacher.skip_buffer
+    assert metrics.type == 'MeanTeacherMetricsHook'
     assert cfg.val_dataloader == plain.val_dataloader
+
+
+def test_strong_view(load, unlabelled):
+    plain, cfg = make_semi(load(), unlabelled), make_semi(load(), unlabelled, strong_view=True)
+    weak, strong = (
+        cfg.train_dataloader.dataset.datasets[1].pipeline[-1][f'unsup_{name}'] for name in ('teacher', 'student')
+    )
+    assert weak == plain.train_dataloader.dataset.datasets[1].pipeline[-1].unsup_teacher
+    assert [step['type'] for step in strong[len(weak) - 1 :]] == ['RandomOrder', 'RandomErasing', 'PackDetInputs']
+    assert strong[: len(weak) - 1] == weak[:-1] and strong[-1] == weak[-1]
+
+
+@pytest.mark.parametrize('indices', [3, [0, 2, 3], 100])
+def test_only_the_chosen_images_are_counted(load, unlabelled, indices):
+    cfg = make_semi(load(**{'train_dataloader.dataset.indices': indices, 'train_dataloader.batch_size': 1}), unlabelled)
+    epochs = load().train_cfg.max_epochs
+    assert cfg.train_cfg.max_iters == epochs * (4 if indices == 100 else 3)
+    assert 'indices' not in cfg.train_dataloader.dataset.datasets[1]
 
 
 def test_noise_before_or_after(load, unlabelled):

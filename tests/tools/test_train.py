@@ -109,10 +109,14 @@ def test_images_without_labels(tool, shapes, small, tmp_path):
     shutil.copytree(shapes, data)
     shutil.copyfile(labelled, data / 'annotations/instances_train.json')
     train = ['train', 'configs/demo_baseline.py', '--fnoise', '--data-root', data, '--work-dir', tmp_path / 'run']
-    tool(*train, '--semi', unlabelled, '--cfg-options', *small, 'custom_hooks.1.images=0')
-    rows = read_run(tmp_path / 'run').train
-    assert len(rows) == 4, 'iterations of two epochs of labelled images'
-    assert all({'sup_loss_mask', 'feature_loss_mask', 'pseudo_labels'} <= row.keys() for row in rows)
+    semi = ['--semi', unlabelled, 'strong_view=True', 'cls_pseudo_thr=0.0']
+    tool(*train, *semi, '--cfg-options', *small, 'custom_hooks.1.images=0')
+    run = read_run(tmp_path / 'run')
+    assert len(run.train) == 4, 'iterations of two epochs of labelled images'
+    expected = {'sup_loss_mask', 'feature_loss_mask', 'unsup_loss_mask', 'pseudo_labels', 'labelled_share'}
+    assert all(expected <= row.keys() for row in run.train)
+    expected = {'coco/bbox_mAP', 'student_bbox_mAP', 'student_segm_mAP', 'pseudo_recall', 'pseudo_precision'}
+    assert len(run.val) == 2 and all(expected <= row.keys() for row in run.val)
     weights = torch.load(tmp_path / 'run/iter_4.pth', weights_only=False)['state_dict']
     assert {name.partition('.')[0] for name in weights} == {'student', 'teacher'}
     assert any(
@@ -120,6 +124,10 @@ def test_images_without_labels(tool, shapes, small, tmp_path):
     )
     refused = tool(*train, '--semi', labelled, '--cfg-options', *small, status=2)
     assert '8 images of ' in refused.stderr and 'are labelled in' in refused.stderr
+    refused = tool(*train, '--semi', unlabelled, 'view=2', '--cfg-options', *small, status=2)
+    assert 'has no setting view, but sup_weight' in refused.stderr
+    refused = tool(*train, '--semi', unlabelled, 'views', '--cfg-options', *small, status=2)
+    assert "settings after the file must be KEY=VALUE, but got 'views'" in refused.stderr
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from .exact_resume import ExactResumeHook
 from .feature_maps import FeatureMapHook
 from .finite_loss import FiniteLossHook
 from .graceful_stop import GracefulStopHook
+from .mean_teacher_metrics import MeanTeacherMetricsHook
 from .missed_validation import MissedValidationHook
 from .noise_schedule import NoiseScheduleHook
 from .own_checkpoints import OwnCheckpointsHook
@@ -22,6 +23,7 @@ __all__ = [
     'FeatureMapHook',
     'FiniteLossHook',
     'GracefulStopHook',
+    'MeanTeacherMetricsHook',
     'MissedValidationHook',
     'NoiseScheduleHook',
     'OwnCheckpointsHook',

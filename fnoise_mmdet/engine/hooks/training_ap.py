@@ -51,19 +51,34 @@ class TrainingAPHook(Hook):
         except Exception as error:  # a diagnostic must not stop a training
             runner.logger.warning(f'no AP on training images: {type(error).__name__}: {error}')
 
-    @torch.no_grad()
     def _evaluate(self, runner: Runner) -> dict[str, float]:
         loader = runner.build_dataloader(training_images(runner.cfg, self.images), seed=0)
-        evaluator: Evaluator = runner.build_evaluator(training_evaluators(runner.cfg))
-        evaluator.dataset_meta = loader.dataset.metainfo
-        ids = [loader.dataset.get_data_info(index)['img_id'] for index in range(len(loader.dataset))]
-        for metric in evaluator.metrics:
-            metric.img_ids = ids  # other images would count as without detections
-        for batch in loader:
-            evaluator.process(data_samples=runner.model.val_step(batch), data_batch=batch)
-        found: dict[str, float] = evaluator.evaluate(len(loader.dataset))
-        # Without the prefix, which mmdet's analyze_logs.py removes: the names must differ from those of the validation.
-        return {f'train_{name.rpartition("/")[2]}': value for name, value in found.items()}
+        found = evaluate_again(runner, loader, training_evaluators(runner.cfg))
+        return {f'train_{name}': value for name, value in found.items()}
+
+
+@torch.no_grad()
+def evaluate_again(runner: Runner, loader: Any, evaluators: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Evaluate a model on a data loader in the course of a validation.
+
+    Args:
+        runner: Runner whose model is in evaluation mode.
+        loader: Data loader of the images.
+        evaluators: Configs of evaluators, whose annotation file has these images and maybe others.
+
+    Returns:
+        The metrics, named without the prefix, which mmdet's ``analyze_logs.py``
+        removes: with another one they would be taken for those of the validation.
+    """
+    evaluator: Evaluator = runner.build_evaluator(evaluators)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    ids = [loader.dataset.get_data_info(index)['img_id'] for index in range(len(loader.dataset))]
+    for metric in evaluator.metrics:
+        metric.img_ids = ids  # other images would count as without detections
+    for batch in loader:
+        evaluator.process(data_samples=runner.model.val_step(batch), data_batch=batch)
+    found: dict[str, float] = evaluator.evaluate(len(loader.dataset))
+    return {name.rpartition('/')[2]: value for name, value in found.items()}
 
 
 def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
@@ -72,8 +87,18 @@ def training_images(cfg: Config, images: int | None = None) -> dict[str, Any]:
     Raises:
         InputError: If the training concatenates several data sets.
     """
+    return load_like_validation(cfg, labelled_dataset(cfg), images)
+
+
+def load_like_validation(cfg: Config, source: dict[str, Any], images: int | None = None) -> dict[str, Any]:
+    """Return the config of a data loader that loads the images of a data set like validation images.
+
+    Args:
+        cfg: Config of the training.
+        source: Config of the data set.
+        images: Number of images, the first ones. Defaults to None, which is all.
+    """
     loader = copy_val_dataloader(cfg)
-    source = labelled_dataset(cfg)
     (dataset,) = innermost_datasets(loader['dataset'])
     dataset.update({name: source[name] for name in SOURCE if name in source})
     trained = source.get('indices')

@@ -2,7 +2,8 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,24 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_project
 from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
 from torch import Tensor
 
 from ...noise import FeatureNoise, Noise
+from ...noise.schedule import SCHEDULES, schedule_factor
 from ..necks import find_fnoise_necks
 from .pseudo_masks import bitmap_masks, project_masks
+from .soft_targets import check_soft_targets, predict_soft, soft_losses
 
 STREAMS = ('sup', 'unsup_feature', 'unsup_student')
+TARGETS = ('hard', 'soft')
 DEFAULTS: dict[str, Any] = dict(
     sup_weight=1.0,
     feature_weight=1.0,
     unsup_weight=1.0,
+    ramp_up=None,
+    targets='hard',
+    proposals=128,
     cls_pseudo_thr=0.7,
     min_pseudo_bbox_wh=(1e-2, 1e-2),
     noise_on=('unsup_feature',),
@@ -39,13 +47,17 @@ class FNoiseTeacher(SemiBaseDetector):
 
     The teacher is the exponential average of the student's weights
     (``MeanTeacherHook``) and sees clean features. What it detects in the weakly
-    augmented view of an unlabelled image are the pseudo-labels of two streams:
+    augmented view of an unlabelled image is the target of two streams:
 
     - ``unsup_feature``: the student sees the same view, with noise on its
       features. Boxes and masks need no projection, so every detector whose loss
       takes boxes (and masks) can be trained.
     - ``unsup_student``, if the data have such a view: the student sees a
       strongly augmented view, as in mmdet's ``SoftTeacher``.
+
+    Targets of ``unsup_feature`` are pseudo-labels (``'hard'``), or what the
+    teacher predicts for its proposals (``'soft'``, closest to CCT), see
+    :func:`~fnoise_mmdet.models.detectors.soft_targets.soft_losses`.
 
     Feature perturbation of the weak view follows UniMatch (Yang et al., CVPR
     2023, arXiv 2208.09910), F-Noise CCT (Ouali et al., CVPR 2020, arXiv
@@ -60,6 +72,12 @@ class FNoiseTeacher(SemiBaseDetector):
             - ``sup_weight``, ``feature_weight``, ``unsup_weight``: weights of
               the streams' losses. Streams of weight 0 are not computed.
               Default to 1.
+            - ``ramp_up``: schedule of the last two, as the arguments of
+              :func:`fnoise_mmdet.noise.schedule_factor`, such as
+              ``dict(schedule='linear', end=100)`` with steps in iterations.
+              Defaults to None, which is constant.
+            - ``targets``: ``'hard'`` or ``'soft'``. Defaults to ``'hard'``.
+            - ``proposals``: maximum number per image that soft targets compare. Defaults to 128.
             - ``cls_pseudo_thr``: least score of a pseudo-label. Defaults to 0.7.
             - ``min_pseudo_bbox_wh``: least width and height of its box in pixels.
             - ``noise_on``: streams whose features are perturbed, of ``'sup'``,
@@ -79,7 +97,8 @@ class FNoiseTeacher(SemiBaseDetector):
         Inputs: dict of streams ``sup``, ``unsup_teacher`` and, optionally, ``unsup_student``, each (B, 3, H, W).
 
     Raises:
-        ValueError: If a setting is unknown or out of range, or the noise has no opposite for ``antithetic``.
+        ValueError: If a setting is unknown or out of range, the noise has no
+            opposite for ``antithetic``, or the detector has no soft targets.
     """
 
     def __init__(
@@ -97,13 +116,20 @@ class FNoiseTeacher(SemiBaseDetector):
             raise ValueError(f'noise_on must be streams of {", ".join(STREAMS)}, but got {min(unknown)!r}')
         if settings['views'] < 1 or (settings['antithetic'] and settings['views'] % 2):
             raise ValueError(f'views must be >= 1, and even if antithetic, but got {settings["views"]}')
+        if settings['targets'] not in TARGETS:
+            raise ValueError(f'targets must be one of {", ".join(TARGETS)}, but got {settings["targets"]!r}')
+        if settings['proposals'] < 1:
+            raise ValueError(f'proposals must be >= 1, but got {settings["proposals"]}')
+        _check_schedule(settings['ramp_up'])
         super().__init__(detector, ConfigDict(settings), ConfigDict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self._necks = find_fnoise_necks(self.student)
         if settings['antithetic'] and not all(_has_opposite(neck.noise) for neck in self._necks):
             raise ValueError('antithetic needs FeatureNoise without bias: no other noise has an opposite')
+        if settings['targets'] == 'soft':
+            check_soft_targets(self.student)
 
     def loss(self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, SampleList]) -> dict:
-        """Return the losses of all streams, named by stream, and the number of pseudo-labels of an image."""
+        """Return the losses of all streams, named by stream, and the number of pseudo-labels per image."""
         settings = self.semi_train_cfg
         with self._noise_for('sup'):
             losses = self.loss_by_gt_instances(multi_batch_inputs['sup'], multi_batch_data_samples['sup'])
@@ -111,22 +137,40 @@ class FNoiseTeacher(SemiBaseDetector):
         if not (settings.feature_weight > 0 or has_student_view):
             return losses
 
-        inputs = multi_batch_inputs['unsup_teacher']
-        samples = self._label(inputs, multi_batch_data_samples['unsup_teacher'])
-        count = sum(len(sample.gt_instances) for sample in samples)
-        losses['pseudo_labels'] = inputs.new_tensor(count / len(samples))
+        inputs, samples = multi_batch_inputs['unsup_teacher'], multi_batch_data_samples['unsup_teacher']
+        self.teacher.eval()
+        factor = self._ramp_up()
+        is_soft = settings.targets == 'soft'
+        if has_student_view or not is_soft:
+            labelled = self._label(inputs, samples)
+            counts = inputs.new_tensor([len(sample.gt_instances) for sample in labelled])
+            losses |= dict(pseudo_labels=counts.mean(), labelled_share=(counts > 0).float().mean())
         if settings.feature_weight > 0:
+            weight = factor * settings.feature_weight
+            if is_soft:
+                soft = predict_soft(self.teacher, inputs, samples, settings.proposals)
+                run = partial(soft_losses, self.student, inputs, soft)
+            else:
+                weight *= bool(counts.any())
+                run = partial(self._hard_losses, inputs, labelled)
             with self._noise_for('unsup_feature'):
-                losses |= self._loss_of_views(inputs, samples, settings.feature_weight if count else 0.0)
+                losses |= self._loss_of_views(run, weight)
         if has_student_view:
-            projected = self._project(samples, multi_batch_data_samples['unsup_student'])
+            projected = self._project(labelled, multi_batch_data_samples['unsup_student'])
             weight = settings.unsup_weight if any(len(sample.gt_instances) for sample in projected) else 0.0
             with self._noise_for('unsup_student'):
                 strong = self.student.loss(multi_batch_inputs['unsup_student'], projected)
-            losses |= rename_loss_dict('unsup_', reweight_loss_dict(strong, weight))
+            losses |= rename_loss_dict('unsup_', reweight_loss_dict(strong, factor * weight))
         return losses
 
-    def _loss_of_views(self, inputs: Tensor, samples: SampleList, weight: float) -> dict:
+    def _ramp_up(self) -> float:
+        """Return the factor of the weights of unlabelled images in this iteration of the runner."""
+        if self.semi_train_cfg.ramp_up is None:
+            return 1.0
+        step = MessageHub.get_current_instance().runtime_info.get('iter', 0)
+        return schedule_factor(step=step, **self.semi_train_cfg.ramp_up)
+
+    def _loss_of_views(self, run: Callable[[], dict], weight: float) -> dict:
         """Return the mean losses of the passes with perturbed features."""
         views = self.semi_train_cfg.views
         losses: dict[str, Any] = {}
@@ -135,18 +179,19 @@ class FNoiseTeacher(SemiBaseDetector):
             with contextlib.ExitStack() as stack:
                 for neck in self._necks if opposite else ():
                     stack.enter_context(neck.opposite())
-                # A loss may change its samples.
-                found = reweight_loss_dict(self.student.loss(inputs, copy.deepcopy(samples)), weight / views)
+                found = reweight_loss_dict(run(), weight / views)
             for name, value in rename_loss_dict('feature_', found).items():
                 if 'loss' not in name:  # such as the accuracy, which has no weight
                     value = value / views
                 losses[name] = _add(losses[name], value) if name in losses else value
         return losses
 
+    def _hard_losses(self, inputs: Tensor, labelled: SampleList) -> dict:
+        return self.student.loss(inputs, copy.deepcopy(labelled))  # which may change its samples
+
     @torch.no_grad()
     def _label(self, inputs: Tensor, samples: SampleList) -> SampleList:
         """Return samples with the detections of the teacher as labels, in the coordinates of the same view."""
-        self.teacher.eval()
         labelled = copy.deepcopy(samples)
         for sample, result in zip(labelled, self.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)):
             found = result.pred_instances
@@ -184,6 +229,21 @@ class FNoiseTeacher(SemiBaseDetector):
 def _add(one: Any, other: Any) -> Any:
     """Add losses, which are tensors, or lists of them by level."""
     return [a + b for a, b in zip(one, other)] if isinstance(one, list | tuple) else one + other
+
+
+def _check_schedule(ramp_up: dict[str, Any] | None) -> None:
+    """Check the arguments of a schedule.
+
+    Raises:
+        ValueError: If it cannot be computed.
+    """
+    try:
+        if ramp_up is not None and ramp_up['schedule'] not in SCHEDULES:
+            raise ValueError(f'schedule must be one of {", ".join(SCHEDULES)}')
+        schedule_factor(step=0, **(ramp_up or dict(schedule='constant')))
+    except (TypeError, KeyError, ValueError) as error:
+        message = f"ramp_up must be None or such as dict(schedule='linear', end=100), but got {ramp_up}: {error}"
+        raise ValueError(message) from None
 
 
 def _has_opposite(noise: Noise) -> bool:

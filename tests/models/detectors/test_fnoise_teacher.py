@@ -6,10 +6,13 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FNoiseTeacher
 from fnoise_mmdet.models.necks import find_fnoise_necks
+
+RAMP_UP = dict(schedule='linear', end=50)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +64,7 @@ def test_losses_of_each_stream_have_gradients(detector):
     model = build(detector, cls_pseudo_thr=0.0)
     batch = data(model, sup=stream(), unsup_teacher=stream(1), unsup_student=stream(1))
     losses = loss(model, *batch)
-    assert losses['pseudo_labels'] > 1
+    assert losses['pseudo_labels'] > 1 and losses['labelled_share'] == 1
     for prefix in ('sup_', 'feature_', 'unsup_'):
         assert f'{prefix}loss_mask' in losses
         model.zero_grad()
@@ -128,14 +131,60 @@ def test_losses_of_views_are_averaged(detector, monkeypatch):
 def test_without_a_pseudo_label_the_weight_is_zero(detector):
     model = build(detector, cls_pseudo_thr=1.0)
     losses = loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
-    assert losses['pseudo_labels'] == 0
+    assert losses['pseudo_labels'] == 0 and losses['labelled_share'] == 0
     total, _ = model.parse_losses({name: value for name, value in losses.items() if name.startswith('feature_')})
     assert total == 0
+
+
+def test_soft_targets_need_no_pseudo_label(detector):
+    model = build(detector, targets='soft', proposals=10, cls_pseudo_thr=1.0, feature_weight=2.0)
+    model.student.load_state_dict(build(detector).student.state_dict())
+    losses = loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    assert {name for name in losses if name.startswith('feature_')} == {
+        'feature_loss_cls', 'feature_loss_bbox', 'feature_loss_mask'
+    }  # fmt: skip
+    assert 'pseudo_labels' not in losses and losses['feature_loss_cls'] > 0
+    total, _ = model.parse_losses({name: value for name, value in losses.items() if name.startswith('feature_')})
+    total.backward()
+    assert model.student.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+def test_without_noise_soft_targets_are_met(detector):
+    """The teacher has the student's weights, and no layer differs in training mode."""
+    detector.neck.noise.scale = 0
+    detector.backbone.norm_eval = True
+    model = build(detector, targets='soft')
+    losses = loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    assert all(value.detach() < 1e-10 for name, value in losses.items() if name.startswith('feature_loss'))
+
+
+@pytest.mark.parametrize('iteration', [0, 25, 100])
+def test_ramp_up_weights_the_unlabelled_streams(detector, iteration, monkeypatch):
+    info = MessageHub.get_current_instance().runtime_info
+    monkeypatch.setitem(info, 'iter', iteration)
+    batch = dict(sup=stream(), unsup_teacher=stream(1), unsup_student=stream(1))
+    constant, ramped = (
+        loss(model, *data(model, **batch))
+        for model in (build(detector, cls_pseudo_thr=0.0, ramp_up=ramp_up) for ramp_up in (None, RAMP_UP))
+    )
+    factor = min(1.0, iteration / 50)
+    for name in ('sup_loss_mask', 'feature_loss_mask', 'unsup_loss_mask'):
+        expected = constant[name] * (1 if name.startswith('sup') else factor)
+        assert constant[name] > 0
+        torch.testing.assert_close(ramped[name], expected)
 
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
+        (dict(targets='both'), "targets must be one of hard, soft, but got 'both'"),
+        (dict(proposals=0), 'proposals must be >= 1'),
+        (
+            dict(ramp_up=dict(schedule='exponential')),
+            'ramp_up must be None or such as dict.* but got .*: schedule must',
+        ),
+        (dict(ramp_up=dict(end=5)), 'ramp_up must be None or such as dict'),
+        (dict(ramp_up=dict(schedule='linear', until=5)), "unexpected keyword argument 'until'"),
         (dict(cls_pseudo_thresh=0.5), 'no setting cls_pseudo_thresh, but sup_weight'),
         (dict(noise_on=['teacher']), "noise_on must be streams of sup, .* but got 'teacher'"),
         (dict(views=3, antithetic=True), 'views must be >= 1, and even if antithetic, but got 3'),
