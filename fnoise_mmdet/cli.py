@@ -107,7 +107,9 @@ class SemiAction(DictAction):
         if wrong := [one for one in settings if '=' not in one]:
             parser.error(f'argument --semi: settings after the file must be KEY=VALUE, but got {wrong[0]!r}')
         super().__call__(parser, namespace, settings, option_string)
-        setattr(namespace, self.dest, dict(getattr(namespace, self.dest), unlabelled=unlabelled))
+        arguments = Config(dict(unlabelled=unlabelled))
+        arguments.merge_from_dict(getattr(namespace, self.dest))  # dotted keys are nested settings
+        setattr(namespace, self.dest, arguments.to_dict())
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:

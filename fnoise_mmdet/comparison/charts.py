@@ -165,6 +165,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
                         ('lr', 'learning rate'),
                         *((key, f'SNR of level {key.removeprefix("snr_db_")}, dB') for key in _keys(runs, 'snr_db_')),
                         *((key, key) for key in _keys(runs, 'noise_')),
+                        ('pseudo_labels', 'pseudo-labels per image'),
                     ]
                 )
             ],

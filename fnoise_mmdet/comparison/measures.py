@@ -19,6 +19,7 @@ AP_METRICS = {
     'coco/bbox_mAP': ('box AP', 'bbox', 0),
     'coco/bbox_mAP_50': ('box AP50', 'bbox', 1),
 }
+PSEUDO_LABELS = dict(pseudo_precision='precision of pseudo-labels', pseudo_recall='recall of pseudo-labels')
 ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
 # Measures of a study, in the order of its page. Time and memory depend on the machine and are left to the benchmarks.
 STUDY_MEASURES = (
@@ -93,6 +94,11 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     for key, (label, _, _) in AP_METRICS.items():  # of TrainingAPHook; noise that prevents overfitting may lower it
         key = key.replace('coco/', 'train_')
         yield from collect(key, f'{label}, training images', '', last_ap(key))
+    for key, (label, _, _) in AP_METRICS.items():  # of MeanTeacherMetricsHook, as the shares of pseudo-labels
+        key = key.replace('coco/', 'student_')
+        yield from collect(key, f'{label}, student', HIGHER, last_ap(key))
+    for key, label in PSEUDO_LABELS.items():
+        yield from collect(key, label, HIGHER, last_validation(key))
     if not validated & AP_METRICS.keys():  # metric of another data set
         for key in sorted(key for key in validated if '/' in key and key != 'coco/objects'):  # see CompleteCocoMetric
             yield from collect(key, key, HIGHER, last_ap(key))

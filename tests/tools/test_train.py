@@ -109,7 +109,7 @@ def test_images_without_labels(tool, shapes, small, tmp_path):
     shutil.copytree(shapes, data)
     shutil.copyfile(labelled, data / 'annotations/instances_train.json')
     train = ['train', 'configs/demo_baseline.py', '--fnoise', '--data-root', data, '--work-dir', tmp_path / 'run']
-    semi = ['--semi', unlabelled, 'strong_view=True', 'cls_pseudo_thr=0.0']
+    semi = ['--semi', unlabelled, 'strong_view=True', 'cls_pseudo_thr=0.0', 'ramp_up.schedule=constant']
     tool(*train, *semi, '--cfg-options', *small, 'custom_hooks.1.images=0')
     run = read_run(tmp_path / 'run')
     assert len(run.train) == 4, 'iterations of two epochs of labelled images'
