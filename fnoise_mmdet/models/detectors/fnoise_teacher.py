@@ -121,7 +121,12 @@ class FNoiseTeacher(SemiBaseDetector):
         if settings['proposals'] < 1:
             raise ValueError(f'proposals must be >= 1, but got {settings["proposals"]}')
         _check_schedule(settings['ramp_up'])
-        super().__init__(detector, ConfigDict(settings), ConfigDict(semi_test_cfg or {}), data_preprocessor, init_cfg)
+        # Instead of SemiBaseDetector's, which builds both from one config; some heads, such as DETR's, change it.
+        super(SemiBaseDetector, self).__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.student, self.teacher = (MODELS.build(copy.deepcopy(detector)) for _ in range(2))
+        self.semi_train_cfg, self.semi_test_cfg = ConfigDict(settings), ConfigDict(semi_test_cfg or {})
+        if settings['freeze_teacher']:
+            self.freeze(self.teacher)
         self._necks = find_fnoise_necks(self.student)
         if settings['antithetic'] and not all(_has_opposite(neck.noise) for neck in self._necks):
             raise ValueError('antithetic needs FeatureNoise without bias: no other noise has an opposite')
