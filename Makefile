@@ -12,14 +12,15 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos compare pictures pictures-photos study study-real study-photos check-configs
+.PHONY: help setup demo photos semi compare pictures pictures-photos study study-real study-photos check-configs
 .PHONY: benchmarks benchmarks-gpu test test-slow test-gpu test-upstream fuzz lint format docs
 
 help:
 	@echo 'make demo           train Mask R-CNN with and without F-Noise on the embedded data, compare, draw (2 to 10 minutes)'
 	@echo 'make photos         the same on photographs: DATA=DIR names a COCO folder, of which TRAIN=110 and VAL=50 images are drawn'
 	@echo '                    (CLASSES=supercategories: with 12 classes instead of 80)'
-	@echo 'make compare        the same over three seeds, and the report with intervals (15 to 30 minutes)'
+	@echo 'make compare        the demo over three seeds, and the report with intervals (15 to 30 minutes)'
+	@echo 'make semi           the pair on images without labels: 64 of the embedded images have labels, 576 have none'
 	@echo 'make test           the tests (10 to 15 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (15 to 30 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
@@ -107,6 +108,15 @@ $(PHOTOS)/trained: $(SAMPLE)/sample.json
 	@$(RUN) tools/run_pair.py configs/photos_baseline.py configs/photos_fnoise.py --data-root $(<D) --workers 2 \
 	    --seeds 0 --no-report --out $(PHOTOS)
 	@touch $@
+
+# The pair on images without labels.
+SPLIT := $(SHAPES)/annotations/instances_train.1@64_images.json
+semi: $(SPLIT)
+	@$(RUN) tools/run_pair.py configs/semi/demo_baseline.py configs/semi/demo_fnoise.py --workers 2 --seeds 0 \
+	    --out $(OUT)/semi
+
+$(SPLIT): | $(READY) $(SHAPES)
+	@$(RUN) tools/split_coco.py $(SHAPES)/annotations/instances_train.json --number 64
 
 # Evidence instead of one pair: the demo over three seeds, a study of its own.
 compare: | $(READY) $(SHAPES)

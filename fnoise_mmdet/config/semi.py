@@ -83,10 +83,10 @@ def make_semi(
         labelled | dict(pipeline=_labelled_pipeline(labelled['pipeline'], cannot)),
         _unlabelled_dataset(labelled, unlabelled, image_folder, strong_view),
     ]
-    cfg.train_dataloader.pop('batch_sampler', None)
     cfg.train_dataloader = {
         **cfg.train_dataloader,
         'batch_size': 2 * size,
+        'batch_sampler': None,
         'sampler': dict(type='MultiSourceSampler', batch_size=2 * size, source_ratio=[1, 1]),
         'dataset': dict(type='ConcatDataset', datasets=datasets),
     }

@@ -11,11 +11,13 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from fnoise_mmdet import FeatureNoise, FNoiseNeck
+from fnoise_mmdet import FeatureNoise, FNoiseNeck, make_semi
 from fnoise_mmdet.config import COMPARISON_HOOKS, NOISE_CONFIGS, PUBLISHED_PLACES, SAFETY_HOOKS, train_from_scratch
+from fnoise_mmdet.datasets import make_shapes
+from fnoise_mmdet.datasets.split import split_coco
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
+NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if path.parent.name != 'semi')
 
 
 def load(name: str) -> Config:
@@ -45,14 +47,35 @@ def plain(cfg: Config) -> dict[str, Any]:
     return {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'experiment_name'}
 
 
-@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_'])
+@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_', 'semi/demo_'])
 def test_pair_differs_in_the_neck_alone(prefix):
     baseline, fnoise = (plain(load(f'{prefix}{name}.py')) for name in ('baseline', 'fnoise'))
-    neck = fnoise['model'].pop('neck')
-    assert neck == dict(
-        type='FNoiseNeck', neck=baseline['model'].pop('neck'), noise=dict(type='FeatureNoise', preset='cct')
-    )
+    plain_neck, neck = (cfg['model'].get('detector', cfg['model']).pop('neck') for cfg in (baseline, fnoise))
+    assert neck == dict(type='FNoiseNeck', neck=plain_neck, noise=dict(type='FeatureNoise', preset='cct'))
     assert fnoise == baseline
+
+
+@pytest.mark.parametrize('name', ['baseline', 'fnoise'])
+def test_semi_supervised_demo_is_what_make_semi_makes(name, tmp_path):
+    data = tmp_path / 'data/shapes'
+    make_shapes(data, num_train=70, num_val=1, num_test=1, size=64)
+    split_coco(data / 'annotations/instances_train.json', data / 'annotations', number=64)
+    written, cfg = load(f'semi/demo_{name}.py'), load(f'demo_{name}.py')
+    epochs = written.train_cfg.max_iters // 16
+    labelled, unlabelled = written.train_dataloader.dataset.datasets
+    cfg.train_dataloader.dataset.ann_file = labelled.ann_file
+    cfg.train_dataloader.dataset.data_root = f'{data}/'
+    cfg.train_cfg = dict(max_epochs=epochs, val_interval=10)
+    cfg.default_hooks.checkpoint.interval = 10
+    cfg.param_scheduler[1].update(end=epochs, T_max=epochs)
+    made = make_semi(cfg, str(data / unlabelled.ann_file))
+    for dataset in made.train_dataloader.dataset.datasets:  # the paths are those of the test
+        dataset.data_root = 'data/shapes/'
+    made.train_dataloader.dataset.datasets[1].update(ann_file=unlabelled.ann_file, data_prefix=unlabelled.data_prefix)
+    made.model.pop('semi_train_cfg')  # the defaults
+    made.train_cfg.pop('val_begin')
+    for key in ('model', 'train_dataloader', 'train_cfg', 'param_scheduler', 'default_hooks', 'custom_hooks'):
+        assert plain(written)[key] == plain(made)[key], key
 
 
 def test_hooks_are_those_that_the_tools_add_and_the_pictures():
