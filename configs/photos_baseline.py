@@ -20,7 +20,7 @@ model = dict(
     ),
     # The backbone's outputs are linear and large; without a norm the total loss starts at 31 instead of 7.
     neck=dict(in_channels=backbone_channels, out_channels=channels, norm_cfg=dict(type='GN', num_groups=32)),
-    # Images are a quarter of mmdet's size, so anchors are half of mmdet's: 16 pixels on the finest level.
+    # Images are a third of mmdet's size, so anchors are half of mmdet's: 16 pixels on the finest level.
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
     # A thousand objects of 80 classes are few per class: boxes and masks are predicted for all classes alike.
     roi_head=dict(
@@ -36,19 +36,24 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300)),
 )
 
-scale = (320, 320)
-train_pipeline = [dict(step, scale=scale) if step['type'] == 'Resize' else step for step in _base_.train_pipeline]
+# Images of 384 pixels, resized by up to 8 % up and down in training. Jitter helps on held-out images and slows down
+# the fit: at 320 pixels, 36 epochs and one seed, 20 % gave box AP50 0.093 there and 0.731 on training images, none
+# 0.078 and 0.817.
+scale = (384, 384)
+jitter = dict(type='RandomChoiceResize', scales=[(352, 352), scale, (416, 416)], keep_ratio=True)
+train_pipeline = [jitter if step['type'] == 'Resize' else step for step in _base_.train_pipeline]
 test_pipeline = [dict(step, scale=scale) if step['type'] == 'Resize' else step for step in _base_.test_pipeline]
 loader = dict(batch_size=2, num_workers=1)
 train_dataloader = dict(**loader, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
-# 24 epochs of 55 iterations. The pretrained backbone learns at a fifth of the rate of the heads.
-max_epochs = 24
-train_cfg = dict(max_epochs=max_epochs, val_interval=6)
+# 44 epochs of 55 iterations. The pretrained backbone learns at a fifth of the rate of the heads: at two fifths, box
+# AP50 on held-out images was 0.066 instead of 0.097 (384 pixels, one seed).
+max_epochs = 44
+train_cfg = dict(max_epochs=max_epochs, val_interval=11)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=5e-4, weight_decay=0.05, fused=True),
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}, norm_decay_mult=0.0, bypass_duplicate=True),
 )
 param_scheduler = [
@@ -64,6 +69,6 @@ param_scheduler = [
     ),
 ]
 custom_hooks = [
-    *(dict(hook, interval=264) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks),
+    *(dict(hook, interval=605) if hook['type'] == 'FeatureMapHook' else hook for hook in _base_.custom_hooks),
     dict(type='TrainingAPHook'),
 ]
