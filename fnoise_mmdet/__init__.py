@@ -38,7 +38,7 @@ from .engine.hooks import (
 from .engine.mixed_precision import CPUAmpOptimWrapper
 from .evaluation import CompleteCocoMetric
 from .models.backbones import TIMMBackbone
-from .models.detectors import FNoiseTeacher
+from .models.detectors import FNoiseTeacher, MaskSoftTeacher
 from .models.necks import FNoiseNeck
 from .models.roi_extractors import FastRoIExtractor
 from .noise import FeatureNoise, Noise
@@ -59,6 +59,7 @@ __all__ = [
     'FeatureNoise',
     'FiniteLossHook',
     'GracefulStopHook',
+    'MaskSoftTeacher',
     'MeanTeacherMetricsHook',
     'Noise',
     'NoiseScheduleHook',

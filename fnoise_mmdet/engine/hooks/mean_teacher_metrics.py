@@ -34,7 +34,7 @@ class MeanTeacherMetricsHook(Hook):
     - ``pseudo_recall``: share of the objects that have such a pseudo-label.
 
     The last two need annotations in the file of the unlabelled images, which
-    the training does not use. They are left out where there are none, and the
+    the training does not use. They are omitted where there are none, and the
     precision where there is no pseudo-label. If no unlabelled image has got a
     pseudo-label since the last validation, a warning says what to do.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.models.detectors import SemiBaseDetector
 from mmdet.models.utils import filter_gt_instances, rename_loss_dict, reweight_loss_dict
@@ -20,7 +19,7 @@ from torch import Tensor
 from ...noise import FeatureNoise, Noise
 from ...noise.schedule import SCHEDULES, schedule_factor
 from ..necks import find_fnoise_necks
-from .pseudo_masks import bitmap_masks, project_masks
+from .pseudo_masks import bitmap_masks, project_masks, view_homography
 from .soft_targets import check_soft_targets, predict_soft, soft_losses
 
 STREAMS = ('sup', 'unsup_feature', 'unsup_student')
@@ -210,7 +209,7 @@ class FNoiseTeacher(SemiBaseDetector):
         """Return samples of another view with the labels of the first one."""
         projected = copy.deepcopy(samples)
         for source, target in zip(labelled, projected):
-            homography = target.homography_matrix @ np.linalg.inv(source.homography_matrix)
+            homography = view_homography(source, target)
             found = copy.deepcopy(source.gt_instances)
             matrix = torch.as_tensor(homography, dtype=torch.float32, device=found.bboxes.device)
             found.bboxes = bbox_project(found.bboxes, matrix, target.img_shape[:2])

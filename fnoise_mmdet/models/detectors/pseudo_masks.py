@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from torch import Tensor
 
@@ -22,6 +23,11 @@ def bitmap_masks(masks: Tensor, shape: Sequence[int]) -> BitmapMasks:
     cropped = masks[:, :height, :width].cpu().numpy().astype(np.uint8)
     missing = height - cropped.shape[1], width - cropped.shape[2]
     return BitmapMasks(np.pad(cropped, ((0, 0), (0, missing[0]), (0, missing[1]))), height, width)
+
+
+def view_homography(source: DetDataSample, target: DetDataSample) -> np.ndarray:
+    """Return the matrix from pixels of one view of an image to pixels of another one, (3, 3)."""
+    return target.homography_matrix @ np.linalg.inv(source.homography_matrix)
 
 
 def project_masks(masks: BitmapMasks, homography: np.ndarray, shape: Sequence[int]) -> BitmapMasks:
