@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from fnoise_mmdet import FeatureNoise, FNoiseNeck, make_semi
+from fnoise_mmdet import FeatureNoise, FNoiseNeck, add_fnoise, make_semi
 from fnoise_mmdet.config import COMPARISON_HOOKS, NOISE_CONFIGS, PUBLISHED_PLACES, SAFETY_HOOKS, train_from_scratch
 from fnoise_mmdet.datasets import make_shapes
 from fnoise_mmdet.datasets.split import split_coco
@@ -76,6 +76,18 @@ def test_semi_supervised_demo_is_what_make_semi_makes(name, tmp_path):
     made.train_cfg.pop('val_begin')
     for key in ('model', 'train_dataloader', 'train_cfg', 'param_scheduler', 'default_hooks', 'custom_hooks'):
         assert plain(written)[key] == plain(made)[key], key
+
+
+@pytest.mark.parametrize(('percent', 'fraction'), [(1, '0.01'), (5, '0.05'), (10, '0.1')])
+def test_coco_with_few_labels_is_built_with_and_without_noise(percent, fraction):
+    init_default_scope('mmdet')
+    cfg = load(f'semi/mask-rcnn_r50_fpn_semi-{fraction}-coco.py')
+    labelled, unlabelled = cfg.train_dataloader.dataset.datasets
+    split = f'semi_anns/instances_train2017.1@{percent}'
+    assert (labelled.ann_file, unlabelled.ann_file) == (f'{split}.json', f'{split}-unlabeled.json')
+    assert cfg.val_dataloader.dataset.pipeline[1].with_mask and labelled.pipeline[1].with_mask
+    model = MODELS.build(add_fnoise(cfg).model)
+    assert isinstance(model.student.neck, FNoiseNeck) and model.student.with_mask
 
 
 def test_hooks_are_those_that_the_tools_add_and_the_pictures():
