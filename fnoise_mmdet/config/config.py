@@ -227,13 +227,21 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             cannot be set to the classes.
     """
     if data_root is None:
-        if 'data_root' not in cfg or all(
-            not is_local(dataset) or annotation_file(dataset).is_file()
-            for part in required
-            if cfg.get(f'{part}_dataloader')
-            for dataset in innermost_datasets(cfg[f'{part}_dataloader'].dataset)
-        ):
+        loaders = [cfg[f'{part}_dataloader'] for part in required if cfg.get(f'{part}_dataloader')]
+        of_loaders = [list(innermost_datasets(loader.dataset)) for loader in loaders]
+        missing = [
+            annotation_file(dataset)
+            for datasets in of_loaders
+            for dataset in datasets
+            if is_local(dataset) and not annotation_file(dataset).is_file()
+        ]
+        if 'data_root' not in cfg or not missing:
             return
+        if any(len(datasets) > 1 for datasets in of_loaders):
+            raise InputError(
+                f'annotation file {missing[0]} not found: set its path in the config, or create it '
+                '(tools/split_coco.py divides a data set into labelled and unlabelled images)'
+            )
         data_root = cfg.data_root
     root = Path(data_root)
     if not root.is_dir():

@@ -83,6 +83,13 @@ def test_paths_that_lead_to_files_are_left_alone(root, shapes):
     assert cfg.pretty_text == before
 
 
+def test_a_missing_file_of_joined_sets_is_named(root):
+    cfg = Config.fromfile(root / 'configs/semi/demo_baseline.py')
+    cfg.train_dataloader.dataset.datasets[0].ann_file = 'annotations/nowhere.json'
+    with pytest.raises(InputError, match=r'annotation file data/shapes/annotations/nowhere.json not found.*split_coco'):
+        use_data_root(cfg, None, required=('train', 'val'))
+
+
 def test_wrappers_are_looked_into_and_joined_sets_refused(root, shapes):
     cfg = demo(root)
     inner = cfg.train_dataloader.dataset
