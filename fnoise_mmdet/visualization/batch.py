@@ -12,16 +12,21 @@ from torch import Tensor
 
 from . import SCORE_THR, Detection
 
+LABELLED = 'sup'  # mmdet's name of the branch
+
 
 class Undrawable(ValueError):
     """Input that cannot be drawn; the message gives the reason."""
 
 
-def images_of(data_batch: Any) -> list[tuple[Tensor, DetDataSample]]:
+def images_of(data_batch: Any, branch: str = LABELLED) -> list[tuple[Tensor, DetDataSample]]:
     """Return the images (C, H, W) of a batch with their samples.
 
-    For semi-supervised training this is the labelled branch. Videos of one
-    frame count as images.
+    Videos of one frame count as images.
+
+    Args:
+        data_batch: Batch of a data loader.
+        branch: Branch of a semi-supervised batch. Defaults to that of labelled images.
 
     Raises:
         Undrawable: If the batch holds other inputs, e.g. several video frames.
@@ -30,7 +35,7 @@ def images_of(data_batch: Any) -> list[tuple[Tensor, DetDataSample]]:
         raise Undrawable('the batch is not one of inputs and data_samples')
     inputs, samples = data_batch['inputs'], data_batch['data_samples']
     if isinstance(inputs, dict):
-        branch = 'sup' if 'sup' in inputs else next(iter(inputs))
+        branch = branch if branch in inputs else next(iter(inputs))
         inputs, samples = inputs[branch], samples[branch]
     images = [_frame(image, sample) for image, sample in zip(inputs, samples) if image is not None]
     for image, sample in images:

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from ..models.necks import FNoiseNeck, find_fnoise_necks
 from . import FeatureMap, without_padding
-from .batch import Undrawable, images_of
+from .batch import LABELLED, Undrawable, images_of
 
 SOURCES = ('noise', 'backbone', 'neck')
 DRAWN_LEVELS = 3
 
 
 class Tap:
-    """Capture the input and the output of the noise in one forward pass.
+    """Capture the input and the output of the noise in one forward pass: the first one with noise, else the first.
+
+    In consistency training some passes of an iteration have no noise.
 
     ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
     is None without noise. ``padded_shape`` is the height and width of the input
@@ -31,6 +33,10 @@ class Tap:
         self.padded_shape: Sequence[int] | None = None
         self.clean: Sequence[Tensor] | None = None
         self.perturbed: Sequence[Tensor] | None = None
+        self._noise = module.noise if isinstance(module, FNoiseNeck) else None
+        self._has_backbone = backbone is not None
+        self._captures = False  # the current pass
+        self._has_captured_noise = False
         self._handles = [] if backbone is None else [backbone.register_forward_pre_hook(self._take_shape)]
         if not isinstance(module, FNoiseNeck):
             self._handles += [module.register_forward_hook(self._take_clean)]
@@ -45,18 +51,25 @@ class Tap:
                 module.register_forward_hook(self._take_perturbed),
             ]
 
-    # Only the first pass is captured.
+    def _begin_pass(self) -> None:
+        has_noise = self._noise is None or self._noise.training
+        self._captures = self.clean is None or (has_noise and not self._has_captured_noise)
+        self._has_captured_noise |= has_noise
+
     def _take_shape(self, backbone: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self.padded_shape is None:
+        self._begin_pass()
+        if self._captures:
             self.padded_shape = inputs[0].shape[2:]
 
     # The last argument is the input of a forward pre-hook and the output of a forward hook.
     def _take_clean(self, *call: Any) -> None:
-        if self.clean is None:
+        if not self._has_backbone:
+            self._begin_pass()
+        if self._captures:
             self.clean = _levels(call[-1])
 
     def _take_perturbed(self, *call: Any) -> None:
-        if self.perturbed is None:
+        if self._captures:
             self.perturbed = _levels(call[-1])
 
     def detach(self) -> None:
@@ -137,6 +150,11 @@ def find_sites(model: nn.Module) -> list[Site]:
     return sorted(sites, key=lambda site: site.noise is None)
 
 
+def drawn_branch(model: nn.Module) -> str:
+    """Return the branch of a semi-supervised batch whose images are drawn, see :meth:`.FNoiseTeacher.noisy_branch`."""
+    return getattr(model, 'noisy_branch', LABELLED)
+
+
 class Features(NamedTuple):
     """Captured features of one forward pass of a detector.
 
@@ -200,6 +218,7 @@ class FeatureTap:
 
     def __init__(self, model: nn.Module, source: str = 'noise') -> None:
         self.source = source
+        self._branch = drawn_branch(model)
         self._samples: list[Any] | None = None
         self._taps = [(site, site.tap(source)) for site in find_sites(model)]
         preprocessor = model._modules.get('data_preprocessor')
@@ -208,7 +227,7 @@ class FeatureTap:
     # What augments a whole batch, as YOLOX does, changes the shapes of its images.
     def _take_samples(self, preprocessor: nn.Module, inputs: Any, outputs: Any) -> None:
         with contextlib.suppress(Undrawable):
-            self._samples = [sample for _, sample in images_of(outputs)]
+            self._samples = [sample for _, sample in images_of(outputs, self._branch)]
 
     def detach(self) -> None:
         """Remove the hooks from the model."""
@@ -227,7 +246,7 @@ class FeatureTap:
         Raises:
             Undrawable: If the batch has no images, or no detector ran.
         """
-        images = images_of(data_batch)
+        images = images_of(data_batch, self._branch)
         samples = self._samples if self._samples is not None else [sample for _, sample in images]
         for site, tap in self._taps:
             if tap is not None and tap.clean is not None and tap.padded_shape is not None:

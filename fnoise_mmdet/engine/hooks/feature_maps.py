@@ -15,6 +15,7 @@ from torch import nn
 
 from ...visualization import Boxes, check_reduction, feature_panel, find_frames, save_arrays, write_gif
 from ...visualization.batch import (
+    LABELLED,
     as_file_name,
     file_name,
     ground_truth,
@@ -25,7 +26,7 @@ from ...visualization.batch import (
     to_picture,
 )
 from ...visualization.reductions import CHANNEL_REDUCTIONS, strongest_channels
-from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, find_sites
+from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, drawn_branch, find_sites
 from .interval import is_due
 from .validation_loss import own_randomness
 
@@ -47,9 +48,10 @@ class FeatureMapHook(Hook):
     start from the same weights.
 
     Any mmdet detector is supported, also in semi-supervised training and
-    trackers: in training the student on labelled images, in validation
-    student or teacher. Unsupported inputs, such as batches of several video
-    frames, are logged once, and the training continues.
+    trackers: in training the student on labelled images, or on those without
+    labels if only their features are perturbed, in validation student or
+    teacher. Unsupported inputs, such as batches of several video frames, are
+    logged once, and the training continues.
 
     Images are written by the runner's visualizer, to ``vis_data/vis_image/``,
     TensorBoard, Weights & Biases, MLflow or any other visualization backend.
@@ -272,7 +274,8 @@ class FeatureMapHook(Hook):
         step: int,
         outputs: Sequence | None,
     ) -> None:
-        image, sample = images_of(data_batch)[place]
+        branch = drawn_branch(self._model) if self._model is not None else LABELLED
+        image, sample = images_of(data_batch, branch)[place]
         site = features.site
         classes = (runner.visualizer.dataset_meta or {}).get('classes', ())
         # Distinguish student and teacher; a tracker has only one detector.
@@ -280,7 +283,7 @@ class FeatureMapHook(Hook):
         name = [part, *detector]
         if part == 'train':
             boxes = Boxes(ground_truth(sample, resized=True, classes=classes))
-            when = f'iteration {step}'
+            when = f'iteration {step}' + ('' if branch == LABELLED else ' · without label')
         else:
             name.append(as_file_name(image_id(sample)))
             loader = runner.val_dataloader if part == 'val' else runner.test_dataloader

@@ -167,6 +167,17 @@ class FNoiseTeacher(SemiBaseDetector):
             losses |= rename_loss_dict('unsup_', reweight_loss_dict(strong, factor * weight))
         return losses
 
+    @property
+    def noisy_branch(self) -> str:
+        """First branch of the data whose features are perturbed, or that of labelled images."""
+        settings = self.semi_train_cfg
+        branches = dict(sup='sup')
+        if settings.feature_weight > 0:
+            branches['unsup_feature'] = 'unsup_teacher'
+        if settings.unsup_weight > 0:
+            branches['unsup_student'] = 'unsup_student'
+        return next((branch for stream, branch in branches.items() if stream in settings.noise_on), 'sup')
+
     def _ramp_up(self) -> float:
         """Return the factor of the weights of unlabelled images in this iteration of the runner."""
         if self.semi_train_cfg.ramp_up is None:

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FNoiseTeacher
 from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.visualization.tap import FeatureTap
 
 RAMP_UP = dict(schedule='linear', end=50)
 
@@ -234,3 +235,33 @@ def test_noise_is_on_the_named_streams_alone(detector, noise_on, monkeypatch):
     loss(model, *data(model, sup=stream(), unsup_teacher=stream(1), unsup_student=stream(1)))
     assert seen == [name for name in ('sup', 'unsup_feature', 'unsup_student') if name in noise_on]
     assert neck.noise.training, 'as before, e.g. for a hook'
+
+
+@pytest.mark.parametrize(
+    ('settings', 'branch'),
+    [
+        (dict(), 'unsup_teacher'),
+        (dict(noise_on=['unsup_student']), 'unsup_student'),
+        (dict(noise_on=['unsup_feature', 'sup']), 'sup'),
+        (dict(noise_on=[]), 'sup'),
+        (dict(feature_weight=0.0), 'sup'),
+    ],
+)
+def test_features_are_captured_where_the_noise_is(detector, settings, branch):
+    model = build(detector, cls_pseudo_thr=0.0, **settings)
+    batch = dict(sup=stream(), unsup_teacher=stream(1), unsup_student=stream(2))
+    raw = {
+        key: {name: list(one[key]) for name, one in batch.items()} for key in ('inputs', 'data_samples')
+    }  # as the data loader gives them
+    inputs, samples = data(model, **batch)
+    assert model.noisy_branch == branch
+    tap = FeatureTap(model)
+    loss(model, inputs, samples)
+    tap.detach()
+    features = tap.take(raw)
+    with torch.no_grad():
+        expected = model.student.backbone(inputs[branch])
+    assert features.site.name == 'student'
+    for clean, perturbed, level in zip(features.clean, features.perturbed, expected):
+        torch.testing.assert_close(clean, level)
+        assert torch.equal(clean, perturbed) == (not settings.get('noise_on', [1]) or 'feature_weight' in settings)
