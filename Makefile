@@ -126,7 +126,6 @@ compare: | $(READY) $(SHAPES)
 pictures: demo compare
 	@mkdir -p docs/pictures
 	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
-	@cp $(FNOISE)/*/vis_data/vis_image/feature_maps_train_640.png docs/pictures/feature_maps.png
 	@$(RUN) tools/show_noise.py configs/demo_fnoise.py $$(cat $(FNOISE)/last_checkpoint) \
 	    $(SHAPES)/test/000002.png --sweep 0.1 0.3 1 3 --out $(OUT)/demo/sweep --force
 	@cp $(OUT)/demo/sweep/000002.png docs/pictures/sweep.png
@@ -144,10 +143,10 @@ pictures-photos: photos
 	@$(SHOW_PHOTO) $(SAMPLE)/val/000000214753.jpg --density --out $(PHOTOS)/density --force
 	@cp $(PHOTOS)/density/000000214753.png $(PHOTOGRAPHS)/density.png
 	@$(RUN) tools/infer.py $(PHOTOS)/baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
-	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) $(SAMPLE)/train/000000491525.jpg --names baseline fnoise \
+	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) $(SAMPLE)/train/000000358083.jpg --names baseline fnoise \
 	    --annotations $(SAMPLE)/annotations/instances_train.json --out-dir $(PHOTOS)/learned --force
-	@cp $(PHOTOS)/learned/vis/000000491525.png $(PHOTOGRAPHS)/learned.png
-	@cp $(PHOTOS)/detections/vis/000000214753.png $(PHOTOGRAPHS)/held_out.png
+	@cp $(PHOTOS)/learned/vis/000000358083.png $(PHOTOGRAPHS)/learned.png
+	@cp $(PHOTOS)/detections/vis/000000403385.png $(PHOTOGRAPHS)/held_out.png
 
 # What docs/study/ and the README show of it: all seeds that are kept there, so that several machines can share them out;
 # SEEDS names those to train here. Whatever was interrupted goes on.

@@ -56,6 +56,7 @@ class Style(NamedTuple):
 
 
 TRUE_POSITIVE, FALSE_POSITIVE, MISSED = 'true positive', 'false positive', 'missed'
+IOU_THR = 0.5  # lowest IoU of a true positive
 # They differ in lightness and line style, not in hue alone. A missed object is an outline, which hides no detection.
 OUTCOMES = {
     TRUE_POSITIVE: Style(OKABE_ITO['blue']),
@@ -175,10 +176,11 @@ def _draw_column(
 def _draw_legend(page: Axes, top: float, width: float) -> None:
     """Explain the colours of the outcomes in a line."""
     for index, (outcome, style) in enumerate(OUTCOMES.items()):
-        left, height = GAP + index * min(width / len(OUTCOMES), 240), LABEL_SIZE * 0.8
+        left, height = GAP + index * min(width / len(OUTCOMES), 300), LABEL_SIZE * 0.8
+        text = f'{outcome} (IoU ≥ {IOU_THR:g})' if outcome == TRUE_POSITIVE else outcome
         edge: dict[str, Any] = dict(edgecolor=style.colour, linestyle=style.line, linewidth=2)
         page.add_patch(Rectangle((left, top + 2), 24, height, facecolor=(*to_rgb(style.colour), style.opacity), **edge))
-        page.text(left + 32, top, outcome, fontsize=LABEL_SIZE, va='top')
+        page.text(left + 32, top, text, fontsize=LABEL_SIZE, va='top')
 
 
 def detections_panel(

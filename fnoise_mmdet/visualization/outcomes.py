@@ -7,9 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from .detections import FALSE_POSITIVE, MISSED, TRUE_POSITIVE, Detection
-
-IOU_THR = 0.5  # lowest IoU of a true positive
+from .detections import FALSE_POSITIVE, IOU_THR, MISSED, TRUE_POSITIVE, Detection
 
 
 def annotated_objects(truth: COCO, image_id: int, masks: bool = True) -> tuple[list[Detection], list[Detection]]:
