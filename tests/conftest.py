@@ -2,6 +2,7 @@
 
 import gc
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -114,15 +115,12 @@ def small() -> list[str]:
 
 
 @pytest.fixture
-def mmlog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Capture warnings of mmengine's logger, whatever level a test before has left."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
+def mmlog(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """Capture what is logged to mmengine's current logger, which is the last one that any test has used."""
+    logger = logging.getLogger('current')
     logger.setLevel('WARNING')
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
-    logger.setLevel(level)
+    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+    return caplog
 
 
 @pytest.fixture

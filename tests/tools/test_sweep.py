@@ -81,7 +81,8 @@ def test_missing_ray_is_named(sweep, monkeypatch):
 
 def test_extra_is_what_the_set_up_installs_and_the_error_names(root):
     extra = re.search(r'^sweep = \["(ray.*)"\]$', (root / 'pyproject.toml').read_text(), re.MULTILINE)[1]
-    assert f"'{extra}'" in (root / 'tools/dev/setup_env.py').read_text()
+    set_up = (root / 'tools/dev/setup_env.py').read_text()
+    assert "'sweep,photos'" in set_up and "f'{ROOT}[{extras}]'" in set_up
     assert f"'{extra}'" in (root / 'tools/sweep.py').read_text()
 
 
