@@ -11,7 +11,7 @@ model = dict(
 )
 
 # Labelled images have one branch of the pipeline, unlabelled ones another, without annotations.
-branches = ['sup', 'unsup_teacher', 'unsup_student']
+branches = ['sup', 'unsup_teacher']
 load, annotations, *augmentation, pack = _base_.train_pipeline
 meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 weak = [*augmentation, dict(type='PackDetInputs', meta_keys=(*meta_keys, 'homography_matrix'))]

@@ -16,7 +16,6 @@ from ..errors import InputError
 from .config import annotation_file, check_has, import_package, innermost_datasets, is_coco
 from .types import type_class, type_name
 
-BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
 META_KEYS = (
     'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'homography_matrix',
 )  # fmt: skip
@@ -79,9 +78,11 @@ def make_semi(
     count = _check_images(labelled, unlabelled)
 
     size = cfg.train_dataloader.batch_size
+    # Only those that a batch has: mmdet's data preprocessor fails for a branch without images.
+    branches = ['sup', 'unsup_teacher', *(['unsup_student'] if strong_view else [])]
     datasets = [
-        labelled | dict(pipeline=_labelled_pipeline(labelled['pipeline'], cannot)),
-        _unlabelled_dataset(labelled, unlabelled, image_folder, strong_view),
+        labelled | dict(pipeline=_labelled_pipeline(labelled['pipeline'], branches, cannot)),
+        _unlabelled_dataset(labelled, unlabelled, image_folder, branches),
     ]
     cfg.train_dataloader = {
         **cfg.train_dataloader,
@@ -136,28 +137,28 @@ def _check_images(labelled: dict[str, Any], unlabelled: str) -> int:
     return len(names) if indices is None else min(len(names), indices if isinstance(indices, int) else len(indices))
 
 
-def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], cannot: str) -> list[dict[str, Any]]:
+def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], branches: list[str], cannot: str) -> list[dict[str, Any]]:
     """Return the training pipeline, with its last step as the branch of labelled images."""
     *steps, pack = pipeline
     if type_name(pack) != 'PackDetInputs':
         raise InputError(f'{cannot}: its training pipeline must end with PackDetInputs, not {type_name(pack)}')
-    return [*steps, dict(type='MultiBranch', branch_field=list(BRANCHES), sup=pack)]
+    return [*steps, dict(type='MultiBranch', branch_field=branches, sup=pack)]
 
 
 def _unlabelled_dataset(
-    labelled: dict[str, Any], unlabelled: str, image_folder: str | None, strong_view: bool
+    labelled: dict[str, Any], unlabelled: str, image_folder: str | None, branches: list[str]
 ) -> dict[str, Any]:
     """Return the data set of unlabelled images, which go through the training pipeline without annotations."""
     load, *steps = labelled['pipeline'][:-1]
     steps = [step for step in steps if type_name(step) not in ('LoadAnnotations', 'FilterAnnotations')]
     pack = dict(type='PackDetInputs', meta_keys=META_KEYS)
     views = dict(unsup_teacher=[*steps, pack])
-    if strong_view:
+    if 'unsup_student' in branches:
         views['unsup_student'] = [*steps, *STRONG, pack]
     pipeline = [
         load,
         dict(type='LoadEmptyAnnotations'),
-        dict(type='MultiBranch', branch_field=list(BRANCHES), **views),
+        dict(type='MultiBranch', branch_field=branches, **views),
     ]
     folder = image_folder or str(Path(labelled.get('data_root') or '') / labelled['data_prefix']['img'])
     return {key: value for key, value in labelled.items() if key != 'indices'} | dict(

@@ -64,6 +64,10 @@ def test_model_data_and_teacher(load, unlabelled, split):
 
 def test_strong_view(load, unlabelled):
     plain, cfg = make_semi(load(), unlabelled), make_semi(load(), unlabelled, strong_view=True)
+    for made, branches in ((plain, {'sup', 'unsup_teacher'}), (cfg, {'sup', 'unsup_teacher', 'unsup_student'})):
+        steps = [dataset.pipeline[-1] for dataset in made.train_dataloader.dataset.datasets]
+        assert all(set(step['branch_field']) == branches for step in steps)
+        assert {name for step in steps for name in step if name in branches} == branches, 'each branch has images'
     weak, strong = (
         cfg.train_dataloader.dataset.datasets[1].pipeline[-1][f'unsup_{name}'] for name in ('teacher', 'student')
     )
