@@ -109,12 +109,12 @@ def test_images_without_labels(tool, shapes, small, tmp_path):
     shutil.copytree(shapes, data)
     shutil.copyfile(labelled, data / 'annotations/instances_train.json')
     train = ['train', 'configs/demo_baseline.py', '--fnoise', '--data-root', data, '--work-dir', tmp_path / 'run']
-    semi = ['--semi', unlabelled, 'strong_view=True', 'cls_pseudo_thr=0.0', 'ramp_up.schedule=constant']
+    semi = ['--semi', unlabelled, 'cls_pseudo_thr=0.0', 'ramp_up.schedule=constant']
     tool(*train, *semi, '--cfg-options', *small, 'custom_hooks.1.images=0')
     run = read_run(tmp_path / 'run')
     assert len(run.train) == 4, 'iterations of two epochs of labelled images'
-    expected = {'sup_loss_mask', 'feature_loss_mask', 'unsup_loss_mask', 'pseudo_labels', 'labelled_share'}
-    assert all(expected <= row.keys() for row in run.train)
+    expected_losses = {'sup_loss_mask', 'feature_loss_mask', 'pseudo_labels', 'labelled_share'}
+    assert all(expected_losses <= row.keys() for row in run.train)
     expected = {'coco/bbox_mAP', 'student_bbox_mAP', 'student_segm_mAP', 'pseudo_recall', 'pseudo_precision'}
     assert len(run.val) == 2 and all(expected <= row.keys() for row in run.val)
     weights = torch.load(tmp_path / 'run/iter_4.pth', weights_only=False)['state_dict']
@@ -122,6 +122,9 @@ def test_images_without_labels(tool, shapes, small, tmp_path):
     assert any(
         not torch.equal(weights[name], weights[f'teacher.{name[8:]}']) for name in weights if name[:8] == 'student.'
     )
+    strong = [*train[:-1], tmp_path / 'strong', *semi, 'strong_view=True']
+    tool(*strong, '--cfg-options', *small, 'custom_hooks=[]', 'train_cfg.max_epochs=1')
+    assert all({*expected_losses, 'unsup_loss_mask'} <= row.keys() for row in read_run(tmp_path / 'strong').train)
     refused = tool(*train, '--semi', labelled, '--cfg-options', *small, status=2)
     assert '8 images of ' in refused.stderr and 'are labelled in' in refused.stderr
     refused = tool(*train, '--semi', unlabelled, 'view=2', '--cfg-options', *small, status=2)
