@@ -27,7 +27,12 @@ def schedule_factor(
     - ``'step'``: ``end_factor`` times ``gamma`` for every milestone that is reached.
 
     From ``end`` on, ``'linear'`` and ``'cosine'`` stay at ``end_factor``.
+
+    Raises:
+        ValueError: If the schedule is unknown.
     """
+    if schedule not in SCHEDULES:
+        raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')
     if step < begin:
         return start_factor
     if schedule == 'constant':

@@ -31,3 +31,8 @@ def test_cosine():
 
 def test_step():
     assert factors('step', milestones=[2, 5], gamma=0.5) == [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="schedule must be one of .*, but got 'exponential'"):
+        schedule_factor('exponential', 0)
