@@ -16,9 +16,9 @@ from pycocotools.coco import COCO
 from ...config import annotation_file, evaluators, innermost_datasets
 from ...datasets.ground_truth import read_ground_truth
 from ...visualization.detections import Detection
-from ...visualization.outcomes import IOU_THR, TRUE_POSITIVE, annotated_objects, mark_outcomes
+from ...visualization.outcomes import MISSED, TRUE_POSITIVE, annotated_objects, mark_outcomes
 from .training_ap import evaluate_again, load_like_validation
-from .validation_loss import copy_val_dataloader, deep_copy, own_randomness
+from .validation_loss import own_randomness
 
 
 @HOOKS.register_module()
@@ -35,7 +35,7 @@ class MeanTeacherMetricsHook(Hook):
 
     The last two need annotations in the file of the unlabelled images, which
     the training does not use. They are omitted where there are none, and the
-    precision where there is no pseudo-label. If no unlabelled image has got a
+    precision where there is no pseudo-label. If no unlabelled image had a
     pseudo-label since the last validation, a warning says what to do.
 
     Args:
@@ -76,7 +76,7 @@ class MeanTeacherMetricsHook(Hook):
         threshold = model.semi_train_cfg.cls_pseudo_thr
         if self._pseudo_labels and not any(self._pseudo_labels):
             runner.logger.warning(
-                f'no unlabelled image has got a pseudo-label in the last {len(self._pseudo_labels)} iterations, so '
+                f'no unlabelled image had a pseudo-label in the last {len(self._pseudo_labels)} iterations, so '
                 f'their loss was 0: no detection of the teacher has a score above {threshold} '
                 '(cls_pseudo_thr). Start from a checkpoint of supervised training with --cfg-options load_from=FILE, '
                 'or lower the threshold'
@@ -84,8 +84,7 @@ class MeanTeacherMetricsHook(Hook):
         self._pseudo_labels.clear()
         with own_randomness(seed=0):
             with _predictions_of_the_student(model):
-                loader = runner.build_dataloader(copy_val_dataloader(runner.cfg), seed=0)
-                found = evaluate_again(runner, loader, deep_copy(evaluators(runner.cfg, 'val')))
+                found = evaluate_again(runner, runner.val_dataloader, evaluators(runner.cfg, 'val'))
             metrics.update({f'student_{name}': value for name, value in found.items()})
             if self._hidden:
                 loader, truth = self._hidden
@@ -115,7 +114,8 @@ def pseudo_label_quality(model: Any, loader: Any, truth: COCO, score_thr: float)
                 [one for one in some if one.label in classes]
                 for some in annotated_objects(truth, sample.img_id, masks=False)
             )
-            outcomes = [one.outcome for one in mark_outcomes(objects, detections, IOU_THR, crowds) if one.score]
+            marked = mark_outcomes(objects, detections, crowds=crowds)
+            outcomes = [one.outcome for one in marked if one.outcome != MISSED]
             hits += outcomes.count(TRUE_POSITIVE)
             labels += len(outcomes)
             total += len(objects)

@@ -59,7 +59,7 @@ class TrainingAPHook(Hook):
 
 @torch.no_grad()
 def evaluate_again(runner: Runner, loader: Any, evaluators: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Evaluate a model on a data loader in the course of a validation.
+    """Evaluate a model on a data loader during a validation.
 
     Args:
         runner: Runner whose model is in evaluation mode.
@@ -67,10 +67,13 @@ def evaluate_again(runner: Runner, loader: Any, evaluators: Sequence[dict[str, A
         evaluators: Configs of evaluators, whose annotation file has these images and maybe others.
 
     Returns:
-        The metrics, named without the prefix, which mmdet's ``analyze_logs.py``
-        removes: with another one they would be taken for those of the validation.
+        The metrics without their prefix: mmdet's ``analyze_logs.py`` strips it
+        and would confuse them with those of the validation.
     """
-    evaluator: Evaluator = runner.build_evaluator(evaluators)
+    settings: list[dict[str, Any]] = deep_copy(evaluators)
+    for metric in settings:
+        metric.pop('outfile_prefix', None)  # that of the validation, whose files would be overwritten
+    evaluator: Evaluator = runner.build_evaluator(settings)
     evaluator.dataset_meta = loader.dataset.metainfo
     ids = [loader.dataset.get_data_info(index)['img_id'] for index in range(len(loader.dataset))]
     for metric in evaluator.metrics:
@@ -126,7 +129,6 @@ def training_evaluators(cfg: Config) -> Sequence[dict[str, Any]]:
     source = labelled_dataset(cfg)
     copies: list[dict[str, Any]] = deep_copy(evaluators(cfg, 'val'))
     for evaluator in copies:
-        evaluator.pop('outfile_prefix', None)  # that of the validation
         if 'ann_file' in evaluator:
             evaluator['ann_file'] = str(annotation_file(source))
     return copies

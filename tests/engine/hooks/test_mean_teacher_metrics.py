@@ -95,7 +95,6 @@ def test_what_is_undefined_is_left_out(tmp_path):
 @pytest.mark.parametrize(('counts', 'warned'), [([0.0, 0.0], True), ([0.0, 0.5], False), ([], False)])
 def test_no_pseudo_label_is_said_with_the_way_on(monkeypatch, counts, warned):
     module = 'fnoise_mmdet.engine.hooks.mean_teacher_metrics'
-    monkeypatch.setattr(f'{module}.copy_val_dataloader', lambda cfg: {})
     monkeypatch.setattr(f'{module}.evaluators', lambda cfg, name: [])
     monkeypatch.setattr(f'{module}.evaluate_again', lambda *arguments: dict(bbox_mAP=0.5))
     model = Mock(semi_train_cfg=ConfigDict(cls_pseudo_thr=0.9), semi_test_cfg={})

@@ -46,6 +46,13 @@ def test_the_training_is_not_affected(train, read_rows):
     assert of_both[0] == of_both[1]
 
 
+def test_files_of_the_validation_are_not_overwritten(train, tmp_path):
+    options = {'val_evaluator.outfile_prefix': str(tmp_path / 'mine')}
+    train('demo_fnoise.py', custom_hooks=[dict(type='TrainingAPHook', every=True)], **LEARNS, **options)
+    found = json.loads((tmp_path / 'mine.bbox.json').read_text())
+    assert {one['image_id'] for one in found} == {1, 2, 3, 4}, 'of the 4 validation images, not of 16 training images'
+
+
 def test_what_cannot_be_evaluated_is_a_warning(train, read_rows, caplog):
     option = {'train_dataloader.dataset.ann_file': 'annotations/instances_train.json'}
     runner = train('demo_baseline.py', custom_hooks=[], **option)
