@@ -1,5 +1,6 @@
 # Images without labels: 64 labelled and 576 unlabelled ones of the embedded data, and a mean teacher without noise.
-# It is what `--semi` makes of the demo. `make semi` writes the two files and trains it with and without F-Noise.
+# Equal to what `--semi` makes of the demo's config. `make semi` writes the two files and trains it with and without
+# F-Noise.
 _base_ = '../demo_baseline.py'
 
 model = dict(

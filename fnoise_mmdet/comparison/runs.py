@@ -21,8 +21,8 @@ class Run(NamedTuple):
     ``train`` has one row per logged iteration, ``val`` one row per validation,
     ``epochs`` one row per epoch with the mean losses, if
     :class:`~fnoise_mmdet.engine.hooks.EpochLossHook` was enabled. ``step`` of a row is its
-    iteration or epoch, from 1; a training that is not counted in epochs is validated at
-    iterations, and has no ``epochs``. ``record`` is the file of
+    iteration or epoch, from 1; in iteration-based training validations have the iteration,
+    and there are no ``epochs``. ``record`` is the file of
     :class:`~fnoise_mmdet.engine.hooks.RunRecordHook`, empty without it;
     ``notes`` are remarks on the files; ``robustness`` is the result of
     ``tools/robustness.py`` for its checkpoint.
@@ -47,7 +47,7 @@ class Run(NamedTuple):
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the training is counted in epochs, rather than in iterations alone."""
+        """Whether the training is epoch-based, not iteration-based."""
         return 'epoch' in self.train[-1]
 
     def losses(self) -> list[str]:
@@ -112,9 +112,9 @@ def _read_rows(path: Path, notes: list[str]) -> list[Row]:
 
 
 def _count_iterations(rows: list[Row]) -> list[Row]:
-    """Return the rows of a training without epochs, with the last iteration before a validation as its step.
+    """Return the rows of an iteration-based training, with the iteration as the step of each validation.
 
-    mmengine logs the epoch there, too, which is 0 in such a training.
+    mmengine logs the epoch as the step there, which is always 0.
     """
     counted: list[Row] = []
     iteration = 0

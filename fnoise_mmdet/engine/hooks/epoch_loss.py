@@ -13,8 +13,8 @@ class EpochLossHook(Hook):
 
     The scalars are ``epoch/mean_loss``, ``epoch/mean_loss_cls`` and so on,
     with the epoch, counted from 1, as the step. Because of the slash, mmdet's
-    ``analyze_logs.py`` excludes these rows from the training curve. In a
-    training that is not counted in epochs nothing is logged.
+    ``analyze_logs.py`` excludes these rows from the training curve. Nothing
+    is logged in iteration-based training.
     """
 
     priority = 'BELOW_NORMAL'

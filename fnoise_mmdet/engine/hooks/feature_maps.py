@@ -131,6 +131,7 @@ class FeatureMapHook(Hook):
         self.max_size = max_size
         self.arrays = arrays
         self._model: nn.Module | None = None
+        self._branch = LABELLED  # drawn in training
         self._tap: FeatureTap | None = None
         self._first: dict[str, list[int | str]] = {}  # ids of the first images of each split
         self._channels: dict[int, list[int]] = {}  # of each level
@@ -147,6 +148,7 @@ class FeatureMapHook(Hook):
             self._warn(runner, f'{type(model).__name__} has no neck')
         else:
             self._model = model
+            self._branch = drawn_branch(model)
         folders = Path(runner.work_dir).glob('*/vis_data')
         self._files = sum(
             1
@@ -274,8 +276,7 @@ class FeatureMapHook(Hook):
         step: int,
         outputs: Sequence | None,
     ) -> None:
-        branch = drawn_branch(self._model) if self._model is not None else LABELLED
-        image, sample = images_of(data_batch, branch)[place]
+        image, sample = images_of(data_batch, self._branch)[place]
         site = features.site
         classes = (runner.visualizer.dataset_meta or {}).get('classes', ())
         # Distinguish student and teacher; a tracker has only one detector.
@@ -283,7 +284,7 @@ class FeatureMapHook(Hook):
         name = [part, *detector]
         if part == 'train':
             boxes = Boxes(ground_truth(sample, resized=True, classes=classes))
-            when = f'iteration {step}' + ('' if branch == LABELLED else ' · without label')
+            when = f'iteration {step}' + ('' if self._branch == LABELLED else ' · unlabelled')
         else:
             name.append(as_file_name(image_id(sample)))
             loader = runner.val_dataloader if part == 'val' else runner.test_dataloader

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class SoftTargets(NamedTuple):
-    """What the teacher predicts for its proposals.
+    """Predictions of the teacher for its proposals.
 
     Args:
         rois: Proposals with the index of their image, (R, 5).
@@ -56,7 +56,7 @@ def check_soft_targets(detector: nn.Module) -> None:
 
 @torch.no_grad()
 def predict_soft(teacher: Any, inputs: Tensor, samples: SampleList, proposals: int) -> SoftTargets:
-    """Return what a teacher predicts for its best proposals.
+    """Return the predictions of a teacher for its best proposals.
 
     Args:
         teacher: Detector in evaluation mode.
