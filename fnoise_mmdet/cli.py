@@ -99,17 +99,35 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
 
 
-class SemiAction(DictAction):
+class NamedOptionsAction(DictAction):
+    """Parse a word and ``key=value`` pairs, what follows the word being settings for it."""
+
+    def parse(self, parser: argparse.ArgumentParser, values: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        """Return the word, and the settings with dotted keys."""
+        word, *pairs = values
+        if wrong := [one for one in pairs if '=' not in one]:
+            name = self.option_strings[0]
+            parser.error(f'argument {name}: settings after {word} must be KEY=VALUE, but got {wrong[0]!r}')
+        parsed = argparse.Namespace()
+        super().__call__(parser, parsed, pairs)
+        return word, getattr(parsed, self.dest)
+
+
+class SemiAction(NamedOptionsAction):
     """Parse a file and ``key=value`` pairs into the arguments of :func:`.make_semi`."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        unlabelled, *settings = values
-        if wrong := [one for one in settings if '=' not in one]:
-            parser.error(f'argument --semi: settings after the file must be KEY=VALUE, but got {wrong[0]!r}')
-        super().__call__(parser, namespace, settings, option_string)
+        unlabelled, settings = self.parse(parser, values)
         arguments = Config(dict(unlabelled=unlabelled))
-        arguments.merge_from_dict(getattr(namespace, self.dest))  # dotted keys are nested settings
+        arguments.merge_from_dict(settings)  # dotted keys are nested settings
         setattr(namespace, self.dest, arguments.to_dict())
+
+
+class ConditionAction(NamedOptionsAction):
+    """Append the name of a condition and its ``key=value`` pairs."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), self.parse(parser, values)])
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:

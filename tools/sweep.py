@@ -1,4 +1,4 @@
-"""Train a detector without noise and with noises at several scales over several seeds on Ray, and compare them."""
+"""Train a detector without noise, with noises at several scales and with other settings over several seeds on Ray."""
 
 import _start
 
@@ -28,7 +28,9 @@ def parse_args() -> argparse.Namespace:
         epilog='examples: '
         'python tools/sweep.py configs/demo_baseline.py --out work_dirs/sweep ; '
         'python tools/sweep.py mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine '
-        '--out work_dirs/mine --preset cct mean_normal=0.1 FDrop --scale 0 0.1 0.2 0.3 0.5 --seeds 0 1 2 3 4 --cpus 4',
+        '--out work_dirs/mine --preset cct mean_normal=0.1 FDrop --scale 0 0.1 0.2 0.3 0.5 --seeds 0 1 2 3 4 --cpus 4 ; '
+        'python tools/sweep.py configs/demo_baseline.py --out work_dirs/longer --preset cct=0.3 '
+        '--condition longer train_cfg.max_epochs=8 --condition mixed:cct=0.3 model.neck.noise.prob=0.5',
     )
     parser.add_argument('config', help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)')
     parser.add_argument('--out', type=Path, required=True, help='folder of the sweep')
@@ -42,6 +44,15 @@ def parse_args() -> argparse.Namespace:
         'a registered subclass of Noise)',
     )
     cli.add_scales(parser)
+    parser.add_argument(
+        '--condition',
+        nargs='+',
+        action=cli.ConditionAction,
+        default=[],
+        metavar=('NAME[:NOISE[=SCALE]]', 'KEY=VALUE'),
+        help='a condition of your own, with a noise or without, and with other settings than the baseline; may be '
+        'repeated',
+    )
     parser.add_argument(
         '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds of each condition (default: 0 1 2)'
     )
@@ -104,7 +115,7 @@ def read_configs(args: argparse.Namespace) -> dict[str, Config]:
     baseline = load_config(args.config, args.cfg_options)  # first: it may import custom noises
     conditions = sweep_conditions(args.preset, args.scale)
     cli.apply_training_options(baseline, args)
-    return sweep_configs(add_comparison_hooks(baseline), conditions)
+    return sweep_configs(add_comparison_hooks(baseline), conditions, args.condition)
 
 
 def import_ray() -> Any:

@@ -46,15 +46,29 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if fnoise is not None:
         add_fnoise(cfg, **noise_settings(fnoise))
+    merge_options(cfg, options or {}, f'--cfg-options do not fit {path}')
+    return cfg
+
+
+def merge_options(cfg: Config, options: dict[str, Any], cannot: str) -> None:
+    """Override settings of a config, in place.
+
+    Args:
+        cfg: The config.
+        options: Overrides, dotted keys and their values.
+        cannot: Beginning of the error's message.
+
+    Raises:
+        InputError: If an option does not fit the config.
+    """
     before = copy.deepcopy(cfg)
     try:
-        cfg.merge_from_dict(options or {})
+        cfg.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise InputError(f'--cfg-options do not fit {path}: {error}') from error
-    unknown = unknown_options(before, cfg, options or {})
+        raise InputError(f'{cannot}: {error}') from error
+    unknown = unknown_options(before, cfg, options)
     if unknown:
-        raise InputError(f'--cfg-options do not fit {path}: {"; ".join(unknown)}')
-    return cfg
+        raise InputError(f'{cannot}: {"; ".join(unknown)}')
 
 
 def add_fnoise(

@@ -1,14 +1,15 @@
-"""The conditions of a sweep: noises at several scales."""
+"""The conditions of a sweep: noises at several scales, and settings of one's own."""
 
 import copy
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from ..config import add_fnoise, noise_settings
+from ..config import add_fnoise, merge_options, noise_settings
 from ..errors import InputError
 from .study import BASELINE
 
@@ -25,42 +26,85 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
     """
     conditions: dict[str, dict[str, Any]] = {}
     for text in presets:
-        preset, fixed, own = text.partition('=')
-        try:
-            settings = noise_settings(preset)
-        except InputError as error:
-            raise InputError(f'--preset {text}: {error}') from None
+        preset, settings, fixed = _read_noise(text, f'--preset {text}')
         noise = settings['noise']
-        if 'scale' not in MODELS.get(noise['type']).strengths:
-            if fixed:
-                raise InputError(f'--preset {text}: {preset} has no scale')
+        if not _has_scale(noise):
             found = {preset: settings}
         else:
-            try:
-                chosen = [float(own)] if fixed else [float(scale) for scale in scales if scale != 0]
-            except ValueError:
-                raise InputError(f'--preset {text}: {own!r} is not a number') from None
+            chosen = [float(scale) for scale in scales if scale != 0] if fixed is None else [fixed]
             bad = [scale for scale in chosen if not (math.isfinite(scale) and scale > 0)]
             if bad:
-                what = f'--preset {text}' if fixed else '--scale'
-                raise InputError(f'{what}: the scale of a noise must be > 0, but got {bad[0]}')
-            if not fixed and len(set(chosen)) < len(chosen):
+                raise InputError(f'--scale: the scale of a noise must be > 0, but got {bad[0]}')
+            if fixed is None and len(set(chosen)) < len(chosen):
                 raise InputError('--scale: a scale is given more than once')
             found = {f'{preset}_{scale}': dict(settings, noise=dict(noise, scale=scale)) for scale in chosen}
         for condition, one in found.items():
             if condition in conditions:
                 raise InputError(f'--preset: {condition} is given more than once')
             conditions[condition] = one
-    if not conditions:
-        raise InputError('a sweep needs noise: give a --scale > 0')
     return conditions
 
 
-def sweep_configs(baseline: Config, conditions: Mapping[str, dict[str, Any]]) -> dict[str, Config]:
+def _read_noise(text: str, where: str) -> tuple[str, dict[str, Any], float | None]:
+    """Return name, arguments of :func:`.add_fnoise`, and scale of ``NAME`` or ``NAME=SCALE``."""
+    preset, fixed, own = text.partition('=')
+    try:
+        settings = noise_settings(preset)
+    except InputError as error:
+        raise InputError(f'{where}: {error}') from None
+    if not fixed:
+        return preset, settings, None
+    if not _has_scale(settings['noise']):
+        raise InputError(f'{where}: {preset} has no scale')
+    try:
+        scale = float(own)
+    except ValueError:
+        raise InputError(f'{where}: {own!r} is not a number') from None
+    if not (math.isfinite(scale) and scale > 0):
+        raise InputError(f'{where}: the scale of a noise must be > 0, but got {scale}')
+    return preset, settings, scale
+
+
+def _has_scale(noise: Mapping[str, Any]) -> bool:
+    return 'scale' in MODELS.get(noise['type']).strengths
+
+
+def sweep_configs(
+    baseline: Config,
+    conditions: Mapping[str, dict[str, Any]],
+    own: Sequence[tuple[str, dict[str, Any]]] = (),
+) -> dict[str, Config]:
     """Return the config of the baseline, and of each condition with its noise at its published place.
 
+    Args:
+        baseline: Config without noise.
+        conditions: Noise of each condition, see :func:`sweep_conditions`.
+        own: Other conditions: ``NAME``, or ``NAME:NOISE[=SCALE]``, and the settings that are overridden.
+
     Raises:
-        InputError: If noise cannot be inserted into the baseline, or it already has noise.
+        InputError: If noise cannot be inserted into the baseline, or it already
+            has noise, or a condition of one's own is not valid, or there is no condition.
     """
-    noisy = {name: add_fnoise(copy.deepcopy(baseline), **settings) for name, settings in conditions.items()}
-    return {BASELINE: baseline, **noisy}
+    configs = {BASELINE: baseline}
+    for name, settings in conditions.items():
+        configs[name] = add_fnoise(copy.deepcopy(baseline), **settings)
+    for text, options in own:
+        where = f'--condition {text}'
+        name, _, noise = text.partition(':')
+        if not re.fullmatch(r'\w[\w.-]*', name):
+            raise InputError(f'{where}: a name has letters, digits, _, - and . only')
+        if name in configs or name == 'report':  # the folder of the report
+            raise InputError(f'{where}: the name {name} is taken')
+        cfg = copy.deepcopy(baseline)
+        if noise:
+            _, settings, scale = _read_noise(noise, where)
+            if scale is not None:
+                settings = dict(settings, noise=dict(settings['noise'], scale=scale))
+            add_fnoise(cfg, **settings)
+        merge_options(cfg, options, where)
+        if cfg.to_dict() == baseline.to_dict():
+            raise InputError(f'{where}: it is the same as the baseline')
+        configs[name] = cfg
+    if len(configs) == 1:
+        raise InputError('a sweep needs noise: give a --scale > 0, or a --condition')
+    return configs

@@ -30,7 +30,6 @@ def test_presets_are_crossed_with_scales():
         (['cct'], [math.nan], '--scale: the scale of a noise must be > 0, but got nan'),
         (['cct'], [0.1, 0.1], '--scale: a scale is given more than once'),
         (['cct', 'cct=0.1'], [0.1], '--preset: cct_0.1 is given more than once'),
-        (['cct'], [0], 'a sweep needs noise: give a --scale > 0'),
     ],
 )
 def test_wrong_noises(presets, scales, message):
@@ -48,3 +47,43 @@ def test_noise_goes_where_it_was_published_for():
     assert all(neck.noise.scale == 0.5 and neck.neck == dict(type='FPN') for neck in necks)
     with pytest.raises(InputError, match='already has F-Noise'):
         sweep_configs(configs['cct_0.5'], sweep_conditions(['cct'], [0.1]))
+
+
+MODEL = dict(type='FasterRCNN', backbone=dict(type='ResNet', depth=50), neck=dict(type='FPN'))
+
+
+def test_conditions_of_ones_own():
+    baseline = Config(dict(model=MODEL, train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=4)))
+    own = [
+        ('longer', {'train_cfg.max_epochs': 8}),
+        ('rare:cct', {'model.neck.noise.prob': 0.5}),
+        ('strong:cct=0.7', {}),
+        ('dropped:FDrop', {}),
+    ]
+    configs = sweep_configs(baseline, {}, own)
+    assert list(configs) == ['baseline', 'longer', 'rare', 'strong', 'dropped']
+    assert configs['longer'].train_cfg.max_epochs == 8 and configs['longer'].model == MODEL
+    noises = [configs[name].model.neck.noise for name in ('rare', 'strong', 'dropped')]
+    assert noises[0] == dict(type='FeatureNoise', preset='cct', prob=0.5)
+    assert noises[1] == dict(type='FeatureNoise', preset='cct', scale=0.7) and noises[2] == dict(type='FDrop')
+    assert configs['baseline'].train_cfg.max_epochs == 4 and configs['baseline'].model == MODEL
+
+
+@pytest.mark.parametrize(
+    'own, message',
+    [
+        ([('a/b', {})], '--condition a/b: a name has letters'),
+        ([('..', {})], '--condition ..: a name has letters'),
+        ([('one', {})], '--condition one: it is the same as the baseline'),
+        ([('one:cat', {})], '--condition one:cat: unknown noise cat, did you mean cct'),
+        ([('one:FDrop=1', {})], '--condition one:FDrop=1: FDrop has no scale'),
+        ([('one', {'model.backbone.dept': 18})], 'model.backbone.dept is not used: did you mean model.backbone.depth'),
+        ([('one:cct', {}), ('one:FDrop', {})], '--condition one:FDrop: the name one is taken'),
+        ([('baseline:cct', {})], 'the name baseline is taken'),
+        ([('report:cct', {})], 'the name report is taken'),
+        ([], 'a sweep needs noise: give a --scale > 0, or a --condition'),
+    ],
+)
+def test_wrong_conditions_of_ones_own(own, message):
+    with pytest.raises(InputError, match=message):
+        sweep_configs(Config(dict(model=MODEL)), sweep_conditions(['cct'], [0]), own)
