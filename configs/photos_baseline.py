@@ -36,12 +36,13 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300)),
 )
 
-# Images of 384 pixels, resized by up to 8 % up and down in training. In trials of one seed, stronger jitter raised the
-# AP on held-out images and lowered it on training images.
-scale = (384, 384)
-jitter = dict(type='RandomChoiceResize', scales=[(352, 352), scale, (416, 416)], keep_ratio=True)
-train_pipeline = [jitter if step['type'] == 'Resize' else step for step in _base_.train_pipeline]
-test_pipeline = [dict(step, scale=scale) if step['type'] == 'Resize' else step for step in _base_.test_pipeline]
+# Images of 320 pixels. In trials of one seed, resizing them by 8 to 20 % up and down in training, also at 384 pixels,
+# lowered the AP on training images, and averaging the weights changed no AP.
+scale = (320, 320)
+train_pipeline, test_pipeline = (
+    [dict(step, scale=scale) if step['type'] == 'Resize' else step for step in pipeline]
+    for pipeline in (_base_.train_pipeline, _base_.test_pipeline)
+)
 loader = dict(batch_size=2, num_workers=1)
 train_dataloader = dict(**loader, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
