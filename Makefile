@@ -12,7 +12,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos semi compare pictures pictures-photos study study-real study-photos check-configs
+.PHONY: help setup demo photos semi semi-photos compare pictures pictures-photos study study-real study-photos check-configs
 .PHONY: benchmarks benchmarks-gpu test test-slow test-gpu test-upstream fuzz lint format docs
 
 help:
@@ -21,7 +21,8 @@ help:
 	@echo '                    (CLASSES=supercategories: with 12 classes instead of 80)'
 	@echo 'make compare        the demo over three seeds, and the report with intervals (15 to 30 minutes)'
 	@echo 'make semi           the pair on images without labels: 64 of the embedded images have labels, 576 have none'
-	@echo 'make test           the tests (10 to 15 minutes on two cores)'
+	@echo 'make semi-photos    the same on photographs: 50 images of make photos have labels, 60 have none (DATA as there)'
+	@echo 'make test           the tests (5 to 15 minutes on two cores)'
 	@echo 'make test-slow      the tests that take minutes, make demo among them, two at a time (15 to 30 minutes)'
 	@echo 'make test-gpu       the tests of the noise and of the neck, on a GPU'
 	@echo 'make test-upstream  the tests with the original mmengine, mmcv and mmdet, in .venv-upstream'
@@ -117,6 +118,15 @@ semi: $(SPLIT)
 
 $(SPLIT): | $(READY) $(SHAPES)
 	@$(RUN) tools/split_coco.py $(SHAPES)/annotations/instances_train.json --number 64
+
+# The same on photographs, the sample of `make photos`.
+SPLIT_PHOTOS := data/photos_categories/annotations/instances_train.1@50_images.json
+semi-photos: $(SPLIT_PHOTOS)
+	@$(RUN) tools/run_pair.py configs/semi/photos_baseline.py configs/semi/photos_fnoise.py --workers 2 --seeds 0 \
+	    --out $(OUT)/semi_photos
+
+$(SPLIT_PHOTOS): data/photos_categories/sample.json
+	@$(RUN) tools/split_coco.py $(<D)/annotations/instances_train.json --number 50
 
 # Evidence instead of one pair: the demo over three seeds, a study of its own.
 compare: | $(READY) $(SHAPES)

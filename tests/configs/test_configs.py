@@ -47,7 +47,7 @@ def plain(cfg: Config) -> dict[str, Any]:
     return {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'experiment_name'}
 
 
-@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_', 'semi/demo_'])
+@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_', 'semi/demo_', 'semi/photos_'])
 def test_pair_differs_in_the_neck_alone(prefix):
     baseline, fnoise = (plain(load(f'{prefix}{name}.py')) for name in ('baseline', 'fnoise'))
     plain_neck, neck = (cfg['model'].get('detector', cfg['model']).pop('neck') for cfg in (baseline, fnoise))
@@ -56,21 +56,22 @@ def test_pair_differs_in_the_neck_alone(prefix):
 
 
 @pytest.mark.parametrize('name', ['baseline', 'fnoise'])
-def test_semi_supervised_demo_is_what_make_semi_makes(name, tmp_path):
-    data = tmp_path / 'data/shapes'
-    make_shapes(data, num_train=70, num_val=1, num_test=1, size=64)
-    split_coco(data / 'annotations/instances_train.json', data / 'annotations', number=64)
-    written, cfg = load(f'semi/demo_{name}.py'), load(f'demo_{name}.py')
-    epochs = written.train_cfg.max_iters // 16
+@pytest.mark.parametrize(('data', 'number', 'interval'), [('demo', 64, 10), ('photos', 50, 11)])
+def test_semi_supervised_config_is_what_make_semi_makes(data, number, interval, name, tmp_path):
+    written, cfg = load(f'semi/{data}_{name}.py'), load(f'{data}_{name}.py')
+    batch = cfg.train_dataloader.batch_size
+    epochs = written.train_cfg.max_iters * batch // number
     labelled, unlabelled = written.train_dataloader.dataset.datasets
-    cfg.train_dataloader.dataset.ann_file = labelled.ann_file
-    cfg.train_dataloader.dataset.data_root = f'{data}/'
-    cfg.train_cfg = dict(max_epochs=epochs, val_interval=10)
-    cfg.default_hooks.checkpoint.interval = 10
+    root = tmp_path / labelled.data_root
+    make_shapes(root, num_train=number + 6, num_val=1, num_test=1, size=64)
+    split_coco(root / 'annotations/instances_train.json', root / 'annotations', number=number)
+    cfg.train_dataloader.dataset.update(ann_file=labelled.ann_file, data_root=f'{root}/')
+    cfg.train_cfg = dict(max_epochs=epochs, val_interval=interval)
+    cfg.default_hooks.checkpoint.interval = interval
     cfg.param_scheduler[1].update(end=epochs, T_max=epochs)
-    made = make_semi(cfg, str(data / unlabelled.ann_file))
+    made = make_semi(cfg, str(root / unlabelled.ann_file))
     for dataset in made.train_dataloader.dataset.datasets:  # the paths are those of the test
-        dataset.data_root = 'data/shapes/'
+        dataset.data_root = labelled.data_root
     made.train_dataloader.dataset.datasets[1].update(ann_file=unlabelled.ann_file, data_prefix=unlabelled.data_prefix)
     made.model.pop('semi_train_cfg')  # the defaults
     made.train_cfg.pop('val_begin')
