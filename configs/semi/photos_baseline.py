@@ -1,5 +1,5 @@
-# Photographs without labels: 50 of the 110 training images of `make photos` have labels. A mean teacher without noise, as
-# `--semi` makes of the photos config. `make semi-photos DATA=DIR` trains it with and without F-Noise.
+# Photographs without labels: 50 of the 110 training images of `make photos` have labels. A mean teacher without noise,
+# equal to what `--semi` makes of the photos config. `make semi-photos DATA=DIR` trains it with and without F-Noise.
 _base_ = '../photos_baseline.py'
 
 model = dict(
