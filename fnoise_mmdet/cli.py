@@ -30,7 +30,7 @@ from .config.types import type_name
 from .datasets.files import FAILURES, file_error, write_atomically
 from .datasets.images import printable
 from .engine.checkpoint import TrustCheckpoint, refuse_code
-from .engine.distributed import check_launcher, is_main_process, rank, use_cpus
+from .engine.distributed import check_launcher, is_main_process, rank, use_cpus, world_size
 from .engine.hooks import CorruptImageHook
 from .engine.hooks.safe_checkpoint import AtomicBackend
 from .engine.mixed_precision import use_amp
@@ -171,7 +171,7 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
         use_amp(cfg)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     if args.semi:
-        make_semi(cfg, **args.semi)
+        make_semi(cfg, **args.semi | dict(processes=world_size(cfg.get('launcher', 'none'))))
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_dirs/CONFIG_NAME') -> None:

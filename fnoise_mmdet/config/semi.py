@@ -45,7 +45,13 @@ def is_semi(cfg: Config) -> bool:
 
 
 def make_semi(
-    cfg: Config, unlabelled: str, *, image_folder: str | None = None, strong_view: bool = False, **settings: Any
+    cfg: Config,
+    unlabelled: str,
+    *,
+    image_folder: str | None = None,
+    strong_view: bool = False,
+    processes: int = 1,
+    **settings: Any,
 ) -> Config:
     """Turn the config of a supervised training into one of :class:`~fnoise_mmdet.FNoiseTeacher`, in place.
 
@@ -60,6 +66,7 @@ def make_semi(
         image_folder: Folder of the unlabelled images. Defaults to that of the labelled ones.
         strong_view: Whether the student also sees each unlabelled image
             strongly augmented, as in mmdet's ``SoftTeacher``. Defaults to False.
+        processes: Number of processes that the images of an epoch are distributed to. Defaults to 1.
         **settings: ``semi_train_cfg`` of :class:`~fnoise_mmdet.FNoiseTeacher`.
 
     Returns:
@@ -91,7 +98,7 @@ def make_semi(
         'sampler': dict(type='MultiSourceSampler', batch_size=2 * size, source_ratio=[1, 1]),
         'dataset': dict(type='ConcatDataset', datasets=datasets),
     }
-    count_iterations(cfg, math.ceil(count / size))
+    count_iterations(cfg, math.ceil(count / processes / size))
     cfg.model = dict(
         type='FNoiseTeacher',
         detector=cfg.model,

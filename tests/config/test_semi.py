@@ -84,6 +84,12 @@ def test_only_the_chosen_images_are_counted(load, unlabelled, indices):
     assert 'indices' not in cfg.train_dataloader.dataset.datasets[1]
 
 
+@pytest.mark.parametrize(('processes', 'iterations'), [(1, 4), (2, 2), (3, 2)])
+def test_processes_share_an_epoch(load, unlabelled, processes, iterations):
+    cfg = make_semi(load(**{'train_dataloader.batch_size': 1}), unlabelled, processes=processes)
+    assert cfg.train_cfg.max_iters == load().train_cfg.max_epochs * iterations
+
+
 def test_noise_before_or_after(load, unlabelled):
     plain = make_semi(load('demo_baseline.py'), unlabelled)
     assert plain.model.detector.neck.type == 'FPN'

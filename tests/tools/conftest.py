@@ -1,5 +1,6 @@
 """Trainings that serve all tests of the tools."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,3 +19,14 @@ def runs(tool: Tool, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             '--cfg-options', *SMALL, *extra,
         )  # fmt: skip
     return SimpleNamespace(baseline=folder / 'demo_baseline', fnoise=folder / 'demo_fnoise')
+
+
+@pytest.fixture(scope='session')
+def few_labels(tool: Tool, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The small data set with 8 of its 16 training images, and the annotation file of the others."""
+    out = tmp_path_factory.mktemp('few_labels')
+    tool('split_coco', shapes / 'annotations/instances_train.json', '--number', 8, '--out', out)
+    data = out / 'data'
+    shutil.copytree(shapes, data)
+    shutil.copyfile(out / 'instances_train.1@8_images.json', data / 'annotations/instances_train.json')
+    return data, out / 'instances_train.1@8_images-unlabeled.json'

@@ -102,6 +102,23 @@ def test_two_processes_train_one_model_with_noise_of_their_own_and_write_once(ro
 
 
 @pytest.mark.slow
+def test_two_processes_train_one_student_and_average_one_teacher(root, environment, few_labels, small, tmp_path):
+    data, unlabelled = few_labels
+    semi = ['--semi', unlabelled, 'cls_pseudo_thr=0.0']
+    options = ['train_dataloader.batch_size=2', 'custom_hooks.1.images=0']
+    command = [
+        root / 'tools/dist_train.sh', root / 'configs/demo_fnoise.py', 2, '--data-root', data, *semi,
+        '--work-dir', tmp_path / 'run', '--cfg-options', *small, *options,
+    ]  # fmt: skip
+    done = run(command, environment, root)
+    rows = read_run(tmp_path / 'run').train
+    assert len(rows) == 4, 'two epochs of 8 labelled images, 4 a batch of both processes'
+    assert all(row['feature_loss_mask'] > 0 and row['pseudo_labels'] > 0 for row in rows)
+    assert 'student_bbox_mAP' in read_run(tmp_path / 'run').val[-1]
+    assert done.stdout.count('Saving checkpoint at 4 iterations') == 1
+
+
+@pytest.mark.slow
 def test_one_image_on_each_of_two_processes_is_two_images_on_one(root, environment, probed, tmp_path):
     config, *options = probed('two', 'demo_baseline.py', 1, *DRAWN_ALIKE)
     run([root / 'tools/dist_train.sh', config, 2, *options], environment, root)

@@ -102,12 +102,9 @@ def test_weights_that_cannot_be_had_are_said_before_anything_is_written(tool, sh
     assert not list(tmp_path.iterdir())
 
 
-def test_images_without_labels(tool, shapes, small, tmp_path):
-    tool('split_coco', shapes / 'annotations/instances_train.json', '--number', 8, '--out', tmp_path)
-    labelled, unlabelled = (tmp_path / f'instances_train.1@8_images{kind}.json' for kind in ('', '-unlabeled'))
-    data = tmp_path / 'data'
-    shutil.copytree(shapes, data)
-    shutil.copyfile(labelled, data / 'annotations/instances_train.json')
+def test_images_without_labels(tool, few_labels, small, tmp_path):
+    data, unlabelled = few_labels
+    labelled = data / 'annotations/instances_train.json'
     train = ['train', 'configs/demo_baseline.py', '--fnoise', '--data-root', data, '--work-dir', tmp_path / 'run']
     semi = ['--semi', unlabelled, 'cls_pseudo_thr=0.0', 'ramp_up.schedule=constant']
     tool(*train, *semi, '--cfg-options', *small, 'custom_hooks.1.images=0')
