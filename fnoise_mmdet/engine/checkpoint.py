@@ -297,6 +297,36 @@ def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: 
         print(f'checkpoint {path}: weights: {report}')
 
 
+def published(content: dict[str, Any], path: str, part: str | None = None) -> dict[str, Any]:
+    """Return what inference and fine-tuning need of a checkpoint: weights, and classes with their colours.
+
+    Args:
+        content: The checkpoint.
+        path: Name of the checkpoint in messages.
+        part: ``'teacher'`` or ``'student'`` of a semi-supervised training,
+            whose weights become those of a plain detector. Defaults to None,
+            which is all weights.
+
+    Raises:
+        InputError: If the checkpoint has no weights of this part, or of both
+            and ``part`` is None, or some are not finite.
+    """
+    weights = content.get('state_dict', content)
+    names = {name.partition('.')[0] for name in weights}
+    if part is None and {'student', 'teacher'} <= names:
+        raise InputError(f'checkpoint {path} has a student and a teacher: choose one with --part')
+    if part is not None:
+        start = f'{part}.'
+        weights = {name[len(start) :]: weight for name, weight in weights.items() if name.startswith(start)}
+        if not weights:
+            raise InputError(f'checkpoint {path} has no {part}: it is not from a semi-supervised training')
+    if not weights or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
+        raise InputError(f'checkpoint {path} has no weights, or something else among them')
+    _check_finite(weights, path)
+    kept = {key: value for key, value in content.get('meta', {}).items() if key in ('dataset_meta', 'CLASSES')}
+    return dict(meta=kept, state_dict=dict(weights))
+
+
 def check_part(model: nn.Module, content: dict[str, Any], path: str, least: float = 0.0) -> None:
     """Check that a checkpoint has weights for a part of a model, whatever its modules are called.
 

@@ -66,6 +66,7 @@ def doors(path, address, shapes, runs, study, out):
         'infer': ['infer', CONFIG, path, image, '--out-dir', out],
         'infer, second': ['infer', CONFIG, next(runs.baseline.glob('epoch_*.pth')), path, image, '--out-dir', out],
         'show_noise': ['show_noise', CONFIG, path, image, '--out', out],
+        'publish_model': ['publish_model', path, out],
         'robustness': ['robustness', path.parent / 'run', '--severities', '1'],
     }
 

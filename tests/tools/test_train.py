@@ -119,6 +119,25 @@ def test_images_without_labels(tool, few_labels, small, tmp_path):
     assert any(
         not torch.equal(weights[name], weights[f'teacher.{name[8:]}']) for name in weights if name[:8] == 'student.'
     )
+    checkpoint = tmp_path / 'run/iter_4.pth'
+    refused = tool('publish_model', checkpoint, tmp_path / 'plain.pth', status=2)
+    assert 'has a student and a teacher: choose one with --part' in refused.stderr
+    for part in ('teacher', 'student'):
+        plain = tmp_path / f'{part}.pth'
+        tool('publish_model', checkpoint, plain, '--part', part)
+        published = torch.load(plain, weights_only=True)['state_dict']
+        assert all(torch.equal(weight, weights[f'{part}.{name}']) for name, weight in published.items())
+        assert 2 * len(published) == len(weights)
+    # A plain checkpoint in: for a plain detector, and as the start of student and teacher.
+    options = ['--data-root', data, '--cfg-options', *small]
+    tool('test', 'configs/demo_baseline.py', plain, '--work-dir', tmp_path / 'test', *options)
+    again = [*train[:-1], tmp_path / 'again', *semi, '--cfg-options', *small, 'custom_hooks=[]']
+    tool(*again, f'load_from={plain}', 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=1e-9')
+    started = torch.load(tmp_path / 'again/iter_2.pth', weights_only=False)['state_dict']
+    name = 'backbone.conv1.weight'
+    for part in ('teacher', 'student'):
+        assert torch.allclose(started[f'{part}.{name}'], published[name], atol=1e-6)
+    assert 'already exists' in tool('publish_model', checkpoint, plain, '--part', 'student', status=2).stderr
     strong = [*train[:-1], tmp_path / 'strong', *semi, 'strong_view=True']
     tool(*strong, '--cfg-options', *small, 'custom_hooks=[]', 'train_cfg.max_epochs=1')
     assert all({*expected_losses, 'unsup_loss_mask'} <= row.keys() for row in read_run(tmp_path / 'strong').train)
@@ -127,7 +146,7 @@ def test_images_without_labels(tool, few_labels, small, tmp_path):
     refused = tool(*train, '--semi', unlabelled, 'view=2', '--cfg-options', *small, status=2)
     assert 'has no setting view, but sup_weight' in refused.stderr
     refused = tool(*train, '--semi', unlabelled, 'views', '--cfg-options', *small, status=2)
-    assert "settings after the file must be KEY=VALUE, but got 'views'" in refused.stderr
+    assert f"settings after {unlabelled} must be KEY=VALUE, but got 'views'" in refused.stderr
 
 
 @pytest.mark.long
