@@ -100,7 +100,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 
 class NamedOptionsAction(DictAction):
-    """Parse a word and ``key=value`` pairs, what follows the word being settings for it."""
+    """Parse a word, such as a file or a name, and the ``key=value`` pairs that belong to it."""
 
     def parse(self, parser: argparse.ArgumentParser, values: Sequence[str]) -> tuple[str, dict[str, Any]]:
         """Return the word, and the settings with dotted keys."""

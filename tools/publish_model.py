@@ -24,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('in_file', help='checkpoint file')
     parser.add_argument('out_file', type=Path, help='file to write, which must not exist')
-    parser.add_argument('--part', choices=['teacher', 'student'], help='of a semi-supervised training')
+    parser.add_argument(
+        '--part', choices=['teacher', 'student'], help='detector to save from a semi-supervised training'
+    )
     cli.add_trust_option(parser)
     return parser.parse_args()
 

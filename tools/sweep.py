@@ -50,8 +50,7 @@ def parse_args() -> argparse.Namespace:
         action=cli.ConditionAction,
         default=[],
         metavar=('NAME[:NOISE[=SCALE]]', 'KEY=VALUE'),
-        help='a condition of your own, with a noise or without, and with other settings than the baseline; may be '
-        'repeated',
+        help='an additional condition that overrides settings of the baseline, with or without noise; can be repeated',
     )
     parser.add_argument(
         '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds of each condition (default: 0 1 2)'

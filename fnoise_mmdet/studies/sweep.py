@@ -26,16 +26,17 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
     """
     conditions: dict[str, dict[str, Any]] = {}
     for text in presets:
-        preset, settings, fixed = _read_noise(text, f'--preset {text}')
+        preset, settings = _read_noise(text, f'--preset {text}')
         noise = settings['noise']
-        if not _has_scale(noise):
+        if '=' in text:
+            found = {f'{preset}_{noise["scale"]}': settings}
+        elif not _has_scale(noise):
             found = {preset: settings}
         else:
-            chosen = [float(scale) for scale in scales if scale != 0] if fixed is None else [fixed]
-            bad = [scale for scale in chosen if not (math.isfinite(scale) and scale > 0)]
-            if bad:
-                raise InputError(f'--scale: the scale of a noise must be > 0, but got {bad[0]}')
-            if fixed is None and len(set(chosen)) < len(chosen):
+            chosen = [float(scale) for scale in scales if scale != 0]
+            for scale in chosen:
+                _check_scale(scale, '--scale')
+            if len(set(chosen)) < len(chosen):
                 raise InputError('--scale: a scale is given more than once')
             found = {f'{preset}_{scale}': dict(settings, noise=dict(noise, scale=scale)) for scale in chosen}
         for condition, one in found.items():
@@ -45,24 +46,28 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
     return conditions
 
 
-def _read_noise(text: str, where: str) -> tuple[str, dict[str, Any], float | None]:
-    """Return name, arguments of :func:`.add_fnoise`, and scale of ``NAME`` or ``NAME=SCALE``."""
+def _read_noise(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """Return the name in ``NAME`` or ``NAME=SCALE``, and the arguments of :func:`.add_fnoise`."""
     preset, fixed, own = text.partition('=')
     try:
         settings = noise_settings(preset)
     except InputError as error:
         raise InputError(f'{where}: {error}') from None
     if not fixed:
-        return preset, settings, None
+        return preset, settings
     if not _has_scale(settings['noise']):
         raise InputError(f'{where}: {preset} has no scale')
     try:
         scale = float(own)
     except ValueError:
         raise InputError(f'{where}: {own!r} is not a number') from None
+    _check_scale(scale, where)
+    return preset, dict(settings, noise=dict(settings['noise'], scale=scale))
+
+
+def _check_scale(scale: float, where: str) -> None:
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f'{where}: the scale of a noise must be > 0, but got {scale}')
-    return preset, settings, scale
 
 
 def _has_scale(noise: Mapping[str, Any]) -> bool:
@@ -97,10 +102,7 @@ def sweep_configs(
             raise InputError(f'{where}: the name {name} is taken')
         cfg = copy.deepcopy(baseline)
         if noise:
-            _, settings, scale = _read_noise(noise, where)
-            if scale is not None:
-                settings = dict(settings, noise=dict(settings['noise'], scale=scale))
-            add_fnoise(cfg, **settings)
+            add_fnoise(cfg, **_read_noise(noise, where)[1])
         merge_options(cfg, options, where)
         if cfg.to_dict() == baseline.to_dict():
             raise InputError(f'{where}: it is the same as the baseline')
