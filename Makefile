@@ -193,7 +193,8 @@ study-photos: $(SEEDS:%=study-photos-%)
 study-photos-%: | $(READY)
 	@fold=$$(($* % 5)) && data=data/photos_folds/$$fold && \
 	if [ ! -d $$data ]; then $(RUN) tools/coco_sample.py --from $(DATA) --fold $$fold/5 --out $$data; fi && \
-	$(RUN) tools/sweep.py configs/photos_baseline.py --data-root $$data --preset cct=0.3 l2=0.3 ChannelDropout \
+	$(RUN) tools/sweep.py configs/photos_baseline.py --data-root $$data --preset cct=0.3 l2=0.3 \
+	    --condition ChannelDropout_0.5:ChannelDropout model.neck.noise.drop_prob=0.5 \
 	    --seeds $* --no-report --out $(OUT)/study/photos/seed_$* --cfg-options train_cfg.max_epochs=24 \
 	    train_cfg.val_interval=12 param_scheduler.1.end=24 param_scheduler.1.T_max=24
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
