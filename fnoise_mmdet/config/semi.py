@@ -10,7 +10,7 @@ from mmdet.models import SemiBaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from ..datasets import read_coco
+from ..datasets import class_names, read_coco
 from ..datasets.sample import annotated_ids
 from ..errors import InputError
 from .config import annotation_file, check_has, import_package, innermost_datasets, is_coco
@@ -75,14 +75,14 @@ def make_semi(
     Raises:
         InputError: If the config is semi-supervised already or has no such
             training data set or pipeline, or the file is not found, has no
-            image, or has images that are labelled too.
+            image, annotations of other categories, or images that are labelled too.
     """
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg')
     cannot = f'{cfg.filename or "the config"} cannot be trained with a teacher'
     if 'detector' in cfg.model or is_semi(cfg):
         raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
     labelled = _labelled_dataset(cfg, cannot)
-    count = _check_images(labelled, unlabelled)
+    count = _check_images(labelled, unlabelled, image_folder)
 
     size = cfg.train_dataloader.batch_size
     # Only those that a batch has: mmdet's data preprocessor fails for a branch without images.
@@ -128,16 +128,27 @@ def _labelled_dataset(cfg: Config, cannot: str) -> dict[str, Any]:
     return copy.deepcopy(datasets[0])
 
 
-def _check_images(labelled: dict[str, Any], unlabelled: str) -> int:
+def _image_folder(labelled: dict[str, Any]) -> str:
+    return str(Path(labelled.get('data_root') or '') / labelled['data_prefix']['img'])
+
+
+def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> int:
     """Check that the unlabelled images are others than the labelled ones, and return the number of the latter."""
-    coco, others = read_coco(annotation_file(labelled)), read_coco(Path(unlabelled), annotated=False)
+    file = annotation_file(labelled)
+    coco, others = read_coco(file), read_coco(Path(unlabelled), annotated=False)
     if not others['images']:
         raise InputError(f'{unlabelled} has no images')
-    annotated = set(annotated_ids(coco))
-    names = {image['file_name'] for image in coco['images'] if image['id'] in annotated}
-    if leaked := sorted(names & {str(image['file_name']) for image in others['images']}):
+    if others['annotations'] and (unknown := set(class_names(others)) - set(class_names(coco))):
         raise InputError(
-            f'{len(leaked)} images of {unlabelled} are labelled in {annotation_file(labelled)}, e.g. {leaked[0]}: '
+            f'{unlabelled} has the category {min(unknown)}, which {file} does not have: give images of the same data '
+            'set, or remove the annotations, which are not trained with'
+        )
+    annotated = set(annotated_ids(coco))
+    own, other = (Path(folder) for folder in (_image_folder(labelled), image_folder or _image_folder(labelled)))
+    names = {own / str(image['file_name']) for image in coco['images'] if image['id'] in annotated}
+    if leaked := sorted(names & {other / str(image['file_name']) for image in others['images']}):
+        raise InputError(
+            f'{len(leaked)} images of {unlabelled} are labelled in {file}, e.g. {leaked[0].name}: '
             'remove them from one of the two'
         )
     indices = labelled.get('indices')
@@ -167,7 +178,7 @@ def _unlabelled_dataset(
         dict(type='LoadEmptyAnnotations'),
         dict(type='MultiBranch', branch_field=branches, **views),
     ]
-    folder = image_folder or str(Path(labelled.get('data_root') or '') / labelled['data_prefix']['img'])
+    folder = image_folder or _image_folder(labelled)
     return {key: value for key, value in labelled.items() if key != 'indices'} | dict(
         data_root='',
         ann_file=unlabelled,

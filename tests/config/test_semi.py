@@ -1,5 +1,6 @@
 import copy
 import json
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -118,6 +119,18 @@ def test_length_is_kept_in_iterations(load):
     assert cfg.to_dict() == before, 'it counts iterations already'
 
 
+def test_images_of_another_folder_may_have_the_same_names(load, split):
+    same_names = str(split / 'annotations/instances_train.json')
+    _, others = make_semi(load(), same_names, image_folder='elsewhere').train_dataloader.dataset.datasets
+    assert others.data_prefix.img == 'elsewhere/'
+
+
+def test_without_annotations_an_unlabelled_file_may_have_other_categories(load, unlabelled):
+    coco = read_coco(Path(unlabelled), annotated=False)
+    Path(unlabelled).write_text(json.dumps(coco | dict(annotations=[], categories=[dict(id=1, name='cat')])))
+    assert make_semi(load(), unlabelled).model.type == 'FNoiseTeacher'
+
+
 def test_what_cannot_be_trained_with_a_teacher_is_named(load, unlabelled, split, tmp_path):
     with pytest.raises(InputError, match='cannot be trained with a teacher: its model is FNoiseTeacher'):
         make_semi(make_semi(load(), unlabelled), unlabelled)
@@ -129,6 +142,10 @@ def test_what_cannot_be_trained_with_a_teacher_is_named(load, unlabelled, split,
     (tmp_path / 'none.json').write_text('{"images": [], "categories": []}')
     with pytest.raises(InputError, match='none.json has no images'):
         make_semi(load(), str(tmp_path / 'none.json'))
+    coco = read_coco(split / 'annotations/instances_val.json')
+    (tmp_path / 'cats.json').write_text(json.dumps(coco | dict(categories=[dict(id=1, name='cat')])))
+    with pytest.raises(InputError, match='cats.json has the category cat, which .*instances_train.json does not have'):
+        make_semi(load(), str(tmp_path / 'cats.json'))
     cfg = load()
     cfg.train_dataloader.dataset.pipeline.append(dict(type='Pad'))
     with pytest.raises(InputError, match='must end with PackDetInputs, not Pad'):
