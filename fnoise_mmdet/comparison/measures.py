@@ -20,6 +20,8 @@ AP_METRICS = {
     'coco/bbox_mAP_50': ('box AP50', 'bbox', 1),
 }
 PSEUDO_LABELS = dict(pseudo_precision='precision of pseudo-labels', pseudo_recall='recall of pseudo-labels')
+# Prefixes of the losses of mmdet's semi-supervised detectors and of FNoiseTeacher.
+STREAMS = dict(sup='labelled images', feature='unlabelled images', unsup='unlabelled images, strong view')
 ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
 # Measures of a study, in the order of its page. Time and memory depend on the machine and are left to the benchmarks.
 STUDY_MEASURES = (
@@ -104,6 +106,10 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             yield from collect(key, key, HIGHER, last_ap(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
     yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))
+    for stream, label in STREAMS.items():
+        terms = [loss for loss in losses if _stream_and_name(loss)[0] == stream]
+        if terms:
+            yield from collect(f'{stream}_loss', f'training loss, {label}', '', partial(_last_sum, losses=terms))
 
     cells = common_cells(runs)
     scales = common_scales(runs)
@@ -121,9 +127,13 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
 
     for loss in losses:
         if loss != 'loss':
-            part, of_last = loss.removeprefix('loss_'), methodcaller('last_epoch_loss', loss)
-            yield from collect(f'val_{loss}', f'validation loss: {part}', LOWER, last_validation(f'val_{loss}'), True)
-            yield from collect(loss, f'training loss: {part}', '', of_last, True)
+            stream, name = _stream_and_name(loss)
+            part, of_stream = name.removeprefix('loss_'), f', {STREAMS[stream]}' if stream else ''
+            if stream in ('', 'sup'):
+                val = f'val_{name}'
+                yield from collect(val, f'validation loss: {part}', LOWER, last_validation(val), True)
+            of_last = methodcaller('last_epoch_loss', loss)
+            yield from collect(loss, f'training loss{of_stream}: {part}', '', of_last, True)
     for metric, label in ROBUST_METRICS.items():
         for name in dict.fromkeys(name for name, _ in cells):
             of_name = robust(partial(_under, metric=metric, name=name, cells=cells))
@@ -158,3 +168,14 @@ def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) ->
 
 def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:
     return found.by_corruption(metric, cells).get(name)
+
+
+def _stream_and_name(loss: str) -> tuple[str, str]:
+    """Return the stream of a loss, empty in supervised training, and its name there."""
+    stream, _, name = loss.partition('_')
+    return (stream, name) if stream in STREAMS else ('', loss)
+
+
+def _last_sum(run: Run, losses: Sequence[str]) -> float | None:
+    values = [value for loss in losses if (value := run.last_epoch_loss(loss)) is not None]
+    return sum(values) if values else None

@@ -97,3 +97,18 @@ def test_an_undefined_ap_is_no_measure(make_run, undefined):
     run = run._replace(val=[{**undefined, 'val_loss': 1.0, 'step': 1}])
     keys = [one.key for one in collect_measures([Condition('a', [run], [])], ['loss'])]
     assert 'val_loss' in keys and not [key for key in keys if key.startswith('coco/')]
+
+
+def test_losses_of_a_semi_supervised_training_by_stream(make_run):
+    losses = dict(loss=3.0, sup_loss_cls=1.0, sup_loss_mask=0.5, feature_loss_cls=1.5)
+    run = make_run('a')
+    run = run._replace(
+        train=[dict(losses, step=1, iter=1)], epochs=[], val=[dict(val_loss=1.0, val_loss_cls=0.7, step=1)]
+    )
+    found = {one.key: one for one in collect_measures([Condition('a', [run], [])], run.losses())}
+    labels = {key: one.label for key, one in found.items()}
+    assert labels['sup_loss'] == 'training loss, labelled images' and found['sup_loss'].mean('a') == 1.5
+    assert labels['feature_loss'] == 'training loss, unlabelled images' and found['feature_loss'].mean('a') == 1.5
+    assert labels['sup_loss_cls'] == 'training loss, labelled images: cls' and found['sup_loss_cls'].is_component
+    assert labels['val_loss_cls'] == 'validation loss: cls' and found['val_loss_cls'].mean('a') == 0.7
+    assert 'unsup_loss' not in found
