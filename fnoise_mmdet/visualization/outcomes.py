@@ -36,12 +36,11 @@ def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
 def mark_outcomes(
     objects: Sequence[Detection],
     detections: Sequence[Detection],
-    iou_thr: float = IOU_THR,
     crowds: Sequence[Detection] = (),
 ) -> list[Detection]:
     """Mark each detection of an image as true or false positive, and add the missed objects.
 
-    As in COCO's evaluation at one threshold: in descending order of the score,
+    As in COCO's evaluation at an IoU of 0.5: in descending order of the score,
     a detection takes the free object of its class with the highest IoU, of
     masks if all have them, else of boxes. A detection that matches only a crowd
     counts as neither and is omitted.
@@ -49,7 +48,6 @@ def mark_outcomes(
     Args:
         objects: Ground truth.
         detections: Detections of a model.
-        iou_thr: Lowest IoU of a match. Defaults to 0.5.
         crowds: Regions annotated as crowds.
 
     Returns:
@@ -61,10 +59,10 @@ def mark_outcomes(
     marked = []
     for found, of_objects, of_crowds in zip(ordered, ious, covered):
         rivals = np.where(free, of_objects, 0)
-        if rivals.max(initial=0) >= iou_thr:
+        if rivals.max(initial=0) >= IOU_THR:
             free[rivals.argmax()] = False
             marked.append(found._replace(outcome=TRUE_POSITIVE))
-        elif of_crowds.max(initial=0) < iou_thr:
+        elif of_crowds.max(initial=0) < IOU_THR:
             marked.append(found._replace(outcome=FALSE_POSITIVE))
     return marked + [one._replace(outcome=MISSED) for one, is_free in zip(objects, free) if is_free]
 

@@ -23,9 +23,9 @@ def test_each_object_is_matched_once_by_the_best_score():
 
 def test_class_and_threshold_decide():
     assert outcomes(mark_outcomes([at(0)], [at(0, 'b', 0.9)])) == [(0, FALSE_POSITIVE), (0, MISSED)]
-    # Shifted by 3 of 10: IoU 7 / 13 = 0.54.
+    # Shifted by 3 of 10: IoU 7 / 13 = 0.54; by 4: 6 / 14 = 0.43.
     assert outcomes(mark_outcomes([at(0)], [at(3, score=0.9)])) == [(3, TRUE_POSITIVE)]
-    assert outcomes(mark_outcomes([at(0)], [at(3, score=0.9)], iou_thr=0.6)) == [(3, FALSE_POSITIVE), (0, MISSED)]
+    assert outcomes(mark_outcomes([at(0)], [at(4, score=0.9)])) == [(4, FALSE_POSITIVE), (0, MISSED)]
 
 
 def test_masks_decide_where_all_have_them():
