@@ -88,8 +88,8 @@ def compare(
         InputError: If the runs have no loss in common.
     """
     runs = [run for condition in conditions for run in (*condition.runs, *condition.set_aside)]
-    losses = [loss for loss in runs[0].losses() if all(loss in run.losses() for run in runs)]
-    if not losses:
+    losses = list(dict.fromkeys(loss for run in runs for loss in run.losses()))
+    if not any(all(loss in run.losses() for run in runs) for loss in losses):
         raise InputError(f'{" and ".join(run.name for run in runs)} have no loss in common')
 
     draws = resample_images(conditions, progress) if len(conditions) > 1 else {}

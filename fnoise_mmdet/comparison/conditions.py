@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..visualization.markup import replace_undecodable
-from .runs import Run, is_run, read_run
+from .runs import Run, is_run, read_run, split_stream
 
 # Settings that differ between runs, machines or starts without making a different condition.
 OWN_SETTINGS = ('work_dir', 'randomness.seed', 'resume', 'load_from', 'experiment_name', 'visualizer.name', 'launcher')
@@ -83,8 +83,8 @@ def _groups_in(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Condition], list[str]]:
     """Read the runs of every condition, and set aside those that do not match the others.
 
-    Data, batch size, schedule, length and losses must be those of the majority
-    of runs. Runs that differ are reported and excluded from the means.
+    Data, batch size, schedule, length and losses (of labelled images) must be
+    those of the majority of runs. Runs that differ are reported and excluded from the means.
 
     Returns:
         The conditions, and warnings about the runs.
@@ -174,7 +174,7 @@ def _protocol(run: Run) -> dict[str, Any]:
     return {
         'last iteration': run.train[-1]['step'],
         'last epoch': run.train[-1].get('epoch'),
-        'losses': ', '.join(sorted(run.losses())),
+        'losses': ', '.join(sorted(name for stream, name in map(split_stream, run.losses()) if stream in ('', 'sup'))),
         'validated epochs': ', '.join(str(row['step']) for row in run.val) or None,
         'training data': (data.get('train') or {}).get('ann_file'),
         'validation data': (data.get('val') or {}).get('ann_file'),

@@ -9,7 +9,7 @@ import numpy as np
 
 from .conditions import Condition
 from .robustness import Cell, Robustness
-from .runs import Run
+from .runs import STREAMS, Run, split_stream
 
 HIGHER, LOWER = 'higher', 'lower'
 # COCO metric -> label, IoU type, and column in the result of average_precision.
@@ -19,13 +19,14 @@ AP_METRICS = {
     'coco/bbox_mAP': ('box AP', 'bbox', 0),
     'coco/bbox_mAP_50': ('box AP50', 'bbox', 1),
 }
+# Of TrainingAPHook. There is no preferred direction: noise that prevents overfitting may lower it.
+TRAIN_AP = {key.replace('coco/', 'train_'): f'{label}, training images' for key, (label, _, _) in AP_METRICS.items()}
 PSEUDO_LABELS = dict(pseudo_precision='precision of pseudo-labels', pseudo_recall='recall of pseudo-labels')
-# Prefixes of the losses of mmdet's semi-supervised detectors and of FNoiseTeacher.
-STREAMS = dict(sup='labelled images', feature='unlabelled images', unsup='unlabelled images, strong view')
 ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
 # Measures of a study, in the order of its page. Time and memory depend on the machine and are left to the benchmarks.
 STUDY_MEASURES = (
     *AP_METRICS,
+    *TRAIN_AP,
     'val_loss',
     'loss',
     *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise') for metric in ROBUST_METRICS),
@@ -93,9 +94,8 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     validated = {key for run in runs for row in run.val for key in row}
     for key, (label, _, _) in AP_METRICS.items():
         yield from collect(key, label, HIGHER, last_ap(key))
-    for key, (label, _, _) in AP_METRICS.items():  # of TrainingAPHook; noise that prevents overfitting may lower it
-        key = key.replace('coco/', 'train_')
-        yield from collect(key, f'{label}, training images', '', last_ap(key))
+    for key, label in TRAIN_AP.items():
+        yield from collect(key, label, '', last_ap(key))
     for key, (label, _, _) in AP_METRICS.items():  # of MeanTeacherMetricsHook, as the shares of pseudo-labels
         key = key.replace('coco/', 'student_')
         yield from collect(key, f'{label}, student', HIGHER, last_ap(key))
@@ -107,7 +107,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
     yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))
     for stream, label in STREAMS.items():
-        terms = [loss for loss in losses if _stream_and_name(loss)[0] == stream]
+        terms = [loss for loss in losses if split_stream(loss)[0] == stream]
         if terms:
             yield from collect(f'{stream}_loss', f'training loss, {label}', '', partial(_last_sum, losses=terms))
 
@@ -127,7 +127,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
 
     for loss in losses:
         if loss != 'loss':
-            stream, name = _stream_and_name(loss)
+            stream, name = split_stream(loss)
             part, of_stream = name.removeprefix('loss_'), f', {STREAMS[stream]}' if stream else ''
             if stream in ('', 'sup'):
                 val = f'val_{name}'
@@ -168,12 +168,6 @@ def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) ->
 
 def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:
     return found.by_corruption(metric, cells).get(name)
-
-
-def _stream_and_name(loss: str) -> tuple[str, str]:
-    """Return the stream of a loss, empty in supervised training, and its name there."""
-    stream, _, name = loss.partition('_')
-    return (stream, name) if stream in STREAMS else ('', loss)
 
 
 def _last_sum(run: Run, losses: Sequence[str]) -> float | None:

@@ -13,6 +13,8 @@ from ..errors import InputError
 from .robustness import Robustness, read_robustness
 
 Row = dict[str, Any]
+# Prefixes of the losses of mmdet's semi-supervised detectors and of FNoiseTeacher, and the images they are of.
+STREAMS = dict(sup='labelled images', feature='unlabelled images', unsup='unlabelled images, strong view')
 
 
 class Run(NamedTuple):
@@ -193,6 +195,12 @@ def _read_record(work_dir: Path | None) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f'{file} is not the record of a run: {error}') from None
     return record
+
+
+def split_stream(loss: str) -> tuple[str, str]:
+    """Return the stream of a loss, empty in supervised training, and its name without it."""
+    stream, _, name = loss.partition('_')
+    return (stream, name) if stream in STREAMS else ('', loss)
 
 
 def is_validation(row: dict[str, Any]) -> bool:

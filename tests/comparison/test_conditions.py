@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fnoise_mmdet.comparison import find_groups, read_conditions
+from fnoise_mmdet.comparison import compare, find_groups, read_conditions
 from fnoise_mmdet.comparison.conditions import changed_settings, flatten, settings_of
 from fnoise_mmdet.errors import InputError
 
@@ -76,6 +76,16 @@ def test_what_does_not_match_is_named_and_set_aside(write_run, tmp_path, odd, sa
     assert [run.name for run in condition.set_aside] == ['a/seed_2']
     assert len(warnings) == 1 and warnings[0].startswith('a/seed_2 does not match the other runs and is set aside')
     assert said in warnings[0]
+
+
+def test_supervised_training_matches_one_with_unlabelled_images(write_run, tmp_path):
+    streams = ('sup_loss_mask', 'feature_loss_mask')
+    folders = [write_run(tmp_path / name, extra=streams[:count]) for name, count in (('supervised', 1), ('teacher', 2))]
+    conditions, warnings = read_conditions({folder.name: [folder] for folder in folders})
+    assert not warnings and all(len(one.runs) == 1 for one in conditions)
+    measures = {one.key: one.values for one in compare(conditions).measures}
+    assert measures['feature_loss'] == dict(supervised={}, teacher={0: 1.0})
+    assert measures['sup_loss'] == dict(supervised={0: 1.0}, teacher={0: 1.0})
 
 
 def test_notes_of_odd_runs(write_run, tmp_path):
