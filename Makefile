@@ -12,7 +12,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos semi semi-photos compare pictures pictures-photos study study-real study-photos check-configs
+.PHONY: help setup demo photos semi semi-photos compare pictures pictures-photos study study-photos check-configs
 .PHONY: benchmarks benchmarks-gpu test test-slow test-gpu test-upstream fuzz lint format docs
 
 help:
@@ -35,7 +35,6 @@ help:
 	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (1 to 3 hours);'
 	@echo '                    SEEDS="3 4" trains others, here or on another machine, and the page shows all'
 	@echo '                    that are kept'
-	@echo 'make study-real     its part on real images, those of DATA=DIR in COCO layout (an hour or two)'
 	@echo 'make study-photos   its part on photographs, those of DATA=DIR in COCO layout: SEEDS as above, each with another'
 	@echo '                    fifth of the images held out'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
@@ -164,7 +163,6 @@ SEEDS ?= 0 1 2
 SPACE := $() $()
 SHARE = seeds_$(subst $(SPACE),_,$(strip $(SEEDS)))
 EMBEDDED = $(OUT)/study/embedded/$(SHARE)
-REAL = $(OUT)/study/real/$(SHARE)
 study: | $(READY) $(SHAPES)
 	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop FeatureDropBlock \
 	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
@@ -172,17 +170,6 @@ study: | $(READY) $(SHAPES)
 	$(call keep_study,$(EMBEDDED),embedded,$(SHARE))
 	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
 	    --figure docs/study/embedded/differences.png
-
-# On the real images of DATA, whose size and RoIs suit two cores.
-study-real: | $(READY)
-	@$(RUN) tools/run_pair.py configs/baseline.py configs/fnoise.py --data-root $(DATA) --from-scratch --seeds $(SEEDS) \
-	    --workers 2 --no-report --out $(REAL) --cfg-options \
-	    "train_dataloader.dataset.pipeline.2.scale=(256,256)" "val_dataloader.dataset.pipeline.1.scale=(256,256)" \
-	    model.train_cfg.rcnn.sampler.num=128 train_cfg.val_interval=5
-	$(call keep_study,$(REAL),real,$(SHARE))
-	@cp $(REAL)/report/figures/losses.png docs/study/real/
-	@$(RUN) tools/compare.py docs/study/real/seeds_*.json --mark real --into docs/study/README.md --measures \
-	    coco/segm_mAP coco/bbox_mAP val_loss loss loss_rpn_cls loss_rpn_bbox loss_cls loss_bbox loss_mask
 
 # On the photographs of DATA: seed S holds out fold S modulo 5, so that five seeds evaluate every photograph once. 24 epochs
 # instead of 44 are long enough to overfit, and a seed of the four conditions takes 40 minutes on two cores.

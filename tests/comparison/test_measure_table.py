@@ -12,18 +12,6 @@ AP = Measure(
     'higher',
     {'plain': {0: 0.3, 1: 0.4}, 'weak': {0: 0.35, 1: 0.45}, 'strong': {0: 0.1}},
 )
-# Of the real images, as `make study-real` has it.
-LOSSES = [
-    'coco/segm_mAP',
-    'coco/bbox_mAP',
-    'val_loss',
-    'loss',
-    'loss_rpn_cls',
-    'loss_rpn_bbox',
-    'loss_cls',
-    'loss_bbox',
-    'loss_mask',
-]
 LOSS = Measure('loss', 'training loss', '', {'plain': {0: 1.5}})
 
 
@@ -114,9 +102,8 @@ def test_note_counts_significant_differences(study):
     assert not note(chance, sure, measure=LOSS), 'the training loss is told apart by the noise itself'
 
 
-@pytest.mark.parametrize('kept', ['embedded', 'real'])
+@pytest.mark.parametrize('kept', ['embedded'])
 def test_page_has_the_tables_of_the_kept_files(root, kept):
     _, table, _ = (root / 'docs/study/README.md').read_text(encoding='utf-8').split(f'<!-- {kept} -->')
     files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))
-    shown = LOSSES if kept == 'real' else []
-    assert table.strip() == study_page(read_comparisons(files, [], shown))
+    assert table.strip() == study_page(read_comparisons(files))
