@@ -23,11 +23,11 @@ from fnoise_mmdet.comparison import (
     read_conditions,
     verdict,
 )
+from fnoise_mmdet.comparison.forest_plot import plot_study
 from fnoise_mmdet.comparison.measure_table import measure_table, study_page
 from fnoise_mmdet.comparison.measures import STUDY_MEASURES
 from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
 from fnoise_mmdet.comparison.saved_comparison import read_comparisons
-from fnoise_mmdet.comparison.study_figure import plot_study
 from fnoise_mmdet.comparison.study_file import study_conditions
 from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError

@@ -2,10 +2,10 @@ import pytest
 from matplotlib.colors import same_color
 
 from fnoise_mmdet.comparison.compare import Difference
+from fnoise_mmdet.comparison.forest_plot import COLOURS, plot_study
 from fnoise_mmdet.comparison.intervals import Interval
 from fnoise_mmdet.comparison.measures import Measure
 from fnoise_mmdet.comparison.saved_comparison import SavedComparison
-from fnoise_mmdet.comparison.study_figure import COLOURS, plot_study
 
 UP, DOWN, UNCLEAR = ([0.1, 0.3], Interval(0.05, 0.35)), ([-0.2], Interval(-0.3, -0.1)), ([0.1], None)
 
