@@ -23,7 +23,7 @@ from fnoise_mmdet.comparison import (
     read_conditions,
     verdict,
 )
-from fnoise_mmdet.comparison.forest_plot import plot_study
+from fnoise_mmdet.comparison.forest_plot import forest_plot
 from fnoise_mmdet.comparison.measure_table import measure_table, study_page
 from fnoise_mmdet.comparison.measures import STUDY_MEASURES
 from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
@@ -112,7 +112,8 @@ def show_saved(args: argparse.Namespace) -> None:
         print(table)
     if args.figure:
         content = io.BytesIO()
-        plot_study(study).savefig(content, format=args.figure.suffix[1:], dpi=110)
+        figure = forest_plot(study.conditions, study.measures, study.differences)
+        figure.savefig(content, format=args.figure.suffix[1:], dpi=110)
         args.figure.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(args.figure, content.getvalue())
 

@@ -8,12 +8,20 @@ import numpy as np
 
 from ..errors import InputError
 from .conditions import Condition
-from .intervals import Interval, bootstrap_interval, percentile_interval, t_interval
+from .intervals import (
+    LEVEL,
+    Interval,
+    bootstrap_interval,
+    equivalence_test,
+    percentile_interval,
+    seeds_to_settle,
+    t_interval,
+)
 from .measures import HIGHER, LOWER, Measure, collect_measures
 from .numbers import number
 from .resampling import Draws, Progress, resample_images
 
-BETTER, WORSE = 'better', 'worse'
+HELPS, HARMS, EQUIVALENT, INCONCLUSIVE = 'helps', 'harms', 'equivalent', 'inconclusive'
 
 
 class Difference(NamedTuple):
@@ -43,20 +51,40 @@ class Difference(NamedTuple):
 
     @property
     def direction(self) -> str:
-        """``better`` or ``worse`` where the interval over seeds excludes 0, else empty."""
+        """``helps`` or ``harms`` where the interval over seeds excludes 0, else empty."""
         if self.seeds is None or not self.seeds.excludes_zero() or not self.measure.better:
             return ''
-        return BETTER if (self.mean > 0) == (self.measure.better == HIGHER) else WORSE
+        return HELPS if (self.mean > 0) == (self.measure.better == HIGHER) else HARMS
 
     @property
     def conclusion(self) -> str:
-        """Conclusion from the interval over seeds, in a few words."""
+        """Conclusion from the seeds, in a word.
+
+        - ``equivalent``: within ± the margin of the measure, by two one-sided tests at 5 %;
+        - ``helps`` or ``harms``: the 95 % interval excludes 0, and the measure has a
+          preferred direction, else ``higher`` or ``lower``;
+        - ``inconclusive``: neither;
+        - ``one pair``: a single seed.
+        """
         if self.seeds is None:
             return 'one pair'
+        margin = self.measure.margin
+        if margin and equivalence_test(list(self.by_seed.values()), margin) < 1 - LEVEL:
+            return EQUIVALENT
         if not self.seeds.excludes_zero():
-            return 'not significant'
-        sign = HIGHER if self.mean > 0 else LOWER
-        return f'{sign}: {self.direction}' if self.direction else sign
+            return INCONCLUSIVE
+        return self.direction or (HIGHER if self.mean > 0 else LOWER)
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Number of seeds that would settle an inconclusive difference, see :func:`~.intervals.seeds_to_settle`.
+
+        None where it is settled, there are as many already, or the measure has no margin.
+        """
+        if self.conclusion != INCONCLUSIVE or not self.measure.margin:
+            return None
+        needed = seeds_to_settle(list(self.by_seed.values()), self.measure.margin)
+        return needed if needed and needed > len(self.by_seed) else None
 
 
 class Comparison(NamedTuple):

@@ -1,4 +1,4 @@
-"""Confidence intervals and significance tests for the mean of a small sample."""
+"""Confidence intervals, tests of difference and of equivalence, and their power, for the mean of a small sample."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from scipy import stats
 from .numbers import number
 
 LEVEL = 0.95
+POWER = 0.8
+MOST_SEEDS = 100_000
 
 
 class Interval(NamedTuple):
@@ -45,6 +47,63 @@ def t_test(values: Sequence[float]) -> float:
     It is below 0.05 where :func:`t_interval` excludes 0.
     """
     return float(stats.ttest_1samp(values, 0.0).pvalue)
+
+
+def equivalence_test(values: Sequence[float], margin: float) -> float:
+    """Return the p-value of the hypothesis that the mean is not within ±margin, given two or more values.
+
+    Two one-sided t tests (Schuirmann, "A comparison of the two one-sided tests
+    procedure and the power approach", 1987). It is below 0.05 where the 90 %
+    interval by Student's t lies within ±margin.
+    """
+    mean, error, freedom = float(np.mean(values)), float(stats.sem(values)), len(values) - 1
+    if error == 0:
+        return float(abs(mean) >= margin)
+    return float(stats.t.sf((margin - abs(mean)) / error, freedom))
+
+
+def seeds_to_settle(values: Sequence[float], margin: float) -> int | None:
+    """Return the number of seeds that settles whether the mean is 0 or at least ``margin`` away from it.
+
+    With it both tests have a power of 80 %, given the standard deviation of
+    two or more values: that of difference for a mean of ``margin``, and that of
+    equivalence for a mean of 0.
+
+    Returns:
+        The number, None if it is above 100,000.
+    """
+    deviation = float(np.std(values, ddof=1))
+    if deviation == 0:
+        return 2
+    effect = margin / deviation
+    low, high = 1, 2
+    while min(difference_power(high, effect), equivalence_power(high, effect)) < POWER:
+        low, high = high, 2 * high
+        if high > MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if min(difference_power(middle, effect), equivalence_power(middle, effect)) < POWER:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def difference_power(seeds: int, effect: float) -> float:
+    """Return the probability that the two-sided t test finds a mean of ``effect`` standard deviations."""
+    freedom, shift = seeds - 1, effect * math.sqrt(seeds)
+    critical = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    return float(stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift))
+
+
+def equivalence_power(seeds: int, margin: float) -> float:
+    """Return the probability that the two one-sided tests find a mean of 0 within ``margin`` standard deviations."""
+    freedom = seeds - 1
+    chances = (np.arange(1000) + 0.5) / 1000
+    spread = np.sqrt(stats.chi2.ppf(chances, freedom) / freedom)  # of the standard deviation that is estimated
+    reach = margin * math.sqrt(seeds) - stats.t.ppf(LEVEL, freedom) * spread
+    return float(np.mean(np.maximum(0, 2 * stats.norm.cdf(reach) - 1)))
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:

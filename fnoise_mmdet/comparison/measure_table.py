@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from ..visualization.markup import escape_markdown
 from .compare import Difference
 from .intervals import LEVEL, significant_after_holm, t_test
-from .measures import Measure
+from .measures import MARGIN, Measure
 from .numbers import number
 from .saved_comparison import SavedComparison
 from .table import Row, Section, Table
 
+CONCLUSIONS = (
+    f'Equivalent: within ±{MARGIN} by two one-sided tests at 5 %; inconclusive: neither that nor significant, with the '
+    f'number of seeds that would show a difference of {MARGIN} in AP and other shares or rule it out (power 80 %).'
+)
 INTERVALS = ('95 % CI over seeds', '95 % CI over images')
 
 
@@ -63,10 +67,13 @@ def _row(cells: Sequence[str], difference: Difference | None, intervals: int) ->
         return Row([*cells, '', *[''] * intervals, ''])
     decimals = difference.measure.decimals
     bounds = [one.in_words(decimals) if one else number(None) for one in (difference.seeds, difference.images)]
+    needed = difference.seeds_needed
+    conclusion = f'{difference.conclusion}, needs {needed} seeds' if needed else difference.conclusion
+    emphasis = difference.conclusion if difference.conclusion == difference.direction else 'different'
     significant = difference.seeds is not None and difference.seeds.excludes_zero()
     return Row(
-        [*cells, difference.in_words(), *bounds[:intervals], difference.conclusion],
-        (difference.direction or 'different') if significant else '',
+        [*cells, difference.in_words(), *bounds[:intervals], conclusion],
+        emphasis if significant else '',
     )
 
 
@@ -78,7 +85,7 @@ def study_page(study: SavedComparison) -> str:
     note = (
         f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; ↑ higher is better, ↓ lower; differences to '
         f'{escape_markdown(study.conditions[0])} are paired by seed, with 95 % confidence intervals ({intervals}); '
-        'bold: the interval over seeds excludes 0.'
+        f'bold: the interval over seeds excludes 0. {CONCLUSIONS}'
     )
     return f'{table.markdown()}\n\n{note}{_by_chance(study)}'
 

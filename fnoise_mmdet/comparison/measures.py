@@ -12,6 +12,7 @@ from .robustness import Cell, Robustness
 from .runs import STREAMS, Run, split_stream
 
 HIGHER, LOWER = 'higher', 'lower'
+MARGIN = 0.01  # of AP and other shares: differences below it make no difference in practice
 # COCO metric -> label, IoU type, and column in the result of average_precision.
 AP_METRICS = {
     'coco/segm_mAP': ('mask AP', 'segm', 0),
@@ -56,6 +57,11 @@ class Measure(NamedTuple):
         """Return the standard deviation over the seeds of a condition, None for fewer than two."""
         values = list(self.values.get(condition, {}).values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    @property
+    def margin(self) -> float | None:
+        """Margin of equivalence, None for a measure that is no AP or other share."""
+        return MARGIN if self.better == HIGHER else None
 
     @property
     def decimals(self) -> int:
@@ -122,8 +128,8 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             HIGHER,
             robust(partial(mean_over_scales, metric=metric, scales=scales)),
         )
-    yield from collect('time', 'seconds per iteration', LOWER, Run.seconds_per_iteration)
-    yield from collect('memory', 'peak memory, MiB', LOWER, Run.memory_mib)
+    yield from collect('time', 'seconds per iteration', '', Run.seconds_per_iteration)
+    yield from collect('memory', 'peak memory, MiB', '', Run.memory_mib)
 
     for loss in losses:
         if loss != 'loss':

@@ -25,10 +25,6 @@ class SavedComparison(NamedTuple):
         """Return the seeds that any condition has."""
         return {seed for measure in self.measures for of_seeds in measure.values.values() for seed in of_seeds}
 
-    def differences_in(self, measure: Measure) -> dict[str, Difference]:
-        """Return the differences in a measure, by condition, of those that have one."""
-        return {one.condition: one for one in self.differences if one.measure.key == measure.key}
-
 
 def read_comparisons(
     paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()

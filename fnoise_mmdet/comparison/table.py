@@ -12,7 +12,7 @@ from ..visualization.markup import escape_markdown
 class Row(NamedTuple):
     """The cells of a row, the first of which is its name.
 
-    ``emphasis`` marks a row whose result is significant: ``better``, ``worse``
+    ``emphasis`` marks a row whose result is significant: ``helps``, ``harms``
     or ``different``, else empty.
     """
 

@@ -1,10 +1,11 @@
 """The result of a comparison, in sentences."""
 
-from .compare import BETTER, WORSE, Comparison, Difference
+from .compare import EQUIVALENT, HARMS, HELPS, INCONCLUSIVE, Comparison, Difference
 from .intervals import significant_after_holm
-from .measures import AP_METRICS, ROBUST_METRICS
+from .measures import AP_METRICS, HIGHER, LOWER, ROBUST_METRICS
 from .numbers import number
 
+WORDS = (HELPS, HARMS, HIGHER, LOWER, EQUIVALENT, INCONCLUSIVE)
 LEARNED = 0.01  # AP below which models are too weak to be compared
 UNTRAINED = f'No model reaches a {{}} of {LEARNED}: they have hardly learned to detect. Train longer.'
 
@@ -12,9 +13,9 @@ UNTRAINED = f'No model reaches a {{}} of {LEARNED}: they have hardly learned to 
 def verdict(comparison: Comparison) -> list[str]:
     """Return the result of a comparison in sentences, the main result first.
 
-    The first measure, an AP if there is one, decides by its confidence
-    interval over seeds: among many measures one differs by chance. With
-    several conditions a summary, corrected for multiple testing, comes first.
+    The first measure, an AP if there is one, decides by the seeds: among many
+    measures one differs by chance. With several conditions a summary, corrected
+    for multiple testing, comes first.
     """
     reference, *others = comparison.conditions
     if not others:
@@ -28,24 +29,17 @@ def _overview(comparison: Comparison) -> list[str]:
     found = [one for one in comparison.differences if one.measure is main and one.seeds is not None]
     if len(found) < 2:
         return []
-    kept = significant_after_holm([list(one.by_seed.values()) for one in found])
-    significant = [one for one in found if one.seeds is not None and one.seeds.excludes_zero()]
-    if not significant:
-        return [
-            f'None of {len(found)} conditions differs significantly from {reference} in {main.label}: all 95 % '
-            'confidence intervals over seeds include 0.'
-        ]
-    groups = []
-    for direction in (BETTER, WORSE):
-        of_direction = [one for one in significant if one.direction == direction]
-        if of_direction:
-            names = ', '.join(f'{one.condition} ({one.in_words()})' for one in of_direction)
-            groups.append(f'{len(of_direction)} {"is" if len(of_direction) == 1 else "are"} {direction}, {names}')
-    remaining = ', '.join(one.condition for one, is_kept in zip(found, kept) if is_kept) or 'none'
-    return [
-        f'{main.label} of {len(found)} conditions against {reference}, by 95 % confidence intervals over seeds: '
-        f"{'; '.join(groups)}. Significant after Holm's correction for {len(found)} comparisons: {remaining}."
-    ]
+    groups: dict[str, list[str]] = {word: [] for word in WORDS}
+    for one in found:
+        groups[one.conclusion].append(f'{one.condition} ({one.in_words()})')
+    words = {EQUIVALENT: f'{EQUIVALENT} within ±{main.margin}'}
+    listed = '; '.join(f'{words.get(word, word)}: {", ".join(names)}' for word, names in groups.items() if names)
+    sentence = f'{main.label} of {len(found)} conditions against {reference}: {listed}.'
+    if any(one.seeds is not None and one.seeds.excludes_zero() for one in found):
+        kept = significant_after_holm([list(one.by_seed.values()) for one in found])
+        remaining = ', '.join(one.condition for one, is_kept in zip(found, kept) if is_kept) or 'none'
+        sentence += f" Significant after Holm's correction for {len(found)} comparisons: {remaining}."
+    return [sentence]
 
 
 def _about(comparison: Comparison, name: str) -> list[str]:
@@ -84,13 +78,20 @@ def _headline(main: Difference) -> str:
             'may be as large; run more seeds.'
         )
     result = f'{amount}, 95 % confidence interval {main.seeds.in_words()} over {pairs} seeds'
-    if not main.seeds.excludes_zero():
-        half_width = (main.seeds.high - main.seeds.low) / 2
+    if main.conclusion == INCONCLUSIVE:
+        sentence = f'The difference in {label} is inconclusive: {result}.'
+        if main.seeds_needed:
+            sentence += (
+                f' About {main.seeds_needed} seeds would show a difference of {main.measure.margin}, or rule it out.'
+            )
+        return sentence
+    if main.conclusion == EQUIVALENT:
         return (
-            f'The difference in {label} is not significant: {result}. With this spread, {pairs} seeds resolve a '
-            f'difference of {number(half_width)} or more.'
+            f'{main.condition} and {main.reference} are equivalent in {label}, within ±{main.measure.margin}: {result}.'
         )
-    return f'{main.condition} is {main.direction or main.conclusion} than {main.reference} in {label}: {result}.'
+    if main.direction:
+        return f'{main.condition} {main.direction}: {label} {result}.'
+    return f'{label} of {main.condition} is {main.conclusion} than that of {main.reference}: {result}.'
 
 
 def _is_untrained(main: Difference) -> bool:
@@ -131,6 +132,6 @@ def _robustness(comparison: Comparison, name: str) -> list[str]:
     if mpc.seeds is None:
         return [f'Under corruption of the images: {text} (one pair: significance unknown).']
     text = f'{text}, {mpc.seeds.in_words()}'
-    if not mpc.seeds.excludes_zero():
-        return [f'Under corruption of the images the difference is not significant: {text}.']
-    return [f'Under corruption of the images {name} is {mpc.direction}: {text}.']
+    if mpc.direction and mpc.conclusion == mpc.direction:
+        return [f'Under corruption of the images {name} {mpc.direction}: {text}.']
+    return [f'Under corruption of the images the difference is {mpc.conclusion}: {text}.']

@@ -37,8 +37,8 @@ def test_differences_are_paired_by_seed(make_run):
     assert difference.seeds == pytest.approx((0.5 - reach, 0.5 + reach))
     assert difference.bootstrap == pytest.approx((0.4, 0.6))  # the means of 27 resamples go from 0.4 to 0.6
     assert difference.conclusion == 'higher', 'noise raises the training loss: that is not worse'
-    assert compare(conditions(make_run)).difference('coco/bbox_mAP', 'fnoise').conclusion == 'higher: better'
-    assert compare(conditions(make_run)).difference('val_loss', 'fnoise').conclusion == 'lower: better'
+    assert compare(conditions(make_run)).difference('coco/bbox_mAP', 'fnoise').conclusion == 'helps'
+    assert compare(conditions(make_run)).difference('val_loss', 'fnoise').conclusion == 'helps'
 
 
 def test_seeds_of_one_condition_alone_count_in_no_difference(make_run):

@@ -36,7 +36,7 @@ def test_several_conditions_have_a_row_each_under_every_measure(study):
         '| --- | ---: | ---: | ---: | ---: | --- |',
         '| **mask AP ↑** |  |  |  |  |  |',
         '| plain | 0.350 ± 0.071 |  |  |  |  |',
-        '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | higher: better |',
+        '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | helps |',
         '| strong | 0.100 | −0.200 | – | – | one pair |',
         '| **training loss** |  |  |  |  |  |',
         '| plain | 1.500 |  |  |  |  |',
@@ -48,8 +48,7 @@ def test_pair_has_one_row_per_measure(study):
     assert markdown(pair) == [
         '|  | plain | weak | difference | 95 % CI over seeds | 95 % CI over images | conclusion |',
         '| --- | ---: | ---: | ---: | ---: | ---: | --- |',
-        '| mask AP ↑ | 0.350 ± 0.071 | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | '
-        'higher: better |',
+        '| mask AP ↑ | 0.350 ± 0.071 | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | helps |',
         '| training loss | 1.500 | – |  |  |  |  |',
     ]
 
@@ -59,7 +58,7 @@ def test_no_column_without_intervals_over_images(study):
     head, rule, *lines = markdown(without)
     assert head == '|  | mean | difference | 95 % CI over seeds | conclusion |'
     assert rule == '| --- | ---: | ---: | ---: | --- |' and 'images' not in study_page(without)
-    assert '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | higher: better |' in lines
+    assert '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | helps |' in lines
 
 
 def test_intervals_of_other_measures_add_no_column(study):
@@ -68,13 +67,13 @@ def test_intervals_of_other_measures_add_no_column(study):
 
 
 def test_memory_has_no_decimals():
-    memory = Measure('memory', 'peak memory, MiB', 'lower', {'plain': {0: 900.4}, 'weak': {0: 1000.5}})
+    memory = Measure('memory', 'peak memory, MiB', '', {'plain': {0: 900.4}, 'weak': {0: 1000.5}})
     row = markdown(
         SavedComparison(
             ['plain', 'weak'], [memory], [difference('weak', [100.1], Interval(-9.6, 210.2), None, memory)], {}
         )
     )
-    assert row[-1] == '| peak memory, MiB ↓ | 900 | 1000 | +100 | −10 to +210 | not significant |'
+    assert row[-1] == '| peak memory, MiB | 900 | 1000 | +100 | −10 to +210 | inconclusive |'
 
 
 def test_note_states_the_statistics(study):
@@ -89,7 +88,7 @@ def test_note_counts_significant_differences(study):
             difference(name, values, t_interval(values), measure=measure)
             for name, values in zip(('weak', 'strong'), by_seed)
         ]
-        return study_page(study._replace(differences=found)).splitlines()[-1].partition('excludes 0. ')[2]
+        return study_page(study._replace(differences=found)).splitlines()[-1].partition('(power 80 %).')[2].lstrip()
 
     chance, sure, lucky = (-0.1, 0.1, 0.2), (0.2, 0.2001, 0.2002), (0.1, 0.15, 0.19)
     assert note(chance, lucky) == (
@@ -102,7 +101,7 @@ def test_note_counts_significant_differences(study):
     assert not note(chance, sure, measure=LOSS), 'the training loss is told apart by the noise itself'
 
 
-@pytest.mark.parametrize('kept', ['embedded'])
+@pytest.mark.parametrize('kept', ['embedded', 'photos'])
 def test_page_has_the_tables_of_the_kept_files(root, kept):
     _, table, _ = (root / 'docs/study/README.md').read_text(encoding='utf-8').split(f'<!-- {kept} -->')
     files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))

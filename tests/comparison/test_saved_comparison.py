@@ -49,11 +49,11 @@ def test_one_comparison_is_what_stands_there(tmp_path):
     ap, loss = study.measures  # time is not what a study is about
     assert (ap.key, loss.key) == ('coco/segm_mAP', 'loss')
     assert ap.values['plain'] == {0: 0.3, 1: 0.4}
-    difference, strong = study.differences_in(ap).values()
+    difference, strong = study.differences
+    assert difference.measure == strong.measure == ap
     assert strong.condition == 'strong' and strong.mean == pytest.approx(-0.2)
     assert difference.mean == pytest.approx(0.015)
     assert difference.seeds == pytest.approx(t_interval([0.01, 0.02])) and difference.images == (-0.1, 0.2)
-    assert not study.differences_in(loss)
 
 
 def test_what_was_nan_is_not_there(tmp_path):

@@ -35,16 +35,16 @@ def test_many_conditions_are_settled_together_first(make_run):
         return verdict(compare(conditions))
 
     clear, unclear, lucky = [0.2, 0.211, 0.219], [0.1, 0.0, -0.1], [-0.09, -0.14, -0.1]
-    assert overview(a=unclear, b=unclear)[0] == (
-        'None of 2 conditions differs significantly from baseline in box AP: all 95 % confidence intervals over seeds '
-        'include 0.'
+    same = [0.0, 0.0101, 0.0201]
+    assert overview(a=unclear, b=same)[0] == (
+        'box AP of 2 conditions against baseline: equivalent within ±0.01: b (+0.000); inconclusive: a (−0.010).'
     )
     assert overview(a=unclear, good=clear, bad=lucky, b=unclear, c=unclear)[0] == (
-        'box AP of 5 conditions against baseline, by 95 % confidence intervals over seeds: 1 is better, good (+0.200); '
-        "1 is worse, bad (−0.120). Significant after Holm's correction for 5 comparisons: good."
+        'box AP of 5 conditions against baseline: helps: good (+0.200); harms: bad (−0.120); inconclusive: a (−0.010), '
+        "b (−0.010), c (−0.010). Significant after Holm's correction for 5 comparisons: good."
     )
     assert overview(bad=lucky, worse=lucky, c=unclear)[0].endswith(
-        "2 are worse, bad (−0.120), worse (−0.120). Significant after Holm's correction for 3 comparisons: none."
+        "inconclusive: c (−0.010). Significant after Holm's correction for 3 comparisons: none."
     )
     assert overview(a=unclear)[0].startswith('The difference in box AP'), 'one condition needs no overview'
 
@@ -56,15 +56,22 @@ def test_models_that_have_not_learned_are_named(make_run):
 
 
 def test_no_difference(make_run):
-    first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.1, 0.0, 0.2])
-    assert re.match(r'The difference in box AP is not significant: .* confidence interval −\d.\d+ to \+\d.\d+', first)
-    assert re.search(r'3 seeds resolve a difference of 0\.\d+ or more', first)
+    first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.01, 0.09, 0.2])
+    assert re.match(r'The difference in box AP is inconclusive: .* confidence interval −\d.\d+ to \+\d.\d+', first)
+    assert re.search(r'About 1\d seeds would show a difference of 0.01, or rule it out', first)
 
 
-@pytest.mark.parametrize(('sign', 'word'), [(1, 'better'), (-1, 'worse')])
+def test_equivalence_has_its_margin(make_run):
+    first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.0, 0.101, 0.2])
+    assert first.startswith(
+        'fnoise and baseline are equivalent in box AP, within ±0.01: fnoise − baseline = +0.000, 95'
+    )
+
+
+@pytest.mark.parametrize(('sign', 'word'), [(1, 'helps'), (-1, 'harms')])
 def test_a_difference_has_a_direction(make_run, sign, word):
     first, second = settle(make_run, [0.0, 0.01, 0.0], [0.1 * sign, 0.1 * sign, 0.1 * sign])
-    assert first.startswith(f'fnoise is {word} than baseline in box AP')
+    assert first.startswith(f'fnoise {word}: box AP')
     # All values of the made-up runs move together, but for the validation loss, which moves against them.
     assert ('is higher by 0.097' if sign > 0 else 'is lower by 0.103') in second
     assert ('lower: the model fits them better' if sign > 0 else 'higher: the model fits them less well') in second
@@ -74,9 +81,9 @@ def test_a_difference_has_a_direction(make_run, sign, word):
     ('fnoise', 'words'),
     [
         ([0.33], 'mask mPC +0.030 (one pair: significance unknown)'),
-        ([0.33, 0.20, 0.30], 'the difference is not significant: mask mPC −0.025, −0.'),
-        ([0.40, 0.41, 0.42], 'fnoise is better: mask mPC +0.108, +0.'),
-        ([0.20, 0.21, 0.19], 'fnoise is worse: mask mPC −0.102, −0.'),
+        ([0.33, 0.20, 0.30], 'the difference is inconclusive: mask mPC −0.025, −0.'),
+        ([0.40, 0.41, 0.42], 'fnoise helps: mask mPC +0.108, +0.'),
+        ([0.20, 0.21, 0.19], 'fnoise harms: mask mPC −0.102, −0.'),
     ],
 )
 def test_robustness(make_run, write_robustness, tmp_path, fnoise, words):

@@ -27,8 +27,9 @@ from .. import (
     settings_of,
     verdict,
 )
-from ..measure_table import measure_table
-from ..measures import common_cells
+from ..forest_plot import forest_plot
+from ..measure_table import CONCLUSIONS, measure_table
+from ..measures import STUDY_MEASURES, common_cells
 from ..resampling import RESAMPLES
 from ..robustness import Cell
 from ..study_file import study_command
@@ -73,6 +74,12 @@ def write_report(
         figure.savefig(figures / f'{group.key}.png', dpi=100)
         figure.savefig(figures / f'{group.key}.svg')
         stills[group.key] = data_address((figures / f'{group.key}.svg').read_bytes(), 'image/svg+xml')
+    measures = [one for one in comparison.measures if one.key in STUDY_MEASURES]
+    if any(one.seeds and one.measure in measures for one in comparison.differences):
+        figure = forest_plot([one.name for one in comparison.conditions], measures, comparison.differences)
+        figure.savefig(figures / 'differences.png', dpi=110)
+        figure.savefig(figures / 'differences.svg')
+        stills['differences'] = data_address((figures / 'differences.svg').read_bytes(), 'image/svg+xml')
     sentences = verdict(comparison)
     html = _render(
         comparison,
@@ -126,6 +133,8 @@ def _render(
         names=names,
         numbers=_table(comparison, components=False),
         component_numbers=_table(comparison, components=True),
+        differences=stills.get('differences'),
+        conclusions=CONCLUSIONS,
         resamples=RESAMPLES,
         robust=_describe_cells(common_cells(runs)),
         groups=shown_groups,

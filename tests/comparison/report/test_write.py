@@ -48,8 +48,10 @@ def test_files_and_numbers(report):
     names = {path.name for path in report.iterdir()}
     assert names == {'report.html', 'comparison.json', 'comparison.csv', 'comparison.md', 'curves.csv', 'figures'}
     figures = {path.stem for path in (report / 'figures').glob('*.svg')}
-    assert {'losses', 'losses_epochs', 'validation_losses', 'ap', 'training'} <= figures
-    for figure in figures:
+    assert {'differences', 'losses', 'losses_epochs', 'validation_losses', 'ap', 'training'} <= figures
+    page = (report / 'report.html').read_text(encoding='utf-8')
+    assert page.index('id="verdict"') < page.index('alt="Differences to baseline') < page.index('id="numbers"')
+    for figure in figures - {'differences'}:
         image = cv2.imread(str(report / f'figures/{figure}.png'))[..., ::-1]
         for place in range(2):
             ink = (image == np.round(255 * np.array(to_rgb(colour(place))))).all(axis=-1)
