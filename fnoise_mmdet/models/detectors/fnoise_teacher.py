@@ -209,9 +209,12 @@ class FNoiseTeacher(SemiBaseDetector):
     def _label(self, inputs: Tensor, samples: SampleList) -> SampleList:
         """Return samples with the detections of the teacher as labels, in the coordinates of the same view."""
         labelled = copy.deepcopy(samples)
-        for sample, result in zip(labelled, self.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)):
+        threshold = self.semi_train_cfg.cls_pseudo_thr
+        with _score_threshold(self.teacher, threshold):
+            results = self.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)
+        for sample, result in zip(labelled, results):
             found = result.pred_instances
-            found = found[found.scores > self.semi_train_cfg.cls_pseudo_thr]
+            found = found[found.scores > threshold]
             if 'masks' in found:
                 found.masks = bitmap_masks(found.masks, sample.img_shape)
             sample.gt_instances = found
@@ -240,6 +243,25 @@ class FNoiseTeacher(SemiBaseDetector):
         finally:
             for neck in self._necks:
                 neck.noise.train(neck.training)
+
+
+@contextlib.contextmanager
+def _score_threshold(detector: torch.nn.Module, threshold: float) -> Iterator[None]:
+    """Raise the score thresholds of a detector in the block.
+
+    Suppression and limits keep high scores before low ones, so the detections above the threshold are the same, but no
+    mask is computed of those below.
+    """
+    found: list[Any] = [part.test_cfg for part in detector.modules() if getattr(part, 'test_cfg', None)]
+    configs = {id(config): config for config in found}
+    before = {key: config.score_thr for key, config in configs.items() if 'score_thr' in config}
+    for key, value in before.items():
+        configs[key].score_thr = max(value, threshold)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            configs[key].score_thr = value
 
 
 def _add(one: Any, other: Any) -> Any:

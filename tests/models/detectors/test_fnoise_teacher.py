@@ -10,6 +10,8 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FNoiseTeacher
+from fnoise_mmdet.config import load_config
+from fnoise_mmdet.models.detectors.pseudo_masks import bitmap_masks
 from fnoise_mmdet.models.necks import find_fnoise_necks
 from fnoise_mmdet.visualization.tap import FeatureTap
 
@@ -135,6 +137,34 @@ def test_without_a_pseudo_label_the_weight_is_zero(detector):
     assert losses['pseudo_labels'] == 0 and losses['labelled_share'] == 0
     total, _ = model.parse_losses({name: value for name, value in losses.items() if name.startswith('feature_')})
     assert total == 0
+
+
+@pytest.mark.parametrize('family', ['mask_rcnn', 'retinanet'])
+def test_labels_are_the_detections_above_the_threshold(detector, family, root):
+    if family == 'retinanet':
+        detector = load_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model
+        detector.backbone.init_cfg = None
+        detector.bbox_head.num_classes = 5
+    model = build(detector)
+    torch.manual_seed(2)  # without it all scores are alike
+    for name, weight in model.teacher.named_parameters():
+        if 'fc_cls' in name or 'retina_cls' in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    inputs, samples = (one['unsup_teacher'] for one in data(model, unsup_teacher=stream(1)))
+    model.teacher.eval()
+    with torch.no_grad():
+        detected = [one.pred_instances for one in model.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)]
+    scores = torch.cat([one.scores for one in detected]).sort().values
+    model.semi_train_cfg.cls_pseudo_thr = threshold = float(scores[len(scores) // 2])
+    for sample, found, labelled in zip(samples, detected, model._label(inputs, samples)):
+        expected = found[found.scores > threshold]
+        assert torch.equal(labelled.gt_instances.bboxes, expected.bboxes) and len(expected) > 0
+        assert torch.equal(labelled.gt_instances.scores, expected.scores)
+        if family == 'mask_rcnn':
+            masks = bitmap_masks(expected.masks, sample.img_shape)
+            assert (labelled.gt_instances.masks.masks == masks.masks).all()
+    again = model.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)
+    assert [len(one.pred_instances) for one in again] == [len(one) for one in detected], 'the threshold is as before'
 
 
 def test_soft_targets_need_no_pseudo_label(detector):
