@@ -118,6 +118,8 @@ class SemiAction(NamedOptionsAction):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         unlabelled, settings = self.parse(parser, values)
+        if 'processes' in settings:
+            parser.error('argument --semi: the number of processes is that of --launcher')
         arguments = Config(dict(unlabelled=unlabelled))
         arguments.merge_from_dict(settings)  # dotted keys are nested settings
         setattr(namespace, self.dest, arguments.to_dict())

@@ -145,6 +145,8 @@ def test_images_without_labels(tool, few_labels, small, tmp_path):
     assert '8 images of ' in refused.stderr and 'are labelled in' in refused.stderr
     refused = tool(*train, '--semi', unlabelled, 'view=2', '--cfg-options', *small, status=2)
     assert 'has no setting view, but sup_weight' in refused.stderr
+    refused = tool(*train, '--semi', unlabelled, 'processes=2', '--cfg-options', *small, status=2)
+    assert 'the number of processes is that of --launcher' in refused.stderr
     refused = tool(*train, '--semi', unlabelled, 'views', '--cfg-options', *small, status=2)
     assert f"settings after {unlabelled} must be KEY=VALUE, but got 'views'" in refused.stderr
 
