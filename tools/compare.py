@@ -24,10 +24,11 @@ from fnoise_mmdet.comparison import (
     verdict,
 )
 from fnoise_mmdet.comparison.forest_plot import forest_plot
+from fnoise_mmdet.comparison.learning_curve import worth_table
 from fnoise_mmdet.comparison.measure_table import measure_table, study_page
-from fnoise_mmdet.comparison.measures import STUDY_MEASURES
+from fnoise_mmdet.comparison.measures import HIGHER, STUDY_MEASURES
 from fnoise_mmdet.comparison.report import Picture, detection_pictures, write_report
-from fnoise_mmdet.comparison.saved_comparison import read_comparisons
+from fnoise_mmdet.comparison.saved_comparison import SavedComparison, read_comparisons
 from fnoise_mmdet.comparison.study_file import study_conditions
 from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError
@@ -87,6 +88,16 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY',
         help=f'measures to show, in this order (default: those available of {", ".join(STUDY_MEASURES)})',
     )
+    saved.add_argument(
+        '--curve',
+        nargs='+',
+        default=[],
+        metavar='LABELS=CONDITION|FILE',
+        help='learning curve of the supervised training: numbers of labelled images, each with the condition of this '
+        'comparison or the comparison.json of another one (its first condition) that was trained with them. Adds what '
+        'each condition is worth in labels, in the first measure; the number of the first entry is that of this '
+        'comparison',
+    )
     saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace what is between two lines <!-- MARK -->')
     saved.add_argument('--mark', default='study', help='the word in these lines (default: study)')
     saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
@@ -95,8 +106,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('name runs, a folder that holds them, or groups with --group')
     if args.out is None and (args.group or any(path.is_dir() for path in args.runs)):
         parser.error('--out is required to compare runs; without it name the comparison.json of reports')
-    if args.out is not None and (args.conditions or args.measures or args.into or args.figure):
-        parser.error('--conditions, --measures, --into and --figure show a comparison.json, without --out')
+    if args.out is not None and (args.conditions or args.measures or args.curve or args.into or args.figure):
+        parser.error('--conditions, --measures, --curve, --into and --figure show a comparison.json, without --out')
     if args.figure and args.figure.suffix not in FIGURE_SUFFIXES:
         parser.error(f'--figure {args.figure}: its name must end in {", ".join(FIGURE_SUFFIXES)}')
     return args
@@ -106,6 +117,9 @@ def show_saved(args: argparse.Namespace) -> None:
     """Print the table of saved comparisons, or put it into a page, and draw the forest plot."""
     study = read_comparisons(args.runs, args.conditions, args.measures)
     table = study_page(study)
+    if args.curve:
+        curve = dict(read_point(text, study) for text in args.curve)
+        table += f'\n\n{worth_table(study.measures[0], curve, next(iter(curve))).markdown()}'
     if args.into:
         cli.put_between(args.into, f'<!-- {args.mark} -->', table)
     else:
@@ -116,6 +130,20 @@ def show_saved(args: argparse.Namespace) -> None:
         figure.savefig(content, format=args.figure.suffix[1:], dpi=110)
         args.figure.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(args.figure, content.getvalue())
+
+
+def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:
+    """Read LABELS=CONDITION or LABELS=FILE,FILE: a point of a learning curve, with its values by seed."""
+    labels, found, source = text.partition('=')
+    measure = study.measures[0]
+    if measure.better != HIGHER:
+        raise InputError(f'--curve needs an AP as the first measure, not the {measure.label}: give --measures')
+    if not found or not labels.isdigit() or int(labels) < 1:
+        raise InputError(f'--curve {text} is not of the form LABELS=CONDITION or LABELS=FILE')
+    if source in measure.values:
+        return int(labels), measure.values[source]
+    other = read_comparisons([Path(file) for file in source.split(',')], measures=[measure.key])
+    return int(labels), other.measures[0].values[other.conditions[0]]
 
 
 def named_group(text: str) -> tuple[str, list[Path]]:

@@ -20,6 +20,31 @@ def test_draws_the_figure(tool, tmp_path, suffix, begins):
     assert file.read_bytes().startswith(begins)
 
 
+def test_worth_in_labels(tool, tmp_path):
+    curve = '64=FDrop', f'128={STUDY}'  # not a real curve: the baseline of the same study as if it had more labels
+    lines = tool('compare', STUDY, '--measures', 'coco/segm_mAP', '--curve', *curve).stdout.splitlines()
+    head = next(place for place, line in enumerate(lines) if 'labelled images (95 % CI)' in line)
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+        for cells in (line.split('|') for line in lines[head + 2 :])
+    }
+    assert rows['FDrop'][1:] == ['64 (64 to 64)', '+0 % (+0 % to +0 %)']
+    assert rows['baseline'][1:] == ['128 (128 to 128)', '+100 % (+100 % to +100 %)']
+    assert rows['cct_1.0'][1].startswith('7') and len(rows) == 10
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--curve', '64'], '--curve 64 is not of the form LABELS=CONDITION or LABELS=FILE'),
+        (['--curve', '64=nothing'], 'nothing is not the comparison.json'),
+        (['--measures', 'loss', '--curve', '64=FDrop'], 'needs an AP as the first measure, not the training loss'),
+    ],
+)
+def test_wrong_curve(tool, arguments, message):
+    assert message in tool('compare', STUDY, *arguments, status=2).stderr
+
+
 def test_wrong_input_is_one_line(tool, tmp_path):
     assert 'is not the comparison.json' in tool('compare', tmp_path / 'no.json', status=2).stderr
     assert 'is not a file with two lines' in tool('compare', STUDY, '--into', tmp_path / 'no.md', status=2).stderr

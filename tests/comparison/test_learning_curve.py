@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from fnoise_mmdet.comparison.learning_curve import worth_in_labels
+
+
+def curve(slope=0.05, noise=0.0, seeds=8):
+    """AP that grows by ``slope`` with each doubling of 32 labels, the same deviation of a seed at all of them."""
+    deviations = np.random.default_rng(0).normal(scale=noise, size=seeds)
+    return {
+        labels: {seed: 0.2 + slope * np.log2(labels / 32) + deviation for seed, deviation in enumerate(deviations)}
+        for labels in (32, 64, 128)
+    }
+
+
+@pytest.mark.parametrize(('gain', 'labels'), [(0.05, 64), (0.075, 32 * 2**1.5), (0.0, 32), (0.1, 128)])
+def test_worth_of_a_condition_on_the_curve(gain, labels):
+    found = worth_in_labels(curve(), dict.fromkeys(range(8), 0.2 + gain))
+    assert found.labels == pytest.approx(labels) and found.interval == pytest.approx((labels, labels))
+
+
+def test_seeds_are_paired():
+    """A deviation that curve and condition share is none of the worth's."""
+    noisy = curve(noise=0.03)
+    paired = worth_in_labels(noisy, {seed: value + 0.025 for seed, value in noisy[64].items()})
+    assert paired.interval.high - paired.interval.low < 1e-6 and paired.labels == pytest.approx(64 * 2**0.5)
+    mixed = dict(zip(noisy[64], np.roll(list(noisy[64].values()), 1)))
+    unpaired = worth_in_labels(noisy, mixed)
+    assert unpaired.interval.low < 60 and unpaired.interval.high > 68
+
+
+def test_outside_of_the_curve_only_a_bound_is_known():
+    below, above = (worth_in_labels(curve(), dict.fromkeys(range(8), value)) for value in (0.1, 0.4))
+    assert below.in_words() == 'at most 32 (32 to 32)' and above.in_words() == 'at least 128 (128 to 128)'
+
+
+def test_more_labels_are_never_worth_less():
+    dented = curve()
+    dented[64] = dict.fromkeys(range(8), 0.15)  # below that of 32
+    assert worth_in_labels(dented, dict.fromkeys(range(8), 0.25)).labels == pytest.approx(64 * 2**0.5)
+
+
+def test_interval_covers_the_worth():
+    """Of 200 experiments of 12 seeds, at least 88 % of the intervals contain the true 64 labels."""
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(200):
+        shared = rng.normal(scale=0.02, size=12)
+        noisy = {
+            labels: dict(enumerate(values + shared + rng.normal(scale=0.01, size=12)))
+            for labels, values in ((32, 0.2), (64, 0.25), (128, 0.3))
+        }
+        found = worth_in_labels(noisy, dict(enumerate(0.25 + shared + rng.normal(scale=0.01, size=12))))
+        hits += found.interval.low <= 64 <= found.interval.high
+    assert hits >= 176
+
+
+def test_too_little_for_a_worth():
+    assert worth_in_labels(curve(), {0: 0.2}) is None
+    assert worth_in_labels({32: curve()[32]}, dict.fromkeys(range(8), 0.2)) is None
