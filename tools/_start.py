@@ -3,10 +3,16 @@
 import _processes
 import _streams  # noqa: F401
 
+import contextlib
+import io
+import warnings
 from collections.abc import Callable
 
-import fnoise_mmdet  # noqa: F401  # first, since it sets the cache folders of other packages
-from fnoise_mmdet import cli
+# mmdet reports on the optional packages that it does not find.
+with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import fnoise_mmdet  # noqa: F401  # first, since it sets the cache folders of other packages
+    from fnoise_mmdet import cli
 
 
 def run(main: Callable[[], None]) -> None:

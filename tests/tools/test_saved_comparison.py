@@ -7,9 +7,11 @@ STUDY = 'docs/study/embedded/seeds_0_1_2.json'
 def test_prints_the_table_or_puts_it_into_a_page(tool, tmp_path, mark):
     page = tmp_path / 'page.md'
     page.write_text(f'before\n<!-- {mark} -->\nold\n<!-- {mark} -->\nafter\n')
-    text = tool('compare', STUDY, '--measures', 'loss').stdout
+    printed = tool('compare', STUDY, '--measures', 'loss')
+    assert printed.stderr == '', 'no word of other packages'
     tool('compare', STUDY, '--measures', 'loss', '--into', page, '--mark', mark)
-    table = text[text.index('|  | mean') :].strip()
+    table = printed.stdout.removesuffix('\n')
+    assert table.startswith('|  | mean |')
     assert page.read_text() == f'before\n<!-- {mark} -->\n{table}\n<!-- {mark} -->\nafter\n'
 
 
