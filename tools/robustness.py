@@ -1,4 +1,4 @@
-"""Evaluate checkpoints under image corruptions and feature noise."""
+"""Evaluate checkpoints under image corruptions, feature noise and perturbations of features by hardware."""
 
 import _start
 
@@ -18,13 +18,15 @@ from fnoise_mmdet import cli
 from fnoise_mmdet.comparison.numbers import number
 from fnoise_mmdet.comparison.robustness import Cell, Robustness, read_robustness
 from fnoise_mmdet.comparison.table import Row, Section, Table
-from fnoise_mmdet.config import load_config, use_data_root
+from fnoise_mmdet.config import PUBLISHED_PLACES, load_config, use_data_root
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.resume import pointed_checkpoint
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.corruption import CORRUPTIONS, SEVERITIES, check_corruptions, corruption_names
+from fnoise_mmdet.evaluation.deployment import ANALOG, ANALOG_SCALES
 from fnoise_mmdet.evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
 from fnoise_mmdet.noise import PRESETS
+from fnoise_mmdet.noise.rounding import FORMATS
 
 
 def parse_args() -> argparse.Namespace:
@@ -78,6 +80,13 @@ def parse_args() -> argparse.Namespace:
         help='feature noise, on every level before the neck or at its published place, independent of the noise in '
         f'training; default: cct (F-Noise); others: {", ".join(list(PRESETS)[1:])}',
     )
+    parser.add_argument(
+        '--deployment',
+        action='store_true',
+        help='evaluate also with features as on the hardware of a deployment, on every level before the neck: '
+        f'rounded to a number format ({", ".join(FORMATS)}), and with Gaussian noise of analog hardware '
+        f'({", ".join(ANALOG)}; scales {", ".join(map(str, ANALOG_SCALES))})',
+    )
     parser.add_argument('--part', choices=['val', 'test'], default='val', help='split to evaluate (default: val)')
     parser.add_argument('--data-root', help='folder in COCO layout that replaces the data root of the configs')
     parser.add_argument(
@@ -93,6 +102,11 @@ def parse_args() -> argparse.Namespace:
     single = [args.config, args.checkpoint, args.out]
     if any(single) == bool(args.runs) or (any(single) and not all(single)):
         parser.error('give either RUN or --config, --checkpoint and --out, all three')
+    if args.deployment and args.noise_scales and args.noise_preset in PUBLISHED_PLACES:
+        parser.error(
+            f'--deployment perturbs every level before the neck, {args.noise_preset} others: evaluate them one after '
+            'the other, the first without --noise-scales'
+        )
     return args
 
 
@@ -163,7 +177,9 @@ def prepare(run: Evaluated, args: argparse.Namespace, plan: Sequence[Evaluation]
 
 
 def preset(plan: Sequence[Evaluation]) -> str | None:
-    return next((one.preset for one in plan if one.preset is not None), None)
+    """Return the preset that places the noise, None if no feature is perturbed."""
+    found = next((one.preset for one in plan if one.preset is not None), None)
+    return found or ('cct' if any(one.kind == 'deployment' for one in plan) else None)
 
 
 def metric_title(metric: str) -> str:
@@ -193,6 +209,18 @@ def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) ->
         values = robustness.by_scale(metric, preset)
         rows.append([metric_title(metric), *(number(values.get(value)) for value in scales)])
     return Table.of(heads, rows)
+
+
+def deployment_table(robustness: Robustness) -> Table:
+    """Return a table with one row per perturbation by hardware, the weakest first."""
+    metrics = robustness.metric_names()
+    of_metrics = [robustness.deployed(metric) for metric in metrics]
+    rows = [
+        [name, number(snr, 1), *(number(values[name][1]) for values in of_metrics)]
+        for name, (snr, _) in of_metrics[0].items()
+    ]
+    clean = ['clean', number(None), *(number(robustness.clean(metric)) for metric in metrics)]
+    return Table.of(['features', 'SNR (dB)', *map(metric_title, metrics)], [clean, *rows])
 
 
 def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell]) -> Table:
@@ -227,11 +255,13 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
         console.print(text, soft_wrap=True)
     if cells:
         console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)
+    scales = [0.0, *(one.scale for one in plan if one.kind == 'feature_noise' and one.scale)]
     used = preset(plan)
-    if used is not None:
-        scales = [0.0, *(one.scale for one in plan if one.scale)]
+    if used is not None and len(scales) > 1:
         title = f'AP at scale of the feature noise {used}'
         console.print(noise_table(robustness, scales, used).terminal(title))
+    if names and any(one.kind == 'deployment' for one in plan):
+        console.print(deployment_table(robustness).terminal('AP with features as on hardware'))
 
 
 def cells_of(plan: Sequence[Evaluation]) -> list[Cell]:
@@ -242,7 +272,7 @@ def main() -> None:
     args = parse_args()
     MMLogger.get_current_instance().setLevel('ERROR')
     names = corruption_names(args.corruptions)
-    plan = make_plan(names, args.severities, args.noise_scales, args.noise_preset)
+    plan = make_plan(names, args.severities, args.noise_scales, args.noise_preset, args.deployment)
     runs = find_runs(args.runs) if args.runs else [Evaluated(args.out, args.config, args.checkpoint)]
     prepared = [prepare(run, args, plan) for run in runs]
     check_corruptions(names)

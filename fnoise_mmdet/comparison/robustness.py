@@ -27,9 +27,10 @@ class Robustness(NamedTuple):
         image_ids: Ids of the evaluated images, all or some of ``ann_file``.
         seed: Seed of the corruptions and the feature noise.
         results: One dict per evaluation: ``kind`` is ``'clean'``, ``'corruption'``
-            (with ``name``, ``severity``) or ``'feature_noise'`` (with
-            ``preset``, ``scale``); ``metrics`` its figures; ``predictions``
-            names its detections, see :meth:`predictions`.
+            (with ``name``, ``severity``), ``'feature_noise'`` (with ``preset``,
+            ``scale``) or ``'deployment'`` (with ``name``, and ``scale`` of analog
+            noise); ``metrics`` its figures; ``predictions`` names its
+            detections, see :meth:`predictions`.
     """
 
     name: str
@@ -104,6 +105,20 @@ class Robustness(NamedTuple):
             values[0.0] = clean
         return dict(sorted(values.items()))
 
+    def deployed(self, metric: str) -> dict[str, tuple[float, float]]:
+        """Return signal-to-noise ratio of the features in dB and AP of each perturbation by hardware, best ratio first.
+
+        Those that changed no feature are omitted.
+        """
+        values = self._by(lambda result: ' '.join(_parts(result)), 'deployment', metric)
+        ratios = {
+            ' '.join(_parts(result)): result['metrics']['snr_db']
+            for result in self.results
+            if result['kind'] == 'deployment' and 'snr_db' in result['metrics']
+        }
+        found = {name: (ratios[name], value) for name, value in values.items() if name in ratios}
+        return dict(sorted(found.items(), key=lambda item: -item[1][0]))
+
     def _by(self, key: Callable[[dict[str, Any]], Key], kind: str, metric: str) -> dict[Key, float]:
         """Return a metric of all results of one kind, except undefined ones, which COCO marks by -1."""
         return {
@@ -111,6 +126,11 @@ class Robustness(NamedTuple):
             for result in self.results
             if result['kind'] == kind and result['metrics'].get(metric, -1) >= 0
         }
+
+
+def _parts(result: dict[str, Any]) -> list[str]:
+    """Return name and scale of a perturbation by hardware."""
+    return [result['name'], *([f'{result["scale"]:g}'] if 'scale' in result else [])]
 
 
 def _mean(values: Collection[float]) -> float | None:

@@ -1,10 +1,11 @@
-"""Evaluation of a checkpoint under image corruptions and feature noise."""
+"""Evaluation of a checkpoint under image corruptions, feature noise and perturbations of features by hardware."""
 
 import contextlib
 import copy
 import hashlib
 import io
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from ..models.necks.fnoise_neck import find_fnoise_necks
 from ..noise import FeatureNoise, Noise
 from .coco_metric import CompleteCocoMetric
 from .corruption import SeededCorrupt, as_number, check_size
+from .deployment import deployment_noise, deployment_plan
 
 # Properties that results in one file must share, and their descriptions.
 IDENTITY = {
@@ -43,7 +45,7 @@ IDENTITY = {
 
 
 class Evaluation(NamedTuple):
-    """One evaluation of a checkpoint; ``kind`` is ``clean``, ``corruption`` or ``feature_noise``."""
+    """One evaluation of a checkpoint; ``kind`` is ``clean``, ``corruption``, ``feature_noise`` or ``deployment``."""
 
     kind: str
     name: str | None = None
@@ -55,6 +57,14 @@ class Evaluation(NamedTuple):
         """Return the settings that are not None."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
+    def noise(self, seed: int) -> 'NoisePerImage | None':
+        """Return the perturbation of the features, None without one."""
+        if self.preset is not None:
+            return NoisePerImage(FeatureNoise(self.preset, scale=self.scale), seed)
+        if self.kind == 'deployment' and self.name is not None:
+            return NoisePerImage(deployment_noise(self.name, self.scale), seed)
+        return None
+
     def label(self) -> str:
         """Return a name for files."""
         kind = self.kind if self.kind != 'corruption' else None
@@ -63,13 +73,26 @@ class Evaluation(NamedTuple):
 
 
 def make_plan(
-    corruptions: Sequence[str], severities: Sequence[int], scales: Sequence[float], preset: str
+    corruptions: Sequence[str],
+    severities: Sequence[int],
+    scales: Sequence[float],
+    preset: str,
+    deployment: bool = False,
 ) -> list[Evaluation]:
-    """Return the evaluations of a checkpoint, the clean one first."""
+    """Return the evaluations of a checkpoint, the clean one first.
+
+    Args:
+        corruptions: Names of the corruptions of images.
+        severities: Their severities.
+        scales: Scales of the feature noise.
+        preset: Its preset.
+        deployment: Whether to add all perturbations of features by hardware, see :mod:`.deployment`. Defaults to False.
+    """
     return [
         Evaluation('clean'),
         *(Evaluation('corruption', name, severity) for name in corruptions for severity in sorted(set(severities))),
         *(Evaluation('feature_noise', preset=preset, scale=scale) for scale in sorted(set(scales))),
+        *(Evaluation('deployment', name, scale=scale) for name, scale in deployment_plan() if deployment),
     ]
 
 
@@ -216,16 +239,14 @@ class RobustnessEvaluator:
             advance: Called after each batch with its number of images.
 
         Returns:
-            The metrics, such as ``bbox_mAP``.
+            The metrics, such as ``bbox_mAP``, and ``snr_db`` where features were perturbed.
 
         Raises:
             InputError: If an image cannot be loaded or corrupted.
         """
-        self._corruption.corruption = evaluation.name
+        self._corruption.corruption = evaluation.name if evaluation.kind == 'corruption' else None
         self._corruption.severity = evaluation.severity or 1
-        noise = None
-        if evaluation.preset is not None:
-            noise = NoisePerImage(FeatureNoise(evaluation.preset, scale=evaluation.scale), self.seed)
+        noise = evaluation.noise(self.seed)
         detections = 0
         # Some detectors draw random numbers in inference.
         with torch.random.fork_rng(), torch.no_grad(), noise_in_evaluation(self.model, noise):
@@ -246,7 +267,9 @@ class RobustnessEvaluator:
                 Path(f'{self.metric.outfile_prefix}.{kind}.json').unlink(missing_ok=True)
             for kind in self.metric.metrics:
                 Path(f'{self.metric.outfile_prefix}.{kind}.json').write_text('[]', encoding='utf-8')
-        return {name.removeprefix('coco/'): float(value) for name, value in metrics.items()}
+        found = {name.removeprefix('coco/'): float(value) for name, value in metrics.items()}
+        snr = noise.snr_db() if noise else None
+        return found if snr is None else found | dict(snr_db=snr)
 
     def _batches(self) -> Iterator[Any]:
         batches = iter(self.loader)
@@ -276,6 +299,7 @@ class NoisePerImage(Noise):
         self.noise = noise
         self.seed = seed
         self.images: list[int] = []  # of the next batch
+        self._powers: dict[int, tuple[float, float]] = {}  # of features and of noise, by level
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
         """Perturb a level, given by the last number of ``key``.
@@ -286,12 +310,21 @@ class NoisePerImage(Noise):
         if len(x) % len(self.images):
             raise ValueError(f'there must be features of {len(self.images)} images, but got {len(x)}')
         views = len(x) // len(self.images)  # several views per image in some detectors
-        return torch.cat(
+        y = torch.cat(
             [
                 self.noise.perturb(x[i : i + 1], (self.seed, self.images[i // views], i % views, key[-1]))
                 for i in range(len(x))
             ]
         )
+        signal, error = self._powers.get(key[-1], (0.0, 0.0))
+        more = (float(one.double().square().sum()) for one in (x, y.double() - x.double()))
+        self._powers[key[-1]] = signal + next(more), error + next(more)
+        return y
+
+    def snr_db(self) -> float | None:
+        """Return the signal-to-noise ratio of all images so far in dB, the mean over levels; None without noise."""
+        ratios = [signal / error for signal, error in self._powers.values() if signal and error]
+        return sum(10 * math.log10(ratio) for ratio in ratios) / len(ratios) if ratios else None
 
 
 @contextlib.contextmanager

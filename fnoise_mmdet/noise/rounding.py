@@ -22,7 +22,7 @@ def round_to_float(x: Tensor, mantissa: int, lowest: int | None = None, largest:
     exponent = torch.frexp(x).exponent - 1  # of the leading bit
     if lowest is not None:
         exponent = exponent.clamp(min=lowest)
-    spacing = torch.ldexp(torch.ones((), device=x.device), exponent - mantissa)
+    spacing = torch.ldexp(torch.ones_like(x), exponent - mantissa)
     y = torch.round(x / spacing) * spacing
     return y if largest is None else y.clamp(-largest, largest)
 

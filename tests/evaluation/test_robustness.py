@@ -149,7 +149,8 @@ def test_evaluations_are_repeated_and_leave_no_trace(config, checkpoint, tmp_pat
     for name, folder in (('demo_baseline', tmp_path / 'a'), ('demo_fnoise', tmp_path / 'b')):
         evaluator = RobustnessSetup(config(name), checkpoint).build('cct')
         plan = [
-            CLEAN, Evaluation('corruption', 'gaussian_noise', 5), Evaluation('feature_noise', preset='cct', scale=1.0)
+            CLEAN, Evaluation('corruption', 'gaussian_noise', 5), Evaluation('feature_noise', preset='cct', scale=1.0),
+            Evaluation('deployment', 'int4'), Evaluation('deployment', 'additive', scale=0.4),
         ]  # fmt: skip
         results.append([evaluator.evaluate(one, folder, done.append) for one in plan])
         assert evaluator.evaluate(CLEAN, folder / 'again') == results[-1][0]
@@ -161,7 +162,9 @@ def test_evaluations_are_repeated_and_leave_no_trace(config, checkpoint, tmp_pat
             assert detections(folder, one.label()) != clean
             assert detections(folder, one.label()) == detections(tmp_path / 'a', one.label()), 'of weights alone'
     assert results[0] == results[1]
-    assert done == [2] * 2 * 3 * 2, 'batches of 2 of 4 images'
+    assert done == [2] * 2 * 5 * 2, 'batches of 2 of 4 images'
+    assert results[0][2]['snr_db'] == pytest.approx(4.8, abs=0.1), 'the noise of U(-1, 1) has a third of the power'
+    assert results[0][4]['snr_db'] == pytest.approx(8.0, abs=0.2) and 'snr_db' not in results[0][1]
     assert {'bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50'} <= set(results[0][0])
     assert (tmp_path / 'a/clean.segm.json').is_file()
 

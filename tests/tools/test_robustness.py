@@ -107,6 +107,20 @@ def test_test_part_and_first_images_and_no_corruption(tool, runs, tmp_path):
     assert list(read_robustness(run).by_scale('bbox_mAP', 'l2')) == [0, 0.1, 1]
 
 
+def test_features_as_on_hardware(tool, runs, tmp_path):
+    run = shutil.copytree(runs.baseline, tmp_path / 'run')
+    command = 'robustness', run, '--images', 2, '--corruptions', 'none', '--deployment', *NO_WORKERS
+    output = tool(*command, '--noise-scales').stdout
+    table = output[output.index('AP with features as on hardware') :]
+    found = read_robustness(run).deployed('bbox_mAP')
+    assert len(found) == 18 and all(f' {name}  ' in table for name in (*found, 'clean'))
+    assert [ratio for ratio, _ in found.values()] == sorted((ratio for ratio, _ in found.values()), reverse=True)
+    assert found['int8_channel'][0] > found['int8'][0] > found['int6'][0] > found['int4'][0]
+    assert found['e4m3'][0] > found['e5m2'][0] > found['power_of_two'][0]
+    refused = tool(*command, '--noise-preset', 'mean_normal', status=2)
+    assert 'perturbs every level before the neck' in refused.stderr
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
