@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .base import Noise, at_least_float32, check_features, in_range
 from .fused import UniformFactors, perturb_linear
+from .rounding import MANTISSAS, relative_error
 from .stream import draw_uniform
 
 
@@ -31,6 +32,8 @@ DISTRIBUTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     'uniform': draw_uniform,
     'normal': lambda eps, generator: eps.normal_(0, 1, generator=generator),
 }
+DEVIATIONS = {'uniform': 3**-0.5, 'normal': 1.0}  # of the distributions
+MATCH = 'match:'
 # The dimensions of (B, C, H, W) in which a shared draw has size 1.
 SHARES = {'batch': (0,), 'channel': (1,), 'space': (2, 3)}
 BIASES = ('none', 'mean')
@@ -105,7 +108,9 @@ class FeatureNoise(Noise):
         distribution: Distribution of :math:`\epsilon`: ``'uniform'`` U(-1, 1) or ``'normal'`` N(0, 1).
         share: Axes along which a draw is shared: ``'batch'``, ``'channel'``,
             ``'space'``, a list of several, or ``'none'``.
-        scale: Strength of the noise; 0 turns it off.
+        scale: Strength of the noise; 0 turns it off. ``'match:e4m3'``, ``'match:e5m2'``, ``'match:e2m1'`` or
+            ``'match:power_of_two'`` is the scale at which the noise of magnitude ``'element'`` has the relative
+            error of rounding to this format, see :func:`~fnoise_mmdet.noise.rounding.relative_error`.
         bias: ``'mean'`` adds the mean of x over all elements, ``'none'`` nothing.
         detach_statistics: Whether the statistics of x (every magnitude but
             ``'element'``, and the bias) are constants in the backward pass.
@@ -137,7 +142,7 @@ class FeatureNoise(Noise):
         magnitude: str | None = None,
         distribution: str | None = None,
         share: str | Sequence[str] | None = None,
-        scale: float | None = None,
+        scale: float | str | None = None,
         bias: str | None = None,
         detach_statistics: bool = True,
         prob: float = 1.0,
@@ -149,7 +154,7 @@ class FeatureNoise(Noise):
         self.magnitude = _one_of('magnitude', settings['magnitude'], MAGNITUDES)
         self.distribution = _one_of('distribution', settings['distribution'], DISTRIBUTIONS)
         self.share = _axes(settings['share'])
-        self.scale = in_range('scale', settings['scale'], 0)
+        self.scale = in_range('scale', _matched(settings['scale'], self.distribution), 0)
         self.bias = _one_of('bias', settings['bias'], BIASES)
         self.detach_statistics = detach_statistics
 
@@ -191,6 +196,14 @@ def _one_of(name: str, value: Any, known: Any) -> str:
     if value not in list(known):  # a list, since the value may be unhashable
         raise ValueError(f'{name} must be one of {list(known)}, but got {value!r}')
     return value
+
+
+def _matched(scale: Any, distribution: str) -> Any:
+    """Return the scale that ``'match:FORMAT'`` stands for, and any other as it is."""
+    if not isinstance(scale, str) or not scale.startswith(MATCH):
+        return scale
+    name = _one_of(f'the format of scale={scale!r}', scale.removeprefix(MATCH), MANTISSAS)
+    return relative_error(name) / DEVIATIONS[distribution]
 
 
 def _axes(share: Any) -> tuple[str, ...]:

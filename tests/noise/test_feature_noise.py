@@ -8,6 +8,7 @@ import torch
 from fnoise_mmdet.noise import PRESETS, FeatureNoise, Noise, make_generator
 from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES
 from fnoise_mmdet.noise.kernels import load_kernels
+from fnoise_mmdet.noise.rounding import MANTISSAS, round_to_float
 
 
 def rms(values) -> float:
@@ -201,6 +202,7 @@ def test_statistics_are_held_constant_by_default(x, key, magnitude):
         (dict(scale=math.nan), 'scale must be >= 0 and finite, but got nan'),
         (dict(scale=math.inf), 'scale must be >= 0 and finite, but got inf'),
         (dict(scale='strong'), "scale must be >= 0 and finite, but got 'strong'"),
+        (dict(scale='match:e3m3'), r"format of scale='match:e3m3' must be one of \['e4m3', .*, but got 'e3m3'"),
         (dict(scale=True), 'scale must be >= 0 and finite, but got True'),
         (dict(prob=1.5), r'prob must be in \[0, 1\], but got 1.5'),
         (dict(prob=-0.1), r'prob must be in \[0, 1\], but got -0.1'),
@@ -210,6 +212,18 @@ def test_statistics_are_held_constant_by_default(x, key, magnitude):
 def test_wrong_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         FeatureNoise(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('name', 'scale'), [('power_of_two', 0.3366), ('e2m1', 0.178), ('e5m2', 0.091), ('e4m3', 0.046)]
+)
+@pytest.mark.parametrize('distribution', ['uniform', 'normal'])
+def test_scale_of_the_relative_error_of_a_format(name, scale, distribution):
+    noise = FeatureNoise(scale=f'match:{name}', distribution=distribution, share='none')
+    assert noise.scale == pytest.approx(scale if distribution == 'uniform' else scale / 3**0.5, rel=0.01)
+    x = torch.randn(1, 64, 64, 64, generator=torch.Generator().manual_seed(0)).abs()
+    rounded = round_to_float(x, MANTISSAS[name])
+    assert float((noise(x, (0,)) - x).norm() / (rounded - x).norm()) == pytest.approx(1, abs=0.02)
 
 
 def test_repr_shows_every_setting():

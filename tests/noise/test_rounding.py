@@ -71,7 +71,7 @@ def test_zeros_and_types_are_kept(name):
     assert torch.equal(round_features(x, name), x) and round_features(x, name).dtype == torch.float16
 
 
-@pytest.mark.parametrize(('name', 'deviation'), [('e4m3', 0.0265), ('e5m2', 0.0527), ('power_of_two', 0.192)])
+@pytest.mark.parametrize(('name', 'deviation'), [('e4m3', 0.0265), ('e5m2', 0.0527), ('power_of_two', 0.194)])
 def test_relative_error_on_half_normal_features(name, deviation):
     """Root of the power of the error over that of the features, within 3 %."""
     x = torch.randn(1, 64, 64, 64, generator=torch.Generator().manual_seed(0)).abs()
