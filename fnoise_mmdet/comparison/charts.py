@@ -89,6 +89,10 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             if (line := _line(condition, place, get, smooth)) is not None
         ]
 
+    def deployed(metric: str) -> list[Line]:
+        found = (_against_snr(condition, place, metric) for place, condition in enumerate(conditions))
+        return [line for line in found if line is not None]
+
     def beside(label: str, x_label: str, found: list[Line]) -> list[list[Chart]]:
         """Return one row of charts: each condition alone, then all overlaid."""
         if not found:
@@ -172,9 +176,10 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ),
         ChartGroup(
             'robustness',
-            'Robustness to corruptions and to feature noise',
+            'Robustness to corruptions and to perturbed features',
             f'AP on the validation images: mean of {len({name for name, _ in cells})} corruptions against severity '
-            '(0: clean images), and against the scale of F-Noise applied in evaluation.',
+            '(0: clean images), against the scale of F-Noise applied in evaluation, and against the signal-to-noise '
+            'ratio of features that are rounded to number formats or have the noise of analog hardware.',
             [
                 overlaid(
                     chart
@@ -182,6 +187,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
                     for chart in (
                         (f'{label} AP', 'severity', lines(severities(metric))),
                         (f'{label} AP, features perturbed', 'scale of the noise', lines(scales(metric))),
+                        (f'{label} AP, features as on hardware', 'SNR (dB)', deployed(metric)),
                     )
                 )
             ],
@@ -202,6 +208,20 @@ def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> li
         low, high = zip(*(point.interval or (point.mean, point.mean) for point in series.points))
         chart.lines.append(Line(series.noise, noises.index(series.noise), x, mean, list(low), list(high)))
     return [list(charts.values())] if charts else []
+
+
+def _against_snr(condition: Condition, place: int, metric: str) -> Line | None:
+    """Return the AP of a condition against the mean signal-to-noise ratio of each perturbation by hardware."""
+    found = [values for run in condition.runs if run.robustness and (values := run.robustness.deployed(metric))]
+    if not found:
+        return None
+    names = [name for name in found[0] if all(name in values for values in found)]
+    of_names = np.array([[values[name] for name in names] for values in found])  # run, perturbation, (ratio, AP)
+    ratios = of_names[..., 0].mean(axis=0)
+    order = np.argsort(ratios)
+    precision = of_names[:, order, 1]
+    mean, low, high = precision.mean(axis=0), precision.min(axis=0), precision.max(axis=0)
+    return Line(condition.name, place, ratios[order].tolist(), mean.tolist(), low.tolist(), high.tolist())
 
 
 def _keys(runs: Sequence[Run], prefix: str) -> list[str]:

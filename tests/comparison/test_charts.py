@@ -62,3 +62,32 @@ def test_nan_is_a_gap(make_run):
     run.train[2]['loss'] = float('nan')
     (group, *_) = chart_groups([Condition('a', [run, make_run('b')], [])])
     assert np.isnan(group.rows[0][0].lines[0].mean).tolist() == [False, False, True, False, False, False]
+
+
+def test_ap_against_the_signal_to_noise_ratio(make_run, write_robustness, tmp_path):
+    def evaluated(seed, shift):
+        found = (('e5m2', 0.3, 25.0, {}), ('additive', 0.2, 14.0, dict(scale=0.2)), ('int4', 0.1, 13.0, {}))
+        results = [
+            dict(
+                kind='deployment',
+                name=name,
+                metrics=dict(bbox_mAP=ap + shift, snr_db=snr + seed),
+                predictions='',
+                **more,
+            )
+            for name, ap, snr, more in found
+        ]
+        robustness = write_robustness(tmp_path / f'run_{shift}_{seed}', results)
+        return make_run(f'{shift}/{seed}', record=dict(seed=seed), robustness=robustness)
+
+    conditions = [
+        Condition(name, [evaluated(seed, shift + seed / 100) for seed in (0, 1)], [])
+        for name, shift in (('baseline', 0.0), ('fnoise', 0.05))
+    ]
+    (group,) = [group for group in chart_groups(conditions) if group.key == 'robustness']
+    ((chart,),) = group.rows
+    assert chart.title == 'box AP, features as on hardware' and chart.x_label == 'SNR (dB)'
+    assert [line.label for line in chart.lines] == ['baseline', 'fnoise']
+    line = chart.lines[1]
+    assert line.x == [13.5, 14.5, 25.5] and line.mean == pytest.approx([0.155, 0.255, 0.355])
+    assert line.low == pytest.approx([0.15, 0.25, 0.35]) and line.high == pytest.approx([0.16, 0.26, 0.36])
