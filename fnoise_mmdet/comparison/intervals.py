@@ -1,6 +1,7 @@
 """Confidence intervals, tests of difference and of equivalence, and their power, for the mean of a small sample."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -76,18 +77,16 @@ def seeds_to_settle(values: Sequence[float], margin: float) -> int | None:
     if deviation == 0:
         return 2
     effect = margin / deviation
-    low, high = 1, 2
-    while min(difference_power(high, effect), equivalence_power(high, effect)) < POWER:
-        low, high = high, 2 * high
-        if high > MOST_SEEDS:
+
+    def power(seeds: int) -> float:
+        return min(difference_power(seeds, effect), equivalence_power(seeds, effect))
+
+    enough = 2
+    while power(enough) < POWER:
+        enough *= 2
+        if enough > MOST_SEEDS:
             return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if min(difference_power(middle, effect), equivalence_power(middle, effect)) < POWER:
-            low = middle
-        else:
-            high = middle
-    return high
+    return bisect_left(range(enough), POWER, lo=max(2, enough // 2), key=power)
 
 
 def difference_power(seeds: int, effect: float) -> float:

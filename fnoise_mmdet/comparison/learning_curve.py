@@ -1,4 +1,4 @@
-"""What a condition is worth in labels, from the learning curve of the supervised training."""
+"""Number of labelled images with which supervised training matches a condition, from its learning curve."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -31,6 +31,7 @@ from ..errors import InputError
 from ..models.necks import FNoiseNeck
 from ..models.necks.fnoise_neck import find_fnoise_necks
 from ..noise import FeatureNoise, Noise
+from ..visualization.maps import signal_and_noise
 from .coco_metric import CompleteCocoMetric
 from .corruption import SeededCorrupt, as_number, check_size
 from .deployment import deployment_noise, deployment_plan
@@ -299,7 +300,7 @@ class NoisePerImage(Noise):
         self.noise = noise
         self.seed = seed
         self.images: list[int] = []  # of the next batch
-        self._powers: dict[int, tuple[float, float]] = {}  # of features and of noise, by level
+        self._powers: dict[int, Tensor] = {}  # of features and of noise, by level
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
         """Perturb a level, given by the last number of ``key``.
@@ -316,14 +317,12 @@ class NoisePerImage(Noise):
                 for i in range(len(x))
             ]
         )
-        signal, error = self._powers.get(key[-1], (0.0, 0.0))
-        more = (float(one.double().square().sum()) for one in (x, y.double() - x.double()))
-        self._powers[key[-1]] = signal + next(more), error + next(more)
+        self._powers[key[-1]] = self._powers.get(key[-1], 0) + signal_and_noise(x, y)
         return y
 
     def snr_db(self) -> float | None:
         """Return the signal-to-noise ratio of all images so far in dB, the mean over levels; None without noise."""
-        ratios = [signal / error for signal, error in self._powers.values() if signal and error]
+        ratios = [signal / noise for signal, noise in map(Tensor.tolist, self._powers.values()) if signal and noise]
         return sum(10 * math.log10(ratio) for ratio in ratios) / len(ratios) if ratios else None
 
 

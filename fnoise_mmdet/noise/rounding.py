@@ -42,21 +42,19 @@ def _integers(x: Tensor, bits: int, dims: tuple[int, ...]) -> Tensor:
 
 
 TENSOR, CHANNEL = (0, 1, 2, 3), (0, 2, 3)
+# Bits of the mantissa of the floating-point formats.
+MANTISSAS = dict(e4m3=3, e5m2=2, e2m1=1, power_of_two=0)
 # Formats by name. Floating-point ones of 8 bits are those of Micikevicius et al., "FP8 Formats for Deep Learning",
 # arXiv 2209.05433, of 4 bits that of OCP Microscaling Formats 1.0, with one factor per tensor; powers of two have no
 # limit.
 FORMATS: dict[str, Callable[[Tensor], Tensor]] = {
-    'e4m3': partial(_scaled_float, mantissa=3, lowest=-6, largest=448.0),
-    'e5m2': partial(_scaled_float, mantissa=2, lowest=-14, largest=57344.0),
-    'e2m1': partial(_scaled_float, mantissa=1, lowest=0, largest=6.0),
-    'power_of_two': partial(round_to_float, mantissa=0),
+    'e4m3': partial(_scaled_float, mantissa=MANTISSAS['e4m3'], lowest=-6, largest=448.0),
+    'e5m2': partial(_scaled_float, mantissa=MANTISSAS['e5m2'], lowest=-14, largest=57344.0),
+    'e2m1': partial(_scaled_float, mantissa=MANTISSAS['e2m1'], lowest=0, largest=6.0),
+    'power_of_two': partial(round_to_float, mantissa=MANTISSAS['power_of_two']),
     **{f'int{bits}': partial(_integers, bits=bits, dims=TENSOR) for bits in (8, 6, 4)},
     **{f'int{bits}_channel': partial(_integers, bits=bits, dims=CHANNEL) for bits in (8, 6, 4)},
 }
-
-
-# Bits of the mantissa of the floating-point formats.
-MANTISSAS = dict(e4m3=3, e5m2=2, e2m1=1, power_of_two=0)
 
 
 @functools.cache

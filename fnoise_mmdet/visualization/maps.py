@@ -29,9 +29,15 @@ def snr_db(clean: Tensor, perturbed: Tensor) -> float:
 
     It is infinite if the two are equal.
     """
-    signal = clean.double().square().sum()
-    noise = (perturbed.double() - clean.double()).square().sum()
+    signal, noise = signal_and_noise(clean, perturbed)
     return float(10 * torch.log10(signal / noise))
+
+
+@torch.no_grad()
+def signal_and_noise(clean: Tensor, perturbed: Tensor) -> Tensor:
+    r"""Return :math:`\sum x^2` and :math:`\sum (y - x)^2`, (2,) in float64."""
+    clean = clean.double()
+    return torch.stack([clean.square().sum(), (perturbed.double() - clean).square().sum()])
 
 
 def relative_change(clean: Tensor, perturbed: Tensor) -> Tensor:
