@@ -227,6 +227,8 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
     otherwise its ``data_root`` is searched for the other layouts known to
     :func:`~fnoise_mmdet.datasets.find_split`.
 
+    Data sets that are concatenated keep the names of their annotation files.
+
     If the data set lacks a class of the config, the config gets the classes of
     the data set, including the number of classes of the heads.
 
@@ -236,9 +238,9 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
         required: Splits that must exist. The loader of another split that does not is kept.
 
     Raises:
-        InputError: If the folder or a required split is not found, a loader
-            concatenates several data sets or reads another format, or a head
-            cannot be set to the classes.
+        InputError: If the folder, a required split or an annotation file is
+            not found, a loader reads another format, or a head cannot be set
+            to the classes.
     """
     if data_root is None:
         loaders = [cfg[f'{part}_dataloader'] for part in required if cfg.get(f'{part}_dataloader')]
@@ -277,22 +279,26 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
                 raise
             continue
         datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
-        if len(datasets) > 1:
-            raise InputError(
-                f'{part}_dataloader concatenates {len(datasets)} data sets, which --data-root cannot redirect to one '
-                'folder: set their paths in the config'
-            )
-        if not is_coco(datasets[0]):
-            raise InputError(
-                f"{part}_dataloader has {type_name(datasets[0])}, which does not read COCO's instance format, and only "
-                'data sets in this format can be redirected by --data-root: use CocoDataset in the config'
-            )
-        datasets[0].update(data_root=str(root), ann_file=split.ann_file, data_prefix=dict(img=split.image_folder))
+        for dataset in datasets:
+            if not is_coco(dataset):
+                raise InputError(
+                    f"{part}_dataloader has {type_name(dataset)}, which does not read COCO's instance format, and only "
+                    'data sets in this format can be redirected by --data-root: use CocoDataset in the config'
+                )
+            dataset.update(data_root=str(root), data_prefix=dict(img=split.image_folder))
+            # Several data sets are parts of one, such as its labelled and unlabelled images.
+            if len(datasets) == 1:
+                dataset['ann_file'] = split.ann_file
+            elif not annotation_file(dataset).is_file():
+                raise InputError(
+                    f'{annotation_file(dataset)} not found, which {part}_dataloader reads beside others: create it '
+                    '(tools/split_coco.py divides a data set into labelled and unlabelled images)'
+                )
         for evaluator in evaluators(cfg, part):
             if 'ann_file' in evaluator:
                 evaluator['ann_file'] = str(root / split.ann_file)
         if part == required[0]:
-            classes = class_names(read_coco(root / split.ann_file, annotated=False))
+            classes = class_names(read_coco(annotation_file(datasets[0]), annotated=False))
     # mmdet numbers labels in the order of the annotation file; check_data checks that it is the same for all splits.
     if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)

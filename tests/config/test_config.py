@@ -90,15 +90,28 @@ def test_a_missing_file_of_joined_sets_is_named(root):
         use_data_root(cfg, None, required=('train', 'val'))
 
 
-def test_wrappers_are_looked_into_and_joined_sets_refused(root, shapes):
+def test_wrappers_are_looked_into(root, shapes):
     cfg = demo(root)
     inner = cfg.train_dataloader.dataset
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=inner)
     use_data_root(cfg, str(shapes), required=('train', 'val'))
     assert cfg.train_dataloader.dataset.dataset.data_root == str(shapes)
-    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner, inner])
-    with pytest.raises(InputError, match='train_dataloader concatenates 2 data sets'):
-        use_data_root(cfg, str(shapes), required=('train', 'val'))
+
+
+def test_concatenated_data_sets_keep_the_names_of_their_files(root, shapes, tmp_path):
+    shutil.copytree(shapes, tmp_path / 'data')
+    cfg = Config.fromfile(root / 'configs/semi/demo_baseline.py')
+    labelled, unlabelled = cfg.train_dataloader.dataset.datasets
+    for part in (labelled, unlabelled):
+        shutil.copy(shapes / 'annotations/instances_train.json', tmp_path / 'data' / part.ann_file)
+    names = [part.ann_file for part in (labelled, unlabelled)]
+    use_data_root(cfg, str(tmp_path / 'data'), required=('train', 'val'))
+    assert [part.ann_file for part in cfg.train_dataloader.dataset.datasets] == names
+    assert {part.data_root for part in cfg.train_dataloader.dataset.datasets} == {str(tmp_path / 'data')}
+    assert cfg.val_evaluator.ann_file == str(tmp_path / 'data/annotations/instances_val.json')
+    (tmp_path / 'data' / unlabelled.ann_file).unlink()
+    with pytest.raises(InputError, match=rf'{unlabelled.ann_file} not found, which train_dataloader.*split_coco'):
+        use_data_root(cfg, str(tmp_path / 'data'), required=('train', 'val'))
 
 
 def test_missing_root_names_the_ways_on(root, tmp_path):
