@@ -12,7 +12,8 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos semi semi-photos compare pictures pictures-photos study study-photos check-configs
+.PHONY: help setup demo photos semi semi-photos compare pictures pictures-photos check-configs
+.PHONY: study study-photos study-semi
 .PHONY: benchmarks benchmarks-gpu test test-slow test-gpu test-upstream fuzz lint format docs
 
 help:
@@ -37,6 +38,7 @@ help:
 	@echo '                    that are kept'
 	@echo 'make study-photos   its part on photographs, those of DATA=DIR in COCO layout: SEEDS as above, each with another'
 	@echo '                    fifth of the images held out'
+	@echo 'make study-semi     its part on images without labels: SEEDS as above, each with labels for other images'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure what noise costs, into benchmarks/ and docs/performance.md (half an hour, nothing beside it;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
@@ -185,6 +187,43 @@ study-photos-%: | $(READY)
 	    --seeds $* --no-report --out $(OUT)/study/photos/seed_$* --cfg-options train_cfg.max_epochs=24 \
 	    train_cfg.val_interval=12 param_scheduler.1.end=24 param_scheduler.1.T_max=24
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
+
+# On images without labels: seed S has labels for another 64 of the 640 images. Two blocks of conditions, with batch norm
+# trained and frozen, and the supervised training with more labels.
+SEMI := data/study_semi
+study-semi: $(SEEDS:%=study-semi-%)
+	@for block in trained frozen; do $(RUN) tools/compare.py docs/study/semi/$$block/seeds_*.json --mark semi_$$block \
+	    --curve 64=supervised 96=$(call joined,labels_96) 128=$(call joined,labels_128) \
+	    --into docs/study/README.md --figure docs/study/semi/$$block.png || exit; done
+
+joined = $(subst $(SPACE),$(COMMA),$(wildcard docs/study/semi/$(1)/seeds_*.json))
+COMMA := ,
+
+study-semi-%: | $(SEMI)
+	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 96 128 --fold $*
+	$(call semi_sweep,trained,$*,64,$(SEMI_CONDITIONS))
+	$(call semi_sweep,frozen,$*,64,$(SEMI_CONDITIONS),model.detector.backbone.norm_eval=True)
+	$(call semi_sweep,labels_96,$*,96,--scale 0,$(SUPERVISED))
+	$(call semi_sweep,labels_128,$*,128,--scale 0,$(SUPERVISED))
+
+$(SEMI): | $(READY)
+	@$(RUN) tools/make_shapes.py --num-val 1000 --out $@
+
+SUPERVISED := model.semi_train_cfg.feature_weight=0
+SEMI_CONDITIONS := --scale 0.3 --preset cct l2 \
+    --condition ChannelDropout_0.5:ChannelDropout model.detector.neck.noise.drop_prob=0.5 \
+    --condition antithetic:cct=0.3 model.semi_train_cfg.views=2 model.semi_train_cfg.antithetic=True \
+    --condition supervised $(SUPERVISED)
+
+# Part $(1) of the study with seed $(2): $(3) labelled images, conditions $(4), settings $(5).
+define semi_sweep
+	@split=annotations/instances_train.$(2)@$(3)_images && \
+	$(RUN) tools/sweep.py configs/semi/demo_baseline.py --data-root $(SEMI) $(4) --seeds $(2) --no-report \
+	    --out $(OUT)/study/semi/$(1)_$(2) --cfg-options train_cfg.val_interval=640 \
+	    train_dataloader.dataset.datasets.0.ann_file=$$split.json \
+	    train_dataloader.dataset.datasets.1.ann_file=$$split-unlabeled.json $(5)
+	$(call keep_study,$(OUT)/study/semi/$(1)_$(2),semi/$(1),seeds_$(2))
+endef
 
 # What is kept of the study $(1), in docs/study/$(2)/$(3).json.
 define keep_study
