@@ -7,7 +7,7 @@ import pytest
 
 # From the ground up; those of a line do not know each other.
 FLOORS = (
-    {'errors', 'version'},
+    {'arguments', 'errors', 'version'},
     {'noise', 'datasets'},
     {'models', 'config'},
     {'visualization'},
@@ -16,7 +16,8 @@ FLOORS = (
     {'cli'},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-FREE_OF = {'datasets': ('torch', 'mmdet', 'mmengine', 'mmcv'), 'noise': ('mmdet', 'mmengine', 'mmcv')}
+SLOW = ('torch', 'mmdet', 'mmengine', 'mmcv')
+FREE_OF = {'arguments': SLOW, 'datasets': SLOW, 'noise': SLOW[1:]}
 PACKAGE = 'fnoise_mmdet'
 
 

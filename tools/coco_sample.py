@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.datasets import CocoServer, fold_coco, read_ids, sample_coco
 from fnoise_mmdet.datasets.download import COCO_URL, PATIENCE
 from fnoise_mmdet.datasets.files import check_free, check_writable
@@ -17,13 +18,14 @@ from fnoise_mmdet.engine.resume import locked
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Draw a reproducible sample, without replacement, from COCO: training images '
         'from train, validation and test images from val. The drawn ids are saved in sample.json.',
-        epilog='examples: python tools/coco_sample.py --from data/coco ; '
-        'python tools/coco_sample.py --from data/coco --fold 0/5 --out data/fold_0 ; '
-        'python tools/coco_sample.py --download --split val (which avoids the larger train annotations)',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        examples=[
+            '--from data/coco',
+            '--from data/coco --fold 0/5 --out data/fold_0',
+            '--download --split val',
+        ],
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.comparison import (
     Comparison,
     Condition,
@@ -40,16 +41,18 @@ FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Compare runs, grouped by what they were trained with, to the first group: losses, AP, validation '
         'loss, gradient norm, signal-to-noise ratio, time and memory, with 95 % confidence intervals over seeds and '
         'over images. Writes report.html, which opens offline, its figures as PNG and SVG, its numbers as JSON and '
         'CSV. Without --out, prints the table of a comparison.json that was written before, or of several whose '
         'seeds differ as one study.',
-        epilog='examples: python tools/compare.py work_dirs/baseline work_dirs/fnoise --out work_dirs/comparison ; '
-        'python tools/compare.py --group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report ; '
-        'python tools/compare.py work_dirs/pair --out work_dirs/pair/report ; '
-        'python tools/compare.py docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
+        examples=[
+            'work_dirs/baseline work_dirs/fnoise --out work_dirs/comparison',
+            '--group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report',
+            'work_dirs/pair --out work_dirs/pair/report',
+            'docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
+        ],
     )
     parser.add_argument(
         'runs',
@@ -76,9 +79,9 @@ def parse_args() -> argparse.Namespace:
         '--images',
         type=cli.at_least(0),
         default=3,
-        help='validation images with detections, chosen by what they show (default: 3)',
+        help='validation images with detections, chosen by what they show',
     )
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: 0.3)')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn')
     saved = parser.add_argument_group('the table of a comparison.json, without --out')
     saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show beside the first one')
     saved.add_argument(
@@ -99,7 +102,7 @@ def parse_args() -> argparse.Namespace:
         'comparison',
     )
     saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace what is between two lines <!-- MARK -->')
-    saved.add_argument('--mark', default='study', help='the word in these lines (default: study)')
+    saved.add_argument('--mark', default='study', help='the word in these lines')
     saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
     args = parser.parse_args()
     if not args.runs and not args.group:

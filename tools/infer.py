@@ -15,6 +15,7 @@ from mmdet.utils import get_test_pipeline_cfg
 from pycocotools import mask as coco_mask
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
 from fnoise_mmdet.config.types import type_name
 from fnoise_mmdet.datasets import read_coco
@@ -28,14 +29,15 @@ from fnoise_mmdet.visualization import IOU_THR, Detection, annotated_objects, de
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Draw boxes, masks and labels on images. Images are written to OUT_DIR/vis, detections as JSON to '
         'OUT_DIR/preds. The detections of two checkpoints are drawn side by side, and their JSON files written to one '
         'folder each. A checkpoint of F-Noise can be loaded with a plain config: it has the weights of the plain '
         'detector.',
-        epilog='examples: python tools/infer.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ '
-        '--out-dir drawn ; python tools/infer.py configs/baseline.py work_dirs/baseline/epoch_10.pth '
-        'work_dirs/fnoise/epoch_10.pth photos/ --out-dir both',
+        examples=[
+            'configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ --out-dir drawn',
+            'configs/baseline.py work_dirs/baseline/epoch_10.pth work_dirs/fnoise/epoch_10.pth photos/ --out-dir both',
+        ],
     )
     cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -55,11 +57,11 @@ def parse_args() -> argparse.Namespace:
         help='annotations of the images in COCO format: the ground truth is drawn beside the detections, with true '
         f'positives (IoU of at least {IOU_THR}), false positives and missed objects in different colours',
     )
-    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder (default: outputs)')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder')
     parser.add_argument('--force', action='store_true', help='replace a non-empty folder')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='score threshold for drawing (default: 0.3)')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='score threshold for drawing')
     parser.add_argument('--device', help='device, e.g. cpu or cuda:0 (default: a GPU if available)')
-    parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='batch size (default: 1)')
+    parser.add_argument('--batch-size', type=cli.at_least(1), default=1, help='batch size')
     cli.add_trust_option(parser)
     args = parser.parse_args()
     args.checkpoints = [args.checkpoint]

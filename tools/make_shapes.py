@@ -6,14 +6,15 @@ import argparse
 from pathlib import Path
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.datasets import make_shapes
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Write the embedded data set: textured images of overlapping shapes of five classes, '
         'with boxes and masks in COCO format. The same arguments give the same images.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        examples=['', '--num-val 1000 --out data/shapes_1000'],
     )
     parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to create')
     parser.add_argument('--num-train', type=cli.at_least(1), default=640, help='number of training images')

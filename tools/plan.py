@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import load_config, use_data_root
 from fnoise_mmdet.studies.cost import Estimate, measured_step, study_cost
 
@@ -16,18 +17,18 @@ MARK = '<!-- cost -->'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Estimate the GPU hours, days and disk space of a study of a config, each figure with its source. '
         'Nothing is trained or downloaded, and the data need not be there.',
-        epilog='examples: python tools/plan.py mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py ; '
-        'python tools/plan.py my_config.py --scale 0 0.3 --num-seeds 3 --gpus 4 --benchmark step.json',
+        examples=[
+            'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+            'my_config.py --scale 0 0.3 --num-seeds 3 --gpus 4 --benchmark step.json',
+        ],
     )
     parser.add_argument('config', help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)')
     cli.add_scales(parser)
-    parser.add_argument('--num-seeds', type=cli.at_least(1), default=5, help='trainings per condition (default: 5)')
-    parser.add_argument(
-        '--gpus', type=cli.at_least(1), nargs='+', default=[1, 8, 64], help='numbers of GPUs (default: 1 8 64)'
-    )
+    parser.add_argument('--num-seeds', type=cli.at_least(1), default=5, help='trainings per condition')
+    parser.add_argument('--gpus', type=cli.at_least(1), nargs='+', default=[1, 8, 64], help='numbers of GPUs')
     parser.add_argument('--images', type=cli.at_least(1), help="images per epoch (default: counted, or COCO's)")
     parser.add_argument('--val-images', type=cli.at_least(1), help='images per validation (default: the same)')
     time = parser.add_mutually_exclusive_group()

@@ -9,18 +9,20 @@ from pathlib import Path
 import torch
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.datasets.files import check_writable, write_atomically
 from fnoise_mmdet.engine.checkpoint import load_checkpoint, published
 from fnoise_mmdet.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Save what inference and fine-tuning need of a checkpoint: weights and classes, without the state '
         'of the training. With --part the teacher or the student of a semi-supervised training becomes the checkpoint '
         'of a plain detector.',
-        epilog='example: python tools/publish_model.py work_dirs/semi/fnoise/seed_0/iter_640.pth teacher.pth '
-        '--part teacher',
+        examples=[
+            'work_dirs/semi/fnoise/seed_0/iter_640.pth teacher.pth --part teacher',
+        ],
     )
     parser.add_argument('in_file', help='checkpoint file')
     parser.add_argument('out_file', type=Path, help='file to write, which must not exist')

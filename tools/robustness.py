@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.comparison.numbers import number
 from fnoise_mmdet.comparison.robustness import Cell, Robustness, read_robustness
 from fnoise_mmdet.comparison.table import Row, Section, Table
@@ -30,12 +31,14 @@ from fnoise_mmdet.noise.rounding import FORMATS
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Evaluate checkpoints on corrupted images, and with feature noise in the forward pass. Prints AP, '
         'the mean performance under corruption (mPC) and its ratio to the AP on clean images (rPC). Results are '
         'written to RUN/robustness/robustness.json after each evaluation, with the detections next to it; an '
         'interrupted call can be resumed. Corruptions and noise of an image are the same for every checkpoint.',
-        epilog='example: python tools/robustness.py work_dirs/demo --severities 1 3 5',
+        examples=[
+            'work_dirs/demo --severities 1 3 5',
+        ],
     )
     parser.add_argument(
         'runs',
@@ -70,7 +73,7 @@ def parse_args() -> argparse.Namespace:
         type=scale,
         default=[0.1, 0.2, 0.3, 0.5, 1.0],
         metavar='SCALE',
-        help='scales of the feature noise (default: 0.1 0.2 0.3 0.5 1.0); without a value: no feature noise',
+        help='scales of the feature noise; without a value: no feature noise',
     )
     parser.add_argument(
         '--noise-preset',
@@ -87,14 +90,12 @@ def parse_args() -> argparse.Namespace:
         f'rounded to a number format ({", ".join(FORMATS)}), and with Gaussian noise of analog hardware '
         f'({", ".join(ANALOG)}; scales {", ".join(map(str, ANALOG_SCALES))})',
     )
-    parser.add_argument('--part', choices=['val', 'test'], default='val', help='split to evaluate (default: val)')
+    parser.add_argument('--part', choices=['val', 'test'], default='val', help='split to evaluate')
     parser.add_argument('--data-root', help='folder in COCO layout that replaces the data root of the configs')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='override settings of every config, as key=value pairs'
     )
-    parser.add_argument(
-        '--seed', type=cli.at_least(0), default=0, help='seed of corruptions and feature noise (default: 0)'
-    )
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of corruptions and feature noise')
     parser.add_argument('--images', type=cli.at_least(1), help='evaluate only the first images')
     parser.add_argument('--force', action='store_true', help='discard existing results')
     cli.add_trust_option(parser)

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.local import run_plan
@@ -19,14 +20,15 @@ TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Train a detector without and with F-Noise over several seeds, and write a report of the '
         'comparison to OUT/report. Each run has the work dir OUT/CONDITION/seed_S. Can be interrupted: the same '
         'command resumes unfinished runs, and seeds can be added.',
-        epilog='examples: '
-        'python tools/run_pair.py configs/demo_baseline.py configs/demo_fnoise.py --out work_dirs/pair ; '
-        'python tools/run_pair.py mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine '
-        '--seeds 0 1 2 3 4 --out work_dirs/mine --fnoise-options model.neck.noise.scale=0.1',
+        examples=[
+            'configs/demo_baseline.py configs/demo_fnoise.py --out work_dirs/pair',
+            'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine --seeds 0 1 2 3 4 '
+            '--out work_dirs/mine --fnoise-options model.neck.noise.scale=0.1',
+        ],
     )
     parser.add_argument('baseline', help='config file without noise, or one shipped with mmdet (mmdet::FAMILY/NAME.py)')
     parser.add_argument(
@@ -36,9 +38,7 @@ def parse_args() -> argparse.Namespace:
         help='config file with noise (default: the baseline with --fnoise)',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder of the study')
-    parser.add_argument(
-        '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds, one pair each (default: 0 1 2)'
-    )
+    parser.add_argument('--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds, one pair each')
     cli.add_config_options(parser)
     parser.add_argument(
         '--fnoise-options', nargs='+', action=DictAction, help='like --cfg-options, for the config with noise only'
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         type=cli.at_least(1),
         default=1,
         help='parallel trainings, each with an equal share of the cores, or with OMP_NUM_THREADS threads if set; if '
-        'one fails, the others are stopped and can be resumed with the same command (default: %(default)s)',
+        'one fails, the others are stopped and can be resumed with the same command',
     )
     parser.add_argument(
         '--training-ap',

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import check_has, load_config, use_classes, use_data_root
 from fnoise_mmdet.datasets.files import staged_folder, write_picture
 from fnoise_mmdet.datasets.images import output_stem, printable, readable_images
@@ -22,12 +23,14 @@ from fnoise_mmdet.visualization.tap import SOURCES
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         usage='%(prog)s CONFIG [CHECKPOINT] IMAGE [IMAGE ...] --out DIR [options]',
         description='Draw clean and perturbed features of images, without a training: one panel per image as '
         'OUT/IMAGE.png, with clean features, noise, perturbed features and their relative change. For a config '
         'without noise only the features are drawn, unless noise is inserted with --fnoise.',
-        epilog='example: python tools/show_noise.py configs/fnoise.py photos/ --out shown --sweep 0.1 0.2 0.3 0.5 1.0',
+        examples=[
+            'configs/fnoise.py photos/ --out shown --sweep 0.1 0.2 0.3 0.5 1.0',
+        ],
     )
     cli.add_config_arguments(parser)
     parser.add_argument(
@@ -57,7 +60,7 @@ def parse_args() -> argparse.Namespace:
         '--source',
         choices=SOURCES,
         default='noise',
-        help='features to draw: the input of the noise, or the outputs of backbone or neck (default: noise)',
+        help='features to draw: the input of the noise, or the outputs of backbone or neck',
     )
     parser.add_argument(
         '--levels',
@@ -71,14 +74,12 @@ def parse_args() -> argparse.Namespace:
         choices=REDUCTIONS,
         default='strongest',
         help='reduction of the channels to one map: the strongest channel, a grid of the strongest, mean, max or norm '
-        'over channels, or the first principal component (default: strongest)',
+        'over channels, or the first principal component',
     )
-    parser.add_argument('--top-k', type=cli.at_least(1), default=9, help='number of channels of top_k (default: 9)')
-    parser.add_argument(
-        '--max-size', type=cli.at_least(200), default=1600, help='longest side in pixels (default: 1600)'
-    )
+    parser.add_argument('--top-k', type=cli.at_least(1), default=9, help='number of channels of top_k')
+    parser.add_argument('--max-size', type=cli.at_least(200), default=1600, help='longest side in pixels')
     parser.add_argument('--arrays', action='store_true', help='also save the arrays as OUT/IMAGE.npz')
-    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of noise and random weights (default: 0)')
+    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='seed of noise and random weights')
     parser.add_argument('--device', help='device, e.g. cpu or cuda:0 (default: a GPU if available)')
     cli.add_trust_option(parser)
     return parser.parse_args()

@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.datasets.split import read_labelled_ids, split_coco
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Divide the images of an annotation file into labelled and unlabelled ones, drawn without '
         'replacement; the files are named as by mmdet, NAME.FOLD@PERCENT.json and NAME.FOLD@PERCENT-unlabeled.json.',
-        epilog='examples: python tools/split_coco.py data/coco/annotations/instances_train2017.json --percent 1 5 10 '
-        '--fold 1 2 3 4 5 ; python tools/split_coco.py data/shapes/annotations/instances_train.json --number 64',
+        examples=[
+            'data/coco/annotations/instances_train2017.json --percent 1 5 10 --fold 1 2 3 4 5',
+            'data/shapes/annotations/instances_train.json --number 64',
+        ],
     )
     parser.add_argument('ann_file', type=Path, metavar='ANNOTATIONS.json', help='annotations in COCO format')
     how = parser.add_mutually_exclusive_group(required=True)
@@ -24,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         '--ids', type=Path, metavar='FILE', help='labelled images: a JSON list of ids, or an annotation file with them'
     )
     parser.add_argument(
-        '--fold', type=cli.at_least(0), nargs='+', default=[1], help='folds, which are seeds of the draw (default: 1)'
+        '--fold', type=cli.at_least(0), nargs='+', default=[1], help='folds, which are seeds of the draw'
     )
     parser.add_argument('--out', type=Path, help='folder of the files (default: that of ANNOTATIONS.json)')
     args = parser.parse_args()

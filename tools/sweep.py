@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import NOISE_CONFIGS, add_comparison_hooks, load_config
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.early_stopping import Rungs
@@ -20,17 +21,18 @@ TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Train a detector without noise and with noises at several scales over several seeds, each run a '
         'trial of Ray Tune with the work dir OUT/CONDITION/seed_S, and write a report of the comparison to '
         'OUT/report. Can be interrupted: the same command resumes unfinished runs, and seeds, noises and scales can '
         "be added. Needs Ray: pip install 'ray[tune]'.",
-        epilog='examples: '
-        'python tools/sweep.py configs/demo_baseline.py --out work_dirs/sweep ; '
-        'python tools/sweep.py mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine '
-        '--out work_dirs/mine --preset cct mean_normal=0.1 FDrop --scale 0 0.1 0.2 0.3 0.5 --seeds 0 1 2 3 4 --cpus 4'
-        ' ; python tools/sweep.py configs/demo_baseline.py --out work_dirs/longer --preset cct=0.3 '
-        '--condition longer train_cfg.max_epochs=8 --condition mixed:cct=0.3 model.neck.noise.prob=0.5',
+        examples=[
+            'configs/demo_baseline.py --out work_dirs/sweep',
+            'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine --out work_dirs/mine '
+            '--preset cct mean_normal=0.1 FDrop --scale 0 0.1 0.2 0.3 0.5 --seeds 0 1 2 3 4 --cpus 4',
+            'configs/demo_baseline.py --out work_dirs/longer --preset cct=0.3 '
+            '--condition longer train_cfg.max_epochs=8 --condition mixed:cct=0.3 model.neck.noise.prob=0.5',
+        ],
     )
     parser.add_argument('config', help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)')
     parser.add_argument('--out', type=Path, required=True, help='folder of the sweep')
@@ -52,9 +54,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('NAME[:NOISE[=SCALE]]', 'KEY=VALUE'),
         help='an additional condition that overrides settings of the baseline, with or without noise; can be repeated',
     )
-    parser.add_argument(
-        '--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds of each condition (default: 0 1 2)'
-    )
+    parser.add_argument('--seeds', type=cli.at_least(0), nargs='+', default=[0, 1, 2], help='seeds of each condition')
     cli.add_overrides(parser)
     cli.add_training_options(parser)
     ray = parser.add_argument_group('Ray')
@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
         '--cpus',
         type=cli.at_least(1),
         default=1,
-        help='CPUs and threads of a trial; trials that do not fit wait (default: 1)',
+        help='CPUs and threads of a trial; trials that do not fit wait',
     )
     ray.add_argument(
         '--gpus',
@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
         '--retries',
         type=cli.at_least(0),
         default=2,
-        help='restarts of a failed run from its last checkpoint (default: 2)',
+        help='restarts of a failed run from its last checkpoint',
     )
     asha = parser.add_argument_group('early stopping')
     asha.add_argument(
@@ -92,14 +92,14 @@ def parse_args() -> argparse.Namespace:
     asha.add_argument(
         '--asha-metric',
         default='coco/bbox_mAP',
-        help='metric from the log; lower is better if its name contains loss, e.g. val_loss (default: %(default)s)',
+        help='metric from the log; lower is better if its name contains loss, e.g. val_loss',
     )
-    asha.add_argument('--asha-grace', type=cli.at_least(1), default=1, help='epochs before the first cut (default: 1)')
+    asha.add_argument('--asha-grace', type=cli.at_least(1), default=1, help='epochs before the first cut')
     asha.add_argument(
         '--asha-factor',
         type=cli.at_least(2),
         default=3,
-        help='reduction factor: the best 1/FACTOR continue (default: 3)',
+        help='reduction factor: the best 1/FACTOR continue',
     )
     parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
     parser.add_argument('--no-report', action='store_true', help='train only')

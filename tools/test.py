@@ -9,6 +9,7 @@ from pathlib import Path
 from mmdet.evaluation import DumpDetResults
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import check_has, config_classes, innermost_datasets, use_data_root
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.preflight import check_checkpoint, check_data, check_model
@@ -16,10 +17,16 @@ from fnoise_mmdet.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Evaluate a checkpoint on the test split. F-Noise is applied in training only: configs with and '
         'without it give the same result for a checkpoint.',
-        epilog='example: python tools/test.py configs/fnoise.py work_dirs/fnoise/epoch_10.pth --show-dir pictures',
+        examples=[
+            'configs/fnoise.py work_dirs/fnoise/epoch_10.pth --show-dir pictures',
+        ],
+        answers={
+            '--show': 'save the pictures with --show-dir DIR',
+            '--tta': "evaluate with mmdet's own tools/test.py --tta, which takes the same config and checkpoint",
+        },
     )
     cli.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')

@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.config import add_comparison_hooks
 from fnoise_mmdet.engine.distributed import is_main_process
 from fnoise_mmdet.engine.hooks import MissedValidationHook, OwnCheckpointsHook
@@ -16,11 +17,13 @@ from fnoise_mmdet.engine.summary import training_summary
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Train a detector, with or without F-Noise.',
-        epilog='examples: python tools/train.py configs/fnoise.py --data-root data/coco_sample '
-        '--cfg-options model.neck.noise.scale=0.1 train_cfg.max_epochs=2 ; '
-        'python tools/train.py mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --fnoise --pictures --data-root data/coco',
+        examples=[
+            'configs/fnoise.py --data-root data/coco_sample '
+            '--cfg-options model.neck.noise.scale=0.1 train_cfg.max_epochs=2',
+            'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --fnoise --pictures --data-root data/coco',
+        ],
     )
     cli.add_config_arguments(parser)
     cli.add_runner_arguments(parser)

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from benchmarks import benchmark_table, ratio_cells
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.comparison import read_run
 from fnoise_mmdet.comparison.numbers import number, quantity
 from fnoise_mmdet.comparison.table import Table
@@ -57,13 +58,15 @@ TOOLS = Path(__file__).resolve().parents[1]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Measure the overhead of noise: all subjects in one process, alternating within each round. The '
         'table gives the median time, the median of the ratios to the reference within a round with the half-width of '
         'the 95 percent confidence interval, and the quartiles of the ratios; --out writes them as JSON, with machine '
         'and versions.',
-        epilog='examples: python tools/dev/benchmark.py noise --quick ; python tools/dev/benchmark.py step '
-        'configs/demo_baseline.py --out benchmarks/step.json',
+        examples=[
+            'noise --quick',
+            'step configs/demo_baseline.py --out benchmarks/step.json',
+        ],
     )
     commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer,demo,table}')
     helps = dict(
@@ -76,12 +79,7 @@ def parse_args() -> argparse.Namespace:
         demo='`make demo` in an empty folder: two trainings, evaluation, figures, report and detections',
     )  # fmt: skip
     for name, text in helps.items():
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=text[0].upper() + text[1:],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
         if name in ('step', 'eval'):
             command.add_argument('config', nargs='?', default='configs/demo_baseline.py', help='config without noise')
             command.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
@@ -117,9 +115,7 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('--threads', type=cli.at_least(1), help="number of torch threads (default: torch's)")
             command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='device')
     command = commands.add_parser('table', help='print the results of the other commands as Markdown')
-    command.add_argument(
-        'folder', nargs='?', type=Path, default=Path('benchmarks'), help='folder of JSON files (default: benchmarks)'
-    )
+    command.add_argument('folder', nargs='?', type=Path, default=Path('benchmarks'), help='folder of JSON files')
     command.add_argument(
         '--into', type=Path, metavar='FILE', help=f'insert the table between the two lines {MARK!r} of a file instead'
     )

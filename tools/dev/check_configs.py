@@ -17,6 +17,7 @@ import torch
 from compatibility import Finding, Outcome, check_config, shipped_configs
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.comparison.numbers import number
 from fnoise_mmdet.comparison.table import Table
 from fnoise_mmdet.datasets.files import write_atomically
@@ -24,18 +25,16 @@ from fnoise_mmdet.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Check F-Noise on every config of the installed mmdet: insert it, compare state dict keys and '
         'evaluation features to the plain detector, and measure the noise in training.',
-        epilog='example: python tools/dev/check_configs.py --only "retinanet/*" --only "yolo/*"',
+        examples=[
+            '--only "retinanet/*" --only "yolo/*"',
+        ],
     )
-    parser.add_argument(
-        '--out', default='work_dirs/check_configs', help='folder for findings.jsonl and table.md (default: %(default)s)'
-    )
+    parser.add_argument('--out', default='work_dirs/check_configs', help='folder for findings.jsonl and table.md')
     parser.add_argument('--only', action='append', metavar='PATTERN', help='configs to check, e.g. "retinanet/*"')
-    parser.add_argument(
-        '--workers', type=cli.at_least(1), default=1, help='processes, of one thread each (default: %(default)s)'
-    )
+    parser.add_argument('--workers', type=cli.at_least(1), default=1, help='processes, of one thread each')
     parser.add_argument('--restart', action='store_true', help='check all configs again, not only missing ones')
     return parser.parse_args()
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from fnoise_mmdet import cli
+from fnoise_mmdet.arguments import ArgumentParser
 from fnoise_mmdet.engine.resume import is_corrupt, latest_checkpoint
 from fnoise_mmdet.errors import InputError
 
@@ -31,24 +32,25 @@ MOMENTS = ('iteration', 'saving', 'validation', 'drawing')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Train once without interruption, then repeatedly, each time killed (SIGKILL) at a random moment '
         'of an iteration, of saving a checkpoint, of a validation, or of drawing images, and resumed. Weights, '
         'optimizer, schedulers and log must be bitwise equal to those of the first training. Trainings use one thread, '
         'as sums on a CPU are bitwise reproducible only then. Of several processes a random one is killed, and '
         'torchrun stops the others.',
-        epilog='example: python tools/dev/check_resume.py configs/demo_fnoise.py --kills 20 --out work_dirs/resume '
-        '--train-options --data-root data/shapes --cfg-options train_cfg.max_epochs=2',
+        examples=[
+            'configs/demo_fnoise.py --kills 20 --out work_dirs/resume --train-options --data-root data/shapes '
+            '--cfg-options train_cfg.max_epochs=2',
+        ],
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', type=Path, required=True, help='folder to create for the work dirs')
-    parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill (default: 20)')
+    parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill')
     parser.add_argument(
         '--kill',
         choices=KILLED,
         default='both',
-        help='what is killed: only the main process (as when memory runs out), its process group, or both alternately '
-        '(default: both)',
+        help='what is killed: only the main process (as when memory runs out), its process group, or both alternately ',
     )
     parser.add_argument(
         '--processes',
@@ -56,7 +58,7 @@ def parse_args() -> argparse.Namespace:
         default=1,
         help='processes of each training (default: 1, without a launcher)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the random moments (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random moments')
     parser.add_argument('--train-options', nargs=argparse.REMAINDER, default=[], help='options of train.py')
     return parser.parse_args()
 

@@ -1,0 +1,92 @@
+"""Parser of the command lines: examples to paste, and suggestions for options that do not exist."""
+
+import argparse
+import difflib
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+UNKNOWN = 'unrecognized arguments: '  # as argparse words it
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keep line breaks of description and examples, and end the help of an option with its default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if not action.help or 'default' in action.help or default is None or default is False or default == []:
+            return action.help
+        shown = ' '.join(map(str, default)) if isinstance(default, list) else str(default)
+        return f'{action.help} (default: {shown.replace("%", "%%")})'
+
+
+class _Answer(argparse.Action):
+    """An option that the command does not have, with what to do instead as its constant."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.error(f'there is no {self.option_strings[0]}: {self.const}')
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Parser whose help ends with commands to paste, and whose errors suggest the option that was meant.
+
+    Args:
+        description: What the command does.
+        examples: Arguments of the command.
+        answers: What to do instead of options that users of mmdet know and this command does not have.
+        **settings: Of :class:`argparse.ArgumentParser`.
+    """
+
+    def __init__(
+        self,
+        description: str = '',
+        examples: Sequence[str] = (),
+        answers: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        width = shutil.get_terminal_size().columns - 2
+        command = f'python {sys.argv[0]}' if sys.argv[0].endswith('.py') else Path(sys.argv[0]).name
+        super().__init__(
+            description=textwrap.fill(description, width),
+            epilog='\n'.join(
+                ['examples:', *(_wrapped(f'{command} {one}', width) for one in examples)] if examples else []
+            ),
+            formatter_class=HelpFormatter,
+            **settings,
+        )
+        for option, answer in (answers or {}).items():
+            self.add_argument(option, action=_Answer, const=answer, nargs=0, help=argparse.SUPPRESS)
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and error with a suggestion, and exit with status 2."""
+        super().error(f'{message}{self._suggestion(message)}')
+
+    def _suggestion(self, message: str) -> str:
+        if message.startswith(UNKNOWN):
+            given = [word.partition('=')[0] for word in message[len(UNKNOWN) :].split() if word.startswith('-')]
+            for option in given:
+                if near := difflib.get_close_matches(option, self._option_string_actions, n=1):
+                    return f': did you mean {near[0]}?'
+            return f': see {self.prog} --help' if given else ''
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            choices = [word.strip("'") for word in choice[2].split(', ')]
+            if near := difflib.get_close_matches(choice[1], choices, n=1):
+                return f': did you mean {near[0]}?'
+        return ''
+
+
+def _wrapped(command: str, width: int) -> str:
+    """Break a command into lines that a shell joins again."""
+    lines = textwrap.wrap(
+        command,
+        width - 2,
+        initial_indent='  ',
+        subsequent_indent='      ',
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return ' \\\n'.join(lines)
