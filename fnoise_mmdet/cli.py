@@ -151,6 +151,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         'views=2 antithetic=True cls_pseudo_thr=0.9 strong_view=True',
     )
     add_amp_argument(parser)
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size x GPUs / auto_scale_lr.base_batch_size of the config',
+    )
 
 
 def add_amp_argument(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +176,13 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
         train_from_scratch(cfg)
     if args.amp:
         use_amp(cfg)
+    if args.auto_scale_lr:
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+            raise InputError(
+                f'{cfg.filename or "the config"} does not say which batch size its learning rate is for, which '
+                '--auto-scale-lr needs: add auto_scale_lr=dict(base_batch_size=16), if it is 16'
+            )
+        cfg.auto_scale_lr.enable = True
     use_data_root(cfg, args.data_root, required=('train', 'val'))
     if args.semi:
         make_semi(cfg, **args.semi | dict(processes=world_size(cfg.get('launcher', 'none'))))

@@ -1,14 +1,17 @@
 import errno
 import os
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.fileio import dump
 from mmengine.fileio.backends import registry_utils
 
 from fnoise_mmdet import cli
 from fnoise_mmdet.engine.checkpoint import WEIGHTS_ONLY
+from fnoise_mmdet.errors import InputError
 
 
 @pytest.fixture
@@ -70,3 +73,13 @@ def test_names_are_shown_without_markup(capsys, monkeypatch):
     assert list(cli.show_progress([1], 'd[/e]')) == [1]
     shown = capsys.readouterr().out
     assert 'a[/b] [bold]c :smile:' in shown and 'd[/e]' in shown
+
+
+def test_the_learning_rate_is_scaled_for_the_batch_that_it_is_meant_for(root, shapes):
+    cfg = Config.fromfile(root / 'configs/demo_baseline.py')
+    args = Namespace(from_scratch=False, amp=False, auto_scale_lr=True, data_root=str(shapes), semi=None)
+    cli.apply_training_options(cfg, args)
+    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=4)
+    cfg.pop('auto_scale_lr')
+    with pytest.raises(InputError, match=r'which --auto-scale-lr needs: add auto_scale_lr=dict\(base_batch_size'):
+        cli.apply_training_options(cfg, args)

@@ -526,7 +526,7 @@ def warn_of_learning_rate(cfg: Config) -> None:
     if batch / base >= LR_FACTOR or base / batch >= LR_FACTOR:
         print(
             f'warning: learning rate {rate:g} is meant for a batch size of {base}, but it is {batch}: scale it '
-            f'with --cfg-options auto_scale_lr.enable=True, or optim_wrapper.optimizer.lr={rate * batch / base:g}'
+            f'with --auto-scale-lr, or --cfg-options optim_wrapper.optimizer.lr={rate * batch / base:g}'
         )
 
 
