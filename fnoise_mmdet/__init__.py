@@ -37,11 +37,12 @@ from .engine.hooks import (
 )
 from .engine.mixed_precision import CPUAmpOptimWrapper
 from .evaluation import CompleteCocoMetric
-from .models.backbones import TIMMBackbone
+from .models.backbones import FNoiseBackbone, TIMMBackbone
 from .models.detectors import FNoiseTeacher, MaskSoftTeacher
 from .models.necks import FNoiseNeck
 from .models.roi_extractors import FastRoIExtractor
 from .noise import FeatureNoise, Noise
+from .noise.feature_noise import feature_noise
 from .version import __version__
 from .visualization.vis_backend import AtomicLocalVisBackend
 
@@ -52,6 +53,7 @@ __all__ = [
     'CorruptImageHook',
     'EpochLossHook',
     'ExactResumeHook',
+    'FNoiseBackbone',
     'FNoiseNeck',
     'FNoiseTeacher',
     'FastRoIExtractor',
@@ -71,5 +73,6 @@ __all__ = [
     'ValidationLossHook',
     '__version__',
     'add_fnoise',
+    'feature_noise',
     'make_semi',
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .stream import make_generator
+from .stream import global_key, make_generator
 
 
 class Noise(nn.Module):
@@ -39,14 +39,22 @@ class Noise(nn.Module):
         """True if the settings disable the noise."""
         return any(getattr(self, name) == 0 for name in self.strengths)
 
-    def forward(self, x: Tensor, key: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, key: Sequence[int] | None = None) -> Tensor:
         """Perturb ``x`` in training mode, with the random stream named by ``key``.
+
+        Args:
+            x: Features.
+            key: Non-negative integers; the same give the same random numbers. Defaults to None,
+                which takes a key from torch's global stream, so that calls differ and
+                ``torch.manual_seed`` repeats them, as for dropout.
 
         Raises:
             TypeError: If ``x`` is not of a floating dtype.
             ValueError: If ``x`` is not (B, C, H, W), or empty.
         """
-        return self.perturb(x, key) if self.training else x
+        if not self.training or self.is_off:
+            return x
+        return self.perturb(x, global_key() if key is None else key)
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
         """Perturb ``x`` as in training, regardless of the mode."""

@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def feature_noise(
+def add_noise(
     x: Tensor,
     eps: Tensor,
     scale: float,
@@ -126,10 +126,12 @@ class FeatureNoise(Noise):
     Examples:
         >>> noise = FeatureNoise(scale=0.2)
         >>> x = torch.ones(2, 3, 4, 4)
-        >>> y = noise(x, key=(0, 1))  # e.g. seed 0, iteration 1
+        >>> y = noise(x)
         >>> bool(((y - x).abs() <= 0.2).all())
         True
-        >>> noise.eval()(x, key=(0, 1)) is x
+        >>> torch.equal(noise(x, key=(0, 1)), noise(x, key=(0, 1)))  # e.g. seed 0, iteration 1
+        True
+        >>> noise.eval()(x) is x
         True
     """
 
@@ -189,7 +191,40 @@ class FeatureNoise(Noise):
         return perturb_linear(xs, self, keys, factors, peaks)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
-        return feature_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)
+        return add_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)
+
+
+def feature_noise(
+    x: Tensor,
+    preset: str = 'cct',
+    *,
+    training: bool = True,
+    key: Sequence[int] | None = None,
+    **settings: Any,
+) -> Tensor:
+    """Perturb features by F-Noise or a relative: the functional form of :class:`FeatureNoise`.
+
+    Args:
+        x: Features.
+        preset: Name of a published noise. Defaults to ``'cct'``, which is F-Noise.
+        training: Whether to perturb; otherwise ``x`` is returned. Defaults to True.
+        key: Names the random numbers, see :meth:`.Noise.forward`.
+        **settings: Settings of :class:`FeatureNoise`, such as ``scale``.
+
+    Shape:
+        Input and output: (B, C, H, W), any floating dtype and memory format.
+
+    Raises:
+        TypeError: If ``x`` is not of a floating dtype.
+        ValueError: If a setting is invalid, or ``x`` is not (B, C, H, W), or empty.
+
+    Examples:
+        >>> x = torch.ones(2, 3, 4, 4)
+        >>> y = feature_noise(x, scale=0.2)
+        >>> bool(((y - x).abs() <= 0.2).all())
+        True
+    """
+    return FeatureNoise(preset, **settings).train(training)(x, key)
 
 
 def _one_of(name: str, value: Any, known: Any) -> str:

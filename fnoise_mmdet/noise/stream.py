@@ -34,6 +34,12 @@ def make_seed(key: Sequence[int]) -> int:
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), 'little')
 
 
+@torch.compiler.disable  # a number on the CPU cannot be traced
+def global_key() -> tuple[int]:
+    """Draw a key from torch's global stream of the CPU."""
+    return (int(torch.randint(2**62, ())),)
+
+
 def make_generator(key: Sequence[int], device: torch.device | str = 'cpu') -> torch.Generator:
     """Return a random generator seeded by ``key`` alone.
 

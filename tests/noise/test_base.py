@@ -48,6 +48,20 @@ def test_repeatable_and_stateless(build, x, key):
     assert not noise.state_dict() and not list(noise.parameters()) and not list(noise.buffers())
 
 
+def test_without_a_key_it_is_drawn_from_torchs_stream(build, x):
+    noise = build(prob=1)
+    torch.manual_seed(0)
+    first, second = noise(x), noise(x)
+    torch.manual_seed(0)
+    assert torch.equal(noise(x), first)
+    if not isinstance(noise, FACTORIES['FDrop']):  # drops the same places for thresholds that are near
+        assert not torch.equal(first, second)
+    state = torch.get_rng_state()
+    noise.eval()(x)
+    build(prob=0)(x)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_global_streams_are_left_alone(build, x, key):
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     build(prob=0.5)(x, key)

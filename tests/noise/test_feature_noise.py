@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fnoise_mmdet.noise import PRESETS, FeatureNoise, Noise, make_generator
-from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES
+from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES, feature_noise
 from fnoise_mmdet.noise.kernels import load_kernels
 from fnoise_mmdet.noise.rounding import MANTISSAS, round_to_float
 
@@ -371,3 +371,12 @@ def test_a_subclass_that_applies_in_another_way_is_heard(x, key):
             return 2 * x
 
     assert torch.equal(Doubled()(x, key), 2 * x)
+
+
+def test_the_function_is_the_module(x, key):
+    assert torch.equal(feature_noise(x, key=key), FeatureNoise()(x, key))
+    settings = dict(scale=0.1, share='none')
+    assert torch.equal(feature_noise(x, 'l2', key=key, **settings), FeatureNoise('l2', **settings)(x, key))
+    assert feature_noise(x, training=False) is x
+    with pytest.raises(ValueError, match='scale must be'):
+        feature_noise(x, scale=-1)

@@ -17,7 +17,7 @@ from fnoise_mmdet.noise import (
     MixStyle,
     NormalizationPerturbation,
 )
-from fnoise_mmdet.noise.feature_noise import BIASES, DISTRIBUTIONS, MAGNITUDES, SHARES, feature_noise
+from fnoise_mmdet.noise.feature_noise import BIASES, DISTRIBUTIONS, MAGNITUDES, SHARES, add_noise
 
 # The same cases in every run: what fails here fails everywhere.
 settings.register_profile('fixed', derandomize=True, max_examples=300, deadline=None, database=None)
@@ -112,8 +112,8 @@ def test_noise_is_proportional_to_the_features(x, magnitude, factor):
     assume(magnitude != 'one')
     eps = torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape)
     torch.testing.assert_close(
-        feature_noise(x * factor, eps, 0.3, magnitude),
-        feature_noise(x, eps, 0.3, magnitude) * factor,
+        add_noise(x * factor, eps, 0.3, magnitude),
+        add_noise(x, eps, 0.3, magnitude) * factor,
         rtol=1e-9,
         atol=0,
     )

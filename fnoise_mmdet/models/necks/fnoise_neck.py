@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...noise import NOISES, Noise
 from ...noise.base import check_features
+from ..wrapping import hide_in_state_dict
 from .call_counter import CallCounter
 from .finite_check import FiniteCheck
 
@@ -92,8 +93,7 @@ class FNoiseNeck(BaseModule):
         self._check = FiniteCheck()
         self._is_opposite = False
         self._opposites: set[tuple[int, int]] = set()  # iteration and number of calls
-        self._register_state_dict_hook(_leave_out_wrapper)
-        self._register_load_state_dict_pre_hook(_put_in_wrapper)
+        hide_in_state_dict(self, 'neck')
 
     def forward(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """Run the inner neck, with noise before or after it in training mode.
@@ -282,17 +282,3 @@ def _check_levels(levels: Any) -> tuple[int, ...] | None:
     if len(set(levels)) < len(levels):
         raise ValueError(f'levels must name each level once, but got {levels!r}')
     return tuple(levels)
-
-
-def _leave_out_wrapper(module: FNoiseNeck, state_dict: dict[str, Any], prefix: str, local_metadata: dict) -> None:
-    """Save under the keys of the plain detector: ``{prefix}neck.x`` becomes ``{prefix}x``."""
-    for content in (state_dict, getattr(state_dict, '_metadata', {})):
-        inner = f'{prefix}neck.'
-        for key in [key for key in content if key.startswith(inner)]:
-            content[prefix + key[len(inner) :]] = content.pop(key)
-
-
-def _put_in_wrapper(state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Load from the keys of the plain detector: ``{prefix}x`` becomes ``{prefix}neck.x``."""
-    for key in [key for key in state_dict if key.startswith(prefix)]:
-        state_dict[f'{prefix}neck.{key[len(prefix) :]}'] = state_dict.pop(key)

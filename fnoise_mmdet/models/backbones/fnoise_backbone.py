@@ -1,0 +1,75 @@
+"""Backbone wrapper that applies feature noise in models without mmdet, such as torchvision's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...noise import FeatureNoise, Noise
+from ...noise.stream import global_key
+from ..wrapping import hide_in_state_dict
+
+
+class FNoiseBackbone(nn.Module):
+    """Perturb the features that a backbone returns, in training only.
+
+    In evaluation mode, or if the noise is off, the features are passed on as
+    they are. The keys of the state dict are those of the backbone, so
+    checkpoints are interchangeable with the model without noise.
+
+    In mmdet, :class:`~fnoise_mmdet.FNoiseNeck` does the same by a config.
+
+    Args:
+        backbone: Returns features as a tensor, a list or tuple of levels, or a dict of them.
+        noise: Noise. Defaults to None, which is :class:`~fnoise_mmdet.FeatureNoise`, CCT's F-Noise.
+        levels: Levels to perturb: indices of a list, or keys of a dict. Defaults to None, which is every level.
+
+    Shape:
+        Features of level i: (B, C_i, H_i, W_i), as of the backbone.
+
+    Raises:
+        KeyError, IndexError: If a level does not exist, in the forward pass.
+
+    Examples:
+        F-Noise between backbone and FPN of torchvision's Mask R-CNN:
+
+        >>> model = torchvision.models.detection.maskrcnn_resnet50_fpn()  # doctest: +SKIP
+        >>> model.backbone.body = FNoiseBackbone(model.backbone.body)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, backbone: nn.Module, noise: Noise | None = None, levels: Sequence[int | str] | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.noise = FeatureNoise() if noise is None else noise
+        self.levels = levels
+        hide_in_state_dict(self, 'backbone')
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the features of the backbone, perturbed in training mode.
+
+        The random numbers are new in each pass, see :meth:`.Noise.forward`.
+        """
+        features = self.backbone(*args, **kwargs)
+        if not self.training or self.noise.is_off:
+            return features
+        if isinstance(features, Tensor):
+            return self.noise(features)
+        perturbed = dict(features) if isinstance(features, Mapping) else dict(enumerate(features))
+        names = list(perturbed)
+        levels = names if self.levels is None else [_level(level, names) for level in self.levels]
+        key = global_key()
+        keys = [(*key, names.index(level)) for level in levels]
+        perturbed |= zip(levels, self.noise.perturb_levels([perturbed[level] for level in levels], keys))
+        kind: Any = type(features)
+        return kind(perturbed if isinstance(features, Mapping) else perturbed.values())
+
+
+def _level(level: int | str, names: Sequence[int | str]) -> int | str:
+    """Return the name of a level, which may be an index counted from the last."""
+    if level in names:
+        return level
+    if isinstance(level, int) and isinstance(names[0], int):
+        return names[level]
+    raise KeyError(f'the backbone has no level {level!r}, but {list(names)}')
