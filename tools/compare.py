@@ -17,7 +17,6 @@ from fnoise_mmdet.comparison import (
     Comparison,
     Condition,
     Run,
-    chart_groups,
     compare,
     find_groups,
     is_run,
@@ -246,7 +245,6 @@ def main() -> None:
         write_report(
             folder,
             comparison,
-            chart_groups(conditions),
             title=args.title or f'{others or names[0]} against {names[0]}',
             panels=feature_panels(conditions),
             detections=detection_pictures(conditions, args.images, args.score_thr),

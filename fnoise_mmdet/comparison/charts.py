@@ -12,6 +12,11 @@ from .scales import scale_series
 
 # Window of the moving average, as a fraction of the training.
 SMOOTHED_PART = 0.05
+SNR_SPAN = 10  # least height of an axis in dB, so that differences without meaning look small
+SNR_MEANING = (
+    'The signal-to-noise ratio (SNR) of every perturbed level is that of the powers of features and noise: at 20 dB '
+    'the noise has a hundredth of the power, at 10 dB a tenth, at 0 dB as much; uniform noise of scale 0.3 has 15.2 dB.'
+)
 
 
 class Line(NamedTuple):
@@ -29,30 +34,45 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One pair of axes; ``is_difference`` if its lines are differences to the first condition."""
+    """One pair of axes; ``is_difference`` if its lines are differences to the first condition.
+
+    ``is_part`` if another chart of the row has its line, too; the y axis spans at least ``span``.
+    """
 
     title: str
     x_label: str
     y_label: str
     lines: list[Line]
     is_difference: bool = False
+    is_part: bool = False
+    span: float = 0
 
 
 class ChartGroup(NamedTuple):
-    """Related charts, arranged in rows; ``key`` names their files."""
+    """Related charts, arranged in rows; ``key`` names their files.
+
+    ``is_smoothed`` if its lines are moving averages, ``is_loss`` if its quantities are losses, which are positive.
+    """
 
     key: str
     title: str
     note: str
     rows: list[list[Chart]]
+    is_smoothed: bool = False
+    is_loss: bool = False
 
 
-def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
-    """Return the charts of a comparison, excluding runs that are set aside."""
+def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHED_PART) -> list[ChartGroup]:
+    """Return the charts of a comparison, excluding runs that are set aside.
+
+    Args:
+        conditions: Those of the comparison.
+        smoothed_part: Window of the moving average of what is logged by iteration, as a fraction of the training.
+    """
     runs = [run for condition in conditions for run in condition.runs]
     losses = [loss for loss in runs[0].losses() if all(loss in run.losses() for run in runs)] if runs else []
     longest = max((len(run.train) for run in runs), default=0)
-    window = max(1, round(longest * SMOOTHED_PART))
+    window = max(1, round(longest * smoothed_part))
 
     def train(key: str) -> Callable[[Run], list[tuple[float, float]]]:
         return lambda run: _points(run.train, key)
@@ -97,7 +117,8 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         """Return one row of charts: each condition alone, then all overlaid."""
         if not found:
             return []
-        alone = [Chart(f'{label}: {line.label}', x_label, label, [line]) for line in found] if len(found) > 1 else []
+        several = found if len(found) > 1 else []
+        alone = [Chart(f'{label}: {line.label}', x_label, label, [line], is_part=True) for line in several]
         return [[*alone, Chart(f'{label}: overlaid' if alone else label, x_label, label, found)]]
 
     def with_difference(
@@ -115,9 +136,12 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         return [*rows, [chart]] if rows and different else rows
 
     def overlaid(named: Iterable[tuple[str, str, list[Line]]]) -> list[Chart]:
-        return [Chart(title, x_label, title, found) for title, x_label, found in named if found]
+        return [
+            Chart(title, x_label, title, found, span=SNR_SPAN if title.startswith('SNR') else 0)
+            for title, x_label, found in named
+            if found
+        ]
 
-    smoothing = f' Moving average over {window} logged rows.' if window > 1 else ''
     groups = [
         ChartGroup(
             'scales',
@@ -129,14 +153,17 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ChartGroup(
             'losses',
             'Training losses per iteration',
-            f'With the noise active, if any.{smoothing}',
+            'With the noise active, if any.',
             [row for loss in losses for row in with_difference(loss, 'iteration', train(loss), window)],
+            is_smoothed=True,
+            is_loss=True,
         ),
         ChartGroup(
             'losses_epochs',
             'Training losses, mean of each epoch',
             'With the noise active, if any.',
             [row for loss in losses for row in with_difference(f'{loss}, epoch mean', 'epoch', epoch(loss))],
+            is_loss=True,
         ),
         ChartGroup(
             'validation_losses',
@@ -144,6 +171,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
             'On the validation images, without noise and without augmentation, so that a worse model can be '
             'distinguished from a training loss raised by the noise.',
             [row for loss in losses for row in with_difference(f'val_{loss}', val_step, val(f'val_{loss}'))],
+            is_loss=True,
         ),
         ChartGroup(
             'ap',
@@ -160,7 +188,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
         ChartGroup(
             'training',
             'Gradient norm and signal-to-noise ratio',
-            f'Signal-to-noise ratio of every perturbed level in dB, and norm of the gradient.{smoothing}',
+            SNR_MEANING,
             [
                 overlaid(
                     (name, 'iteration', lines(train(key), window))
@@ -173,6 +201,7 @@ def chart_groups(conditions: Sequence[Condition]) -> list[ChartGroup]:
                     ]
                 )
             ],
+            is_smoothed=True,
         ),
         ChartGroup(
             'robustness',

@@ -47,6 +47,10 @@ def plot_charts(group: ChartGroup) -> Figure:
                 marker = 'o' if len(line.x) < 15 else None
                 label = legend_label(line.label)
                 axes.plot(line.x, line.mean, color=shade, linewidth=1.4, marker=marker, markersize=3, label=label)
+            low, high = axes.get_ylim()
+            if high - low < chart.span:
+                middle = (low + high) / 2
+                axes.set_ylim(middle - chart.span / 2, middle + chart.span / 2)
             axes.set_title(chart.title, fontsize=9)
             axes.set_xlabel(chart.x_label, fontsize=8)
             axes.tick_params(labelsize=8)

@@ -1,11 +1,13 @@
 """Writing a comparison: report.html, figures, numbers."""
 
+import base64
 import csv
+import gzip
 import io
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,16 @@ from .. import (
     ChartGroup,
     Comparison,
     Difference,
+    Line,
     Run,
     changed_settings,
+    chart_groups,
     plot_charts,
     scale_series,
     settings_of,
     verdict,
 )
+from ..charts import SMOOTHED_PART
 from ..forest_plot import forest_plot
 from ..measure_table import CONCLUSIONS, measure_table
 from ..measures import STUDY_MEASURES, common_cells
@@ -37,12 +42,14 @@ from ..table import Table
 from .picture import Picture, data_address
 
 TEMPLATES = Path(__file__).parent / 'templates'
+SMOOTHING = (0.0, SMOOTHED_PART, 0.2)  # windows to choose from, as fractions of the training
+MOST_POINTS = 1000  # of a line on the page; curves.csv has all
+DIGITS = 6  # significant ones on the page
 
 
 def write_report(
     out: Path,
     comparison: Comparison,
-    groups: Sequence[ChartGroup],
     title: str,
     panels: Sequence[Picture] = (),
     detections: Sequence[Picture] = (),
@@ -59,7 +66,6 @@ def write_report(
     Args:
         out: Folder that exists.
         comparison: The figures and their differences.
-        groups: The curves.
         title: Heading of the report.
         panels: Pictures of feature maps.
         detections: Pictures of detections.
@@ -68,23 +74,22 @@ def write_report(
     """
     figures = out / 'figures'
     figures.mkdir()
-    stills = {}
+    groups = chart_groups(comparison.conditions)
     for group in groups:
         figure = plot_charts(group)
         figure.savefig(figures / f'{group.key}.png', dpi=100)
         figure.savefig(figures / f'{group.key}.svg')
-        stills[group.key] = data_address((figures / f'{group.key}.svg').read_bytes(), 'image/svg+xml')
+    differences = None
     measures = [one for one in comparison.measures if one.key in STUDY_MEASURES]
     if any(one.seeds and one.measure in measures for one in comparison.differences):
         figure = forest_plot([one.name for one in comparison.conditions], measures, comparison.differences)
         figure.savefig(figures / 'differences.png', dpi=110)
         figure.savefig(figures / 'differences.svg')
-        stills['differences'] = data_address((figures / 'differences.svg').read_bytes(), 'image/svg+xml')
+        differences = data_address((figures / 'differences.svg').read_bytes(), 'image/svg+xml')
     sentences = verdict(comparison)
     html = _render(
         comparison,
-        groups,
-        stills,
+        differences=differences,
         title=title,
         verdict=sentences,
         panels=panels,
@@ -103,42 +108,30 @@ def write_report(
         (out / name).write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
-def _render(
-    comparison: Comparison, groups: Sequence[ChartGroup], stills: Mapping[str, str], command: str, **content: Any
-) -> str:
+def _render(comparison: Comparison, command: str, **content: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     names = [condition.name for condition in comparison.conditions]
-    charts: list[dict[str, Any]] = []
-    shown_groups = []
-    for group in groups:
-        places = []
-        for row in group.rows:
-            y_range = _common_range(row)
-            places.append(range(len(charts), len(charts) + len(row)))
-            charts += [_chart(chart, y_range) for chart in row]
-        # All but the first quantity and its differences are folded.
-        starts = [place for place, row in enumerate(group.rows) if not row[0].is_difference]
-        folded = (*starts, len(group.rows))[1]
-        shown_groups.append({**group._asdict(), 'rows': places, 'still': stills[group.key], 'folded': folded})
+    groups, charts = _charts([chart_groups(comparison.conditions, part) for part in SMOOTHING])
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
         css=Markup((TEMPLATES / 'report.css').read_text(encoding='utf-8')),
         script=Markup((TEMPLATES / 'report.js').read_text(encoding='utf-8')),
-        plotly=Markup(get_plotlyjs()),
+        packed={'plotly': _packed(get_plotlyjs()), 'charts': _packed(json.dumps(charts))},
         subtitle=f'{", ".join(f"{len(one.runs)} × {one.name}" for one in comparison.conditions)}',
         warnings=comparison.warnings,
         names=names,
         numbers=_table(comparison, components=False),
         component_numbers=_table(comparison, components=True),
-        differences=stills.get('differences'),
+        badges=[one for one in comparison.differences if one.measure is comparison.measures[0]],
         conclusions=CONCLUSIONS,
         resamples=RESAMPLES,
         robust=_describe_cells(common_cells(runs)),
-        groups=shown_groups,
-        charts=charts,
+        groups=groups,
+        smoothing=SMOOTHING,
+        smoothed_part=SMOOTHED_PART,
         settings=setting_differences(comparison),
         recorded=any('config' in run.record for run in runs),
         runs=[_run(run, 'set aside' if run in aside else run.diverged() or 'finished') for run in runs + aside],
@@ -146,6 +139,16 @@ def _render(
         commands=[*_study_commands(runs + aside), *([command] if command else [])],
         run_commands=[
             shlex.join(['python', *run.record['command']]) for run in runs + aside if 'command' in run.record
+        ],
+        contents=[
+            ('verdict', 'Verdict'),
+            ('numbers', 'Numbers'),
+            *((group['key'], group['title']) for group in groups),
+            *([('features', 'Feature maps')] if content['panels'] else []),
+            *([('detections', 'Detections')] if content['detections'] else []),
+            ('settings', 'Settings'),
+            ('runs', 'Runs'),
+            ('repeat', 'Reproduce'),
         ],
         version=__version__,
         **content,
@@ -165,28 +168,59 @@ def _describe_cells(cells: Sequence[Cell]) -> str:
     return f'{len(names)} corruptions at severity {", ".join(map(str, severities))}' if cells else ''
 
 
-def _finite(values: Sequence[float]) -> list[float | None]:
-    """Return values for JSON, which knows no NaN: null is a gap."""
-    return [value if math.isfinite(value) else None for value in values]
+def _charts(choices: Sequence[Sequence[ChartGroup]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the groups for the template, and lines and charts for the script.
+
+    Args:
+        choices: The groups of charts, smoothed in several ways.
+    """
+    lines: dict[str, int] = {}  # by their JSON, since most charts share theirs with another one
+
+    def places(chart: Chart) -> list[int]:
+        return [lines.setdefault(_line(line), len(lines)) for line in chart.lines]
+
+    shown: list[dict[str, Any]] = []
+    charts: list[dict[str, Any]] = []
+    for group, *others in zip(*choices):
+        numbers = []
+        for row, *smoothed in zip(group.rows, *(other.rows for other in others)):
+            numbers.append(range(len(charts), len(charts) + len(row)))
+            ranges = [_y_range(one) for one in (row, *smoothed)]
+            charts += [
+                dict(
+                    title=chart.title,
+                    x_label=chart.x_label,
+                    y_label=chart.y_label,
+                    lines=[places(one) for one in (chart, *same)],
+                    y_range=ranges,
+                    zero=chart.is_difference,
+                    part=chart.is_part,
+                    span=chart.span,
+                )
+                for chart, *same in zip(row, *smoothed)
+            ]
+        # All but the first quantity and its differences are folded.
+        starts = [place for place, row in enumerate(group.rows) if not row[0].is_difference]
+        shown.append({**group._asdict(), 'rows': numbers, 'folded': (*starts, len(group.rows))[1]})
+    return shown, dict(charts=charts, lines=[json.loads(line) for line in lines])
 
 
-def _chart(chart: Chart, y_range: tuple[float, float] | None) -> dict[str, Any]:
-    lines = [
-        dict(
-            label=line.label,
-            colour=line.colour,
-            x=line.x,
-            mean=_finite(line.mean),
-            low=_finite(line.low),
-            high=_finite(line.high),
-            band=line.low != line.high,
-        )
-        for line in chart.lines
-    ]
-    return dict(title=chart.title, x_label=chart.x_label, lines=lines, y_range=y_range, zero=chart.is_difference)
+def _line(line: Line) -> str:
+    """Return a line as JSON with few digits, and with few points if it is long."""
+    few = slice(None, None, math.ceil(len(line.x) / MOST_POINTS))
+    x, mean, low, high = (
+        [float(f'{value:.{DIGITS}g}') if math.isfinite(value) else None for value in values[few]]
+        for values in (line.x, line.mean, line.low, line.high)
+    )
+    return json.dumps(dict(label=line.label, colour=line.colour, x=x, mean=mean, low=low, high=high))
 
 
-def _common_range(row: Sequence[Chart]) -> tuple[float, float] | None:
+def _packed(text: str) -> str:
+    """Return text compressed by gzip in base64: the page unpacks it, which makes it a third of the size."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _y_range(row: Sequence[Chart]) -> tuple[float, float] | None:
     """Return the range of the y axis for charts of one quantity, so that heights can be compared."""
     if len(row) < 2 or len({chart.y_label for chart in row}) > 1:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Tool
 
-from fnoise_mmdet.comparison import chart_groups, compare, find_groups, read_conditions
+from fnoise_mmdet.comparison import compare, find_groups, read_conditions
 from fnoise_mmdet.comparison.report import detection_pictures, write_report
 
 
@@ -42,8 +42,7 @@ def broken_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _report(folder: Path, out: Path, title: str) -> Path:
     conditions, warnings = read_conditions(find_groups([folder]))
     detections = detection_pictures(conditions, 2, 0.0)
-    comparison, groups = compare(conditions, warnings), chart_groups(conditions)
-    write_report(out, comparison, groups, title, detections=detections, command='python x.py')
+    write_report(out, compare(conditions, warnings), title, detections=detections, command='python x.py')
     return out
 
 

@@ -91,7 +91,7 @@ def test_the_page_says_it_all_and_needs_no_other_file(report):
     )
     assert 'model.neck.noise.preset' in text and 'seed_1' in text and 'torch' in text
     assert 'tools/train.py configs/demo_fnoise.py' in text and 'python x.py' in text
-    assert page.sources and all(source.startswith('data:') for source in page.sources)
+    assert page.sources and all(source.startswith(('data:', '#')) for source in page.sources)
 
 
 def content_in_order(text: str, *parts: str) -> bool:
@@ -144,14 +144,89 @@ def test_in_a_browser(browser, kind, width, scheme, request):
     assert errors == []
     assert [address for address in addresses if not address.startswith(('data:', 'file:', 'blob:'))] == []
     assert page.evaluate('[...document.images].every((image) => image.complete && image.naturalWidth > 0)')
-    assert page.evaluate('document.images.length') >= 3
+    forest_plots = len(list((out / 'figures').glob('differences.svg')))
+    assert page.evaluate('document.images.length') == 2 + forest_plots  # two with detections
     assert page.evaluate('document.documentElement.scrollWidth') <= width
     page.close()
 
 
-def test_zoom_and_hover(browser, report):
+@pytest.fixture
+def page(browser, report):
     page = browser.new_page(viewport=dict(width=1200, height=800))
     page.goto((report / 'report.html').as_uri())
+    page.wait_for_selector('[data-ready]', state='attached')
+    yield page
+    page.close()
+
+
+def test_the_page_is_small(report):
+    assert (report / 'report.html').stat().st_size < 3e6
+
+
+@pytest.mark.parametrize('width', [1200, 400])
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_axe_finds_no_violation(page, width, scheme):
+    axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(dict(width=width, height=800))
+    page.evaluate(SCROLL)
+    found = axe.run(page).response['violations']
+    assert [(one['id'], one['nodes'][0]['html'][:200]) for one in found] == []
+
+
+def test_contents_lead_to_every_section(page):
+    sections = page.evaluate("[...document.querySelectorAll('section')].map((one) => one.id)")
+    links = page.evaluate("[...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))")
+    assert links == sections
+
+
+def test_smoothing_and_logarithmic_axis(page):
+    chart = page.locator('#losses .chart').first
+    chart.scroll_into_view_if_needed()
+    page.wait_for_selector('#losses .chart .main-svg')
+
+    def drawn():
+        return chart.evaluate('element => [element.data[0].y, element.layout.yaxis.type]')
+
+    smoothed, kind = drawn()
+    assert kind == 'linear'
+    page.select_option('#losses [data-smoothing]', '2')
+    more, _ = drawn()
+    assert np.ptp(more) < np.ptp(smoothed)
+    page.select_option('#losses [data-smoothing]', '0')
+    page.check('#losses [data-log]')
+    raw, kind = drawn()
+    assert kind == 'log' and np.ptp(raw) >= np.ptp(smoothed)
+
+
+def test_data_behind_a_chart(page, report):
+    page.select_option('#losses [data-smoothing]', '0')
+    page.locator('#losses .data summary').first.click()
+    rows = page.locator('#losses .data').first.locator('tr')
+    page.wait_for_selector('#losses .data tr')
+    assert rows.count() == 1 + 8  # iterations
+    heads = rows.first.locator('th').all_text_contents()
+    assert heads == ['iteration', 'baseline', 'fnoise']
+    with (report / 'curves.csv').open() as file:
+        losses = [row for row in csv.DictReader(file) if (row['figure'], row['quantity']) == ('losses', 'loss')]
+    (first,) = [row for row in losses if row['condition'] == 'baseline' and float(row['x']) == 1]
+    mean, lowest, highest = (float(f'{float(first[name]):.4g}') for name in ('mean', 'lowest', 'highest'))
+    assert rows.nth(1).locator('td').first.text_content() == f'{mean:g} ({lowest:g} to {highest:g})'
+
+
+def test_on_paper_every_chart_is_drawn_within_the_page(page):
+    page.emulate_media(media='print', color_scheme='dark')
+    page.set_viewport_size(dict(width=718, height=1000))  # A4 without margins, at 96 pixels per inch
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.querySelectorAll('.chart .main-svg .xy').length") >= 20
+    assert page.evaluate('document.documentElement.scrollWidth') <= 718
+    assert page.evaluate('getComputedStyle(document.body).backgroundColor') == 'rgb(255, 255, 255)'
+    assert page.evaluate("document.querySelectorAll('details:not([open]):not(.data)').length") == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.querySelectorAll('details:not([open]):not(.data)').length") > 0
+
+
+def test_zoom_and_hover(page):
     chart = page.locator('#losses .chart').first
     chart.scroll_into_view_if_needed()
     page.wait_for_selector('#losses .chart .main-svg')
@@ -169,4 +244,3 @@ def test_zoom_and_hover(browser, report):
     )
     after = chart.evaluate('element => element.layout.xaxis.range')
     assert after[1] - after[0] < before[1] - before[0]
-    page.close()
