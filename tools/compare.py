@@ -33,7 +33,6 @@ from fnoise_mmdet.comparison.study_file import study_conditions
 from fnoise_mmdet.datasets.files import staged_folder, write_atomically
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.early_stopping import cut_after
-from fnoise_mmdet.visualization import IOU_THR
 from fnoise_mmdet.visualization.markup import replace_undecodable
 
 FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
@@ -80,7 +79,7 @@ def parse_args() -> argparse.Namespace:
         default=3,
         help='validation images with detections, chosen by what they show',
     )
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is drawn')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is shown at first')
     saved = parser.add_argument_group('the table of a comparison.json, without --out')
     saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show beside the first one')
     saved.add_argument(
@@ -248,9 +247,7 @@ def main() -> None:
             title=args.title or f'{others or names[0]} against {names[0]}',
             panels=feature_panels(conditions),
             detections=detection_pictures(conditions, args.images, args.score_thr),
-            detections_note='Validation images chosen by their F1 score: the largest disagreement, the best, the '
-            'worst. Ground truth, and what the first run of each condition detects with a score of at least '
-            f'{args.score_thr}; a true positive has the class of an object and an IoU of at least {IOU_THR} with it.',
+            score_thr=args.score_thr,
             command=shlex.join(['python', *sys.argv]),
         )
     print_comparison(comparison, cli.console())

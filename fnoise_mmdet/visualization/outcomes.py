@@ -33,6 +33,45 @@ def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
     return x, y, x + width, y + height
 
 
+IN_CROWD = -1  # the match of a detection that counts as neither true nor false
+
+
+def match_objects(
+    objects: Sequence[Detection], detections: Sequence[Detection], crowds: Sequence[Detection] = ()
+) -> list[int | None]:
+    """Return the object that each detection of an image takes.
+
+    As in COCO's evaluation at an IoU of 0.5: in descending order of the score,
+    a detection takes the free object of its class with the highest IoU, of
+    masks if all have them, else of boxes. So what a detection takes does not
+    depend on those with lower scores.
+
+    Args:
+        objects: Ground truth.
+        detections: Detections of a model in descending order of the score.
+        crowds: Regions annotated as crowds.
+
+    Returns:
+        For each detection the index of an object, :data:`IN_CROWD` if it matches only a crowd, or None.
+    """
+    ious, covered = _ious(detections, objects), _ious(detections, crowds, crowd=True)
+    free = np.ones(len(objects), dtype=bool)
+    matches: list[int | None] = []
+    for of_objects, of_crowds in zip(ious, covered):
+        rivals = np.where(free, of_objects, 0)
+        if rivals.max(initial=0) >= IOU_THR:
+            matches.append(int(rivals.argmax()))
+            free[rivals.argmax()] = False
+        else:
+            matches.append(IN_CROWD if of_crowds.max(initial=0) >= IOU_THR else None)
+    return matches
+
+
+def by_score(detections: Sequence[Detection]) -> list[Detection]:
+    """Return detections in descending order of the score."""
+    return sorted(detections, key=lambda one: -(one.score or 0.0))
+
+
 def mark_outcomes(
     objects: Sequence[Detection],
     detections: Sequence[Detection],
@@ -40,10 +79,7 @@ def mark_outcomes(
 ) -> list[Detection]:
     """Mark each detection of an image as true or false positive, and add the missed objects.
 
-    As in COCO's evaluation at an IoU of 0.5: in descending order of the score,
-    a detection takes the free object of its class with the highest IoU, of
-    masks if all have them, else of boxes. A detection that matches only a crowd
-    counts as neither and is omitted.
+    See :func:`match_objects`. A detection that matches only a crowd is omitted.
 
     Args:
         objects: Ground truth.
@@ -53,18 +89,15 @@ def mark_outcomes(
     Returns:
         The detections in descending order of the score, then the missed objects.
     """
-    ordered = sorted(detections, key=lambda one: -(one.score or 0.0))
-    ious, covered = _ious(ordered, objects), _ious(ordered, crowds, crowd=True)
-    free = np.ones(len(objects), dtype=bool)
-    marked = []
-    for found, of_objects, of_crowds in zip(ordered, ious, covered):
-        rivals = np.where(free, of_objects, 0)
-        if rivals.max(initial=0) >= IOU_THR:
-            free[rivals.argmax()] = False
-            marked.append(found._replace(outcome=TRUE_POSITIVE))
-        elif of_crowds.max(initial=0) < IOU_THR:
-            marked.append(found._replace(outcome=FALSE_POSITIVE))
-    return marked + [one._replace(outcome=MISSED) for one, is_free in zip(objects, free) if is_free]
+    ordered = by_score(detections)
+    matches = match_objects(objects, ordered, crowds)
+    marked = [
+        found._replace(outcome=FALSE_POSITIVE if match is None else TRUE_POSITIVE)
+        for found, match in zip(ordered, matches)
+        if match != IN_CROWD
+    ]
+    missed = [one for place, one in enumerate(objects) if place not in matches]
+    return marked + [one._replace(outcome=MISSED) for one in missed]
 
 
 def f1_score(marked: Sequence[Detection]) -> float:

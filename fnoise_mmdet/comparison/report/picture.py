@@ -31,6 +31,13 @@ class Picture(NamedTuple):
         Image.fromarray(self.image).quantize(256).save(buffer, 'PNG', optimize=True)
         return data_address(buffer.getvalue(), 'image/png')
 
+    @property
+    def photograph(self) -> str:
+        """The same with the losses of WebP, at a tenth of the size."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.image).save(buffer, 'WEBP', quality=80)
+        return data_address(buffer.getvalue(), 'image/webp')
+
 
 def data_address(content: bytes, kind: str) -> str:
     """Return content as an address that holds it."""

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from ...version import __version__
+from ...visualization import IOU_THR
 from ...visualization.markup import escape_markdown
 from .. import (
     Chart,
@@ -39,6 +40,7 @@ from ..resampling import RESAMPLES
 from ..robustness import Cell
 from ..study_file import study_command
 from ..table import Table
+from .detections import MarkedPicture
 from .picture import Picture, data_address
 
 TEMPLATES = Path(__file__).parent / 'templates'
@@ -52,8 +54,8 @@ def write_report(
     comparison: Comparison,
     title: str,
     panels: Sequence[Picture] = (),
-    detections: Sequence[Picture] = (),
-    detections_note: str = '',
+    detections: Sequence[MarkedPicture] = (),
+    score_thr: float = 0.3,
     command: str = '',
 ) -> None:
     """Write a comparison to a folder.
@@ -68,8 +70,8 @@ def write_report(
         comparison: The figures and their differences.
         title: Heading of the report.
         panels: Pictures of feature maps.
-        detections: Pictures of detections.
-        detections_note: What these show.
+        detections: Pictures with detections, see :func:`.detection_pictures`.
+        score_thr: Lowest score that is shown at first.
         command: The command that has made this report.
     """
     figures = out / 'figures'
@@ -94,7 +96,7 @@ def write_report(
         verdict=sentences,
         panels=panels,
         detections=detections,
-        detections_note=detections_note,
+        score_thr=score_thr,
         command=command,
     )
     content = {
@@ -150,6 +152,7 @@ def _render(comparison: Comparison, command: str, **content: Any) -> str:
             ('runs', 'Runs'),
             ('repeat', 'Reproduce'),
         ],
+        iou_thr=IOU_THR,
         version=__version__,
         **content,
     )

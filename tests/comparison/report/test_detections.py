@@ -3,9 +3,10 @@ import json
 import numpy as np
 
 from fnoise_mmdet.comparison.average_precision import AP50, match_detections
-from fnoise_mmdet.comparison.report.detections import choose_images
+from fnoise_mmdet.comparison.report.detections import _marks, choose_images, outline
 from fnoise_mmdet.datasets.ground_truth import read_ground_truth
 from fnoise_mmdet.visualization import Detection, mark_outcomes
+from fnoise_mmdet.visualization.outcomes import by_score
 
 
 def detections(rows):
@@ -41,3 +42,35 @@ def test_images_are_chosen_by_what_they_show():
     alone = choose_images(scores[:, :1], with_objects, 2)
     assert alone == [(4, 'best image'), (3, 'worst image')]
     assert choose_images(np.zeros((2, 2)), np.zeros(2, bool), 3) == [(0, 'validation image'), (1, 'validation image')]
+
+
+def test_marks_are_the_outcomes_at_every_threshold():
+    """Of 40 detections near 12 objects, against outcomes that are computed anew from what is above a threshold."""
+    rng = np.random.default_rng(0)
+
+    def some(number, scored):
+        places = rng.integers(0, 60, (number, 2))
+        labels = rng.choice(['a', 'b'], number)
+        scores = rng.uniform(0.05, 1, number) if scored else [None] * number
+        return [
+            Detection((x, y, x + 20, y + 20), str(label), score) for (x, y), label, score in zip(places, labels, scores)
+        ]
+
+    objects, crowds, ordered = some(12, False), some(1, False), by_score(some(40, True))
+    marks = _marks(objects, ordered, crowds)
+    names = {'hit': 'true positive', 'false': 'false positive', 'missed': 'missed'}
+    seen = set()
+    for threshold in (0.05, 0.3, 0.6, 0.9, 1.0):
+        above = [one for one in ordered if one.score >= threshold]
+        expected = [(one.outcome, one.label, one.box[:2]) for one in mark_outcomes(objects, above, crowds=crowds)]
+        shown = [(names[one.kind], one.label, one.box[:2]) for one in marks if one.is_shown(threshold)]
+        assert sorted(shown) == sorted(expected)
+        seen |= {outcome for outcome, *_ in shown}
+    assert seen == set(names.values())
+
+
+def test_outline_of_a_mask():
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[5:15, 10:20] = True
+    assert outline(mask) == 'M10 5L10 14L19 14L19 5Z'
+    assert outline(np.zeros((4, 4), dtype=bool)) == ''

@@ -145,7 +145,8 @@ def test_in_a_browser(browser, kind, width, scheme, request):
     assert [address for address in addresses if not address.startswith(('data:', 'file:', 'blob:'))] == []
     assert page.evaluate('[...document.images].every((image) => image.complete && image.naturalWidth > 0)')
     forest_plots = len(list((out / 'figures').glob('differences.svg')))
-    assert page.evaluate('document.images.length') == 2 + forest_plots  # two with detections
+    assert page.evaluate('document.images.length') == forest_plots
+    assert page.locator('.marked').count() == 2 * 3  # ground truth and two conditions in two photographs
     assert page.evaluate('document.documentElement.scrollWidth') <= width
     page.close()
 
@@ -212,6 +213,35 @@ def test_data_behind_a_chart(page, report):
     (first,) = [row for row in losses if row['condition'] == 'baseline' and float(row['x']) == 1]
     mean, lowest, highest = (float(f'{float(first[name]):.4g}') for name in ('mean', 'lowest', 'highest'))
     assert rows.nth(1).locator('td').first.text_content() == f'{mean:g} ({lowest:g} to {highest:g})'
+
+
+def test_detections_are_chosen_by_score_and_kind(page):
+    def shown(kind):
+        return page.locator(f'.marked g.{kind}').evaluate_all(
+            "marks => marks.filter((one) => one.style.display !== 'none').map((one) => Number(one.dataset.score))"
+        )
+
+    def choose(threshold):
+        page.evaluate(
+            """value => {
+                const slider = document.querySelector('[data-score]');
+                slider.value = value;
+                slider.dispatchEvent(new Event('input', { bubbles: true }));
+            }""",
+            threshold,
+        )
+
+    choose(0.05)
+    every = [*shown('hit'), *shown('false')]
+    middle = round(float(np.median(every)) / 0.05) * 0.05
+    choose(middle)
+    assert 0 < len([*shown('hit'), *shown('false')]) == sum(score >= middle for score in every) < len(every)
+    counts = page.locator('[data-count]').all_text_contents()
+    assert sum(int(text.split(' false')[0].split()[-1]) for text in counts) == len(shown('false'))
+    page.uncheck('[data-kind=false]')
+    assert shown('false') == [] and page.locator('[data-count]').all_text_contents() == counts
+    page.uncheck('[data-kind=label]')
+    assert not page.locator('text.mark').first.is_visible()
 
 
 def test_on_paper_every_chart_is_drawn_within_the_page(page):

@@ -146,6 +146,28 @@ function redraw(within) {
   within.querySelectorAll('.data[open]').forEach(fill_table);
 }
 
+// Shows the marks above the lowest score, and objects as missed where no detection above it takes them.
+function filter(section) {
+  const score = section.querySelector('[data-score]');
+  const threshold = Number(score.value);
+  score.nextElementSibling.textContent = threshold;
+  const kinds = Object.fromEntries([...section.querySelectorAll('[data-kind]')].map((one) => [one.dataset.kind, one.checked]));
+  section.classList.toggle('no-outline', !kinds.outline);
+  section.classList.toggle('no-label', !kinds.label);
+  section.querySelectorAll('.marked').forEach((picture) => {
+    const counts = { hit: 0, false: 0, missed: 0 };
+    picture.querySelectorAll('.mark').forEach((mark) => {
+      const kind = mark.classList[1];
+      const above = mark.dataset.score === undefined || Number(mark.dataset.score) >= threshold;
+      const counted = kind === 'missed' ? mark.dataset.score === undefined || !above : above;
+      if (counted && mark.tagName === 'g') counts[kind] += 1;
+      mark.style.display = counted && kinds[kind] !== false ? '' : 'none';
+    });
+    const shown = picture.parentNode.querySelector('[data-count]');
+    if (shown) shown.textContent = `${counts.hit} true, ${counts.false} false, ${counts.missed} missed`;
+  });
+}
+
 // On paper all charts are drawn, in the width of a page and in dark on white, and nothing is folded but the data.
 let folded = [];
 function prepare_print() {
@@ -178,6 +200,11 @@ async function start() {
   });
   document.querySelectorAll('.data').forEach((one) => one.addEventListener('toggle', () => { if (one.open) fill_table(one); }));
   document.querySelectorAll('.controls').forEach((one) => one.addEventListener('change', () => redraw(one.closest('section'))));
+  const detections = document.getElementById('detections');
+  if (detections) {
+    detections.addEventListener('input', () => filter(detections));
+    filter(detections);
+  }
   dark.addEventListener('change', () => redraw(document.body));
   window.addEventListener('beforeprint', prepare_print);
   window.addEventListener('afterprint', end_print);
