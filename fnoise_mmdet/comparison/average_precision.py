@@ -37,17 +37,14 @@ class Matches(NamedTuple):
     objects: np.ndarray
 
 
-def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> list[Matches]:
-    """Match detections with objects as COCO's evaluation does.
+def evaluate_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> COCOeval:
+    """Match detections with objects as COCO's evaluation does, of objects of all sizes.
 
     Args:
         ann_file: Annotations in COCO format.
         results: Detections in COCO's results format.
         kind: ``'bbox'`` or ``'segm'``.
         image_ids: Images to evaluate. Defaults to None, which is all.
-
-    Returns:
-        One table per category that has objects or detections.
     """
     truth = read_ground_truth(ann_file)
     detections = json.loads(results.read_text(encoding='utf-8'))
@@ -57,8 +54,19 @@ def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequen
         )  # pycocotools cannot load an empty list
         if image_ids is not None:
             evaluation.params.imgIds = sorted(image_ids)
-        evaluation.params.areaRng = evaluation.params.areaRng[:1]  # objects of all sizes
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]
+        evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
         evaluation.evaluate()
+    return evaluation
+
+
+def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> list[Matches]:
+    """Match detections with objects, see :func:`evaluate_detections`.
+
+    Returns:
+        One table per category that has objects or detections.
+    """
+    evaluation = evaluate_detections(ann_file, results, kind, image_ids)
     parameters = evaluation.params
     images = len(parameters.imgIds)
     most = parameters.maxDets[-1]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .classes import Classes, read_classes
 from .conditions import Condition
 from .intervals import (
     LEVEL,
@@ -93,6 +94,7 @@ class Comparison(NamedTuple):
     conditions: list[Condition]
     measures: list[Measure]
     differences: list[Difference]
+    classes: Classes
     warnings: list[str]
 
     def difference(self, key: str, condition: str) -> Difference | None:
@@ -128,7 +130,8 @@ def compare(
         for condition in conditions[1:]
         if (difference := paired_difference(measure, conditions[0].name, condition.name, draws)) is not None
     ]
-    return Comparison(list(conditions), measures, differences, list(warnings))
+    classes = read_classes(conditions, progress)
+    return Comparison(list(conditions), measures, differences, classes, list(warnings))
 
 
 def paired_difference(

@@ -33,6 +33,7 @@ from .. import (
     verdict,
 )
 from ..charts import SMOOTHED_PART
+from ..classes import class_tables, precision_group
 from ..forest_plot import forest_plot
 from ..measure_table import CONCLUSIONS, measure_table
 from ..measures import STUDY_MEASURES, common_cells
@@ -76,7 +77,7 @@ def write_report(
     """
     figures = out / 'figures'
     figures.mkdir()
-    groups = chart_groups(comparison.conditions)
+    groups = _groups(comparison)
     for group in groups:
         figure = plot_charts(group)
         figure.savefig(figures / f'{group.key}.png', dpi=100)
@@ -115,7 +116,7 @@ def _render(comparison: Comparison, command: str, **content: Any) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     names = [condition.name for condition in comparison.conditions]
-    groups, charts = _charts([chart_groups(comparison.conditions, part) for part in SMOOTHING])
+    groups, charts = _charts([_groups(comparison, part) for part in SMOOTHING])
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -132,6 +133,7 @@ def _render(comparison: Comparison, command: str, **content: Any) -> str:
         resamples=RESAMPLES,
         robust=_describe_cells(common_cells(runs)),
         groups=groups,
+        class_tables=class_tables(names, comparison.classes),
         smoothing=SMOOTHING,
         smoothed_part=SMOOTHED_PART,
         settings=setting_differences(comparison),
@@ -156,6 +158,16 @@ def _render(comparison: Comparison, command: str, **content: Any) -> str:
         version=__version__,
         **content,
     )
+
+
+def _groups(comparison: Comparison, smoothed_part: float = SMOOTHED_PART) -> list[ChartGroup]:
+    """Return all charts, those of precision after those of AP."""
+    groups = chart_groups(comparison.conditions, smoothed_part)
+    precision = precision_group(comparison.conditions, comparison.classes)
+    if precision:
+        place = next((place for place, group in enumerate(groups, start=1) if group.key == 'ap'), len(groups))
+        groups.insert(place, precision)
+    return groups
 
 
 def _table(comparison: Comparison, components: bool) -> Table:
