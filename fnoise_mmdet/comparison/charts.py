@@ -12,7 +12,7 @@ from .scales import scale_series
 
 # Window of the moving average, as a fraction of the training.
 SMOOTHED_PART = 0.05
-SNR_SPAN = 10  # least height of an axis in dB, so that differences without meaning look small
+SNR_SPAN = 10  # minimum span of an axis in dB, so that insignificant variation looks small
 SNR_MEANING = (
     'The signal-to-noise ratio (SNR) of every perturbed level is that of the powers of features and noise: at 20 dB '
     'the noise has a hundredth of the power, at 10 dB a tenth, at 0 dB as much; uniform noise of scale 0.3 has 15.2 dB.'
@@ -36,7 +36,8 @@ class Line(NamedTuple):
 class Chart(NamedTuple):
     """One pair of axes; ``is_difference`` if its lines are differences to the first condition.
 
-    ``is_part`` if another chart of the row has its line, too; the y axis spans at least ``span``.
+    ``is_single`` if it shows one condition of several, which the last chart of the row overlays; the y axis spans at
+    least ``span``.
     """
 
     title: str
@@ -44,7 +45,7 @@ class Chart(NamedTuple):
     y_label: str
     lines: list[Line]
     is_difference: bool = False
-    is_part: bool = False
+    is_single: bool = False
     span: float = 0
 
 
@@ -118,7 +119,7 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
         if not found:
             return []
         several = found if len(found) > 1 else []
-        alone = [Chart(f'{label}: {line.label}', x_label, label, [line], is_part=True) for line in several]
+        alone = [Chart(f'{label}: {line.label}', x_label, label, [line], is_single=True) for line in several]
         return [[*alone, Chart(f'{label}: overlaid' if alone else label, x_label, label, found)]]
 
     def with_difference(

@@ -123,7 +123,7 @@ def _mark(kind: str, one: Detection, score: float | None) -> Mark:
 
 
 def outline(mask: np.ndarray) -> str:
-    """Return the outline of a mask, bool (H, W), as an SVG path that is off by a pixel at most."""
+    """Return the outline of a mask, bool (H, W), as an SVG path, accurate to one pixel."""
     polygons, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     simple = (cv2.approxPolyDP(polygon, 1, closed=True)[:, 0] for polygon in polygons)
     return ''.join('M' + 'L'.join(f'{x} {y}' for x, y in polygon.tolist()) + 'Z' for polygon in simple)

@@ -33,7 +33,7 @@ class Picture(NamedTuple):
 
     @property
     def photograph(self) -> str:
-        """The same with the losses of WebP, at a tenth of the size."""
+        """The picture as lossy WebP, for photographs."""
         buffer = io.BytesIO()
         Image.fromarray(self.image).save(buffer, 'WEBP', quality=80)
         return data_address(buffer.getvalue(), 'image/webp')

@@ -209,7 +209,7 @@ def _charts(choices: Sequence[Sequence[ChartGroup]]) -> tuple[list[dict[str, Any
                     lines=[places(one) for one in (chart, *same)],
                     y_range=ranges,
                     zero=chart.is_difference,
-                    part=chart.is_part,
+                    single=chart.is_single,
                     span=chart.span,
                 )
                 for chart, *same in zip(row, *smoothed)

@@ -61,7 +61,7 @@ function traces(line) {
   return found;
 }
 
-// A range that is not narrower than the chart's least span; null leaves it to Plotly.
+// A range that is not narrower than the chart's minimum span; null leaves it to Plotly.
 function widened(chart, shown) {
   const values = shown.flatMap((line) => [...line.low, ...line.high]).filter((value) => value !== null);
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -137,7 +137,7 @@ function fill_table(details) {
   details.querySelectorAll('.scroll').forEach((one) => one.remove());
   details.previousElementSibling.querySelectorAll('.chart').forEach((element) => {
     const chart = charts[Number(element.dataset.chart)];
-    if (!chart.part) details.append(table(chart, element));
+    if (!chart.single) details.append(table(chart, element));
   });
 }
 
