@@ -23,7 +23,7 @@ custom_imports = dict(
     allow_failed_imports=False, imports=[
         'fnoise_mmdet',
     ])
-data_root = 'data/photos_folds/3'
+data_root = 'data/photos_folds/4'
 dataset_type = 'CocoDataset'
 default_hooks = dict(
     checkpoint=dict(
@@ -263,7 +263,7 @@ test_dataloader = dict(
         ann_file='annotations/instances_val.json',
         backend_args=None,
         data_prefix=dict(img='val/'),
-        data_root='data/photos_folds/3',
+        data_root='data/photos_folds/4',
         pipeline=[
             dict(_scope_='mmdet', backend_args=None, type='LoadImageFromFile'),
             dict(
@@ -298,7 +298,7 @@ test_dataloader = dict(
     sampler=dict(_scope_='mmdet', shuffle=False, type='DefaultSampler'))
 test_evaluator = dict(
     _scope_='mmdet',
-    ann_file='data/photos_folds/3/annotations/instances_val.json',
+    ann_file='data/photos_folds/4/annotations/instances_val.json',
     backend_args=None,
     format_only=False,
     metric=[
@@ -341,7 +341,7 @@ train_dataloader = dict(
         ann_file='annotations/instances_train.json',
         backend_args=None,
         data_prefix=dict(img='train/'),
-        data_root='data/photos_folds/3',
+        data_root='data/photos_folds/4',
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=[
             dict(_scope_='mmdet', backend_args=None, type='LoadImageFromFile'),
@@ -387,7 +387,7 @@ val_dataloader = dict(
         ann_file='annotations/instances_val.json',
         backend_args=None,
         data_prefix=dict(img='val/'),
-        data_root='data/photos_folds/3',
+        data_root='data/photos_folds/4',
         pipeline=[
             dict(_scope_='mmdet', backend_args=None, type='LoadImageFromFile'),
             dict(
@@ -422,7 +422,7 @@ val_dataloader = dict(
     sampler=dict(_scope_='mmdet', shuffle=False, type='DefaultSampler'))
 val_evaluator = dict(
     _scope_='mmdet',
-    ann_file='data/photos_folds/3/annotations/instances_val.json',
+    ann_file='data/photos_folds/4/annotations/instances_val.json',
     backend_args=None,
     format_only=False,
     metric=[
