@@ -58,11 +58,11 @@ def test_a_file_without_a_model_is_none():
             'the features in evaluation differ',
         ),
         (
-            ('fnoise_mmdet.models.necks.fnoise_neck._leave_out_wrapper',),
+            ('fnoise_mmdet.models.wrapping._leave_out',),
             lambda *_: None,
             'the keys of the state dicts differ',
         ),
-        (('fnoise_mmdet.models.necks.fnoise_neck._put_in_wrapper',), lambda *_: None, 'Missing key'),
+        (('fnoise_mmdet.models.wrapping._put_in',), lambda *_: None, 'Missing key'),
     ],
 )
 def test_a_broken_promise_is_found(monkeypatch, target, replacement, reason):
