@@ -77,7 +77,8 @@ def write_report(
     """
     figures = out / 'figures'
     figures.mkdir()
-    groups = _groups(comparison)
+    choices = {part: _groups(comparison, part) for part in SMOOTHING}
+    groups = choices[SMOOTHED_PART]
     for group in groups:
         figure = plot_charts(group)
         figure.savefig(figures / f'{group.key}.png', dpi=100)
@@ -92,6 +93,7 @@ def write_report(
     sentences = verdict(comparison)
     html = _render(
         comparison,
+        list(choices.values()),
         differences=differences,
         title=title,
         verdict=sentences,
@@ -111,12 +113,12 @@ def write_report(
         (out / name).write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
-def _render(comparison: Comparison, command: str, **content: Any) -> str:
+def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], command: str, **content: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     names = [condition.name for condition in comparison.conditions]
-    groups, charts = _charts([_groups(comparison, part) for part in SMOOTHING])
+    groups, charts = _charts(choices)
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -160,7 +162,7 @@ def _render(comparison: Comparison, command: str, **content: Any) -> str:
     )
 
 
-def _groups(comparison: Comparison, smoothed_part: float = SMOOTHED_PART) -> list[ChartGroup]:
+def _groups(comparison: Comparison, smoothed_part: float) -> list[ChartGroup]:
     """Return all charts, those of precision after those of AP."""
     groups = chart_groups(comparison.conditions, smoothed_part)
     precision = precision_group(comparison.conditions, comparison.classes)

@@ -35,8 +35,7 @@ function has_band(line) {
 function choices(element) {
   const section = element.closest('section');
   const smoothing = section.querySelector('[data-smoothing]');
-  const choice = smoothing || document.querySelector('[data-smoothing]');
-  return { smoothing: choice ? Number(choice.value) : 0, log: Boolean(section.querySelector('[data-log]:checked')) };
+  return { smoothing: smoothing ? Number(smoothing.value) : 0, log: Boolean(section.querySelector('[data-log]:checked')) };
 }
 
 function lines_of(chart, element) {
