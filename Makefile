@@ -189,7 +189,8 @@ study-photos-%: | $(READY)
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
 
 # On images without labels: seed S has labels for another 64 of the 640 images. Two blocks of conditions, with batch norm
-# trained and frozen, and the supervised training with more labels.
+# trained and frozen, and the supervised training with more labels. study-semi-settings-S trains what the protocol chose
+# the teacher's settings from.
 SEMI := data/study_semi
 study-semi: $(SEEDS:%=study-semi-%)
 	@for block in trained frozen; do $(RUN) tools/compare.py docs/study/semi/$$block/seeds_*.json --mark semi_$$block \
@@ -206,13 +207,21 @@ study-semi-%: | $(SEMI)
 	$(call semi_sweep,labels_96,$*,96,--scale 0,$(SUPERVISED))
 	$(call semi_sweep,labels_128,$*,128,--scale 0,$(SUPERVISED))
 
+study-semi-settings-%: | $(SEMI)
+	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 --fold $*
+	$(call semi_sweep,settings,$*,64,$(SEMI_SETTINGS))
+
 $(SEMI): | $(READY)
-	@$(RUN) tools/make_shapes.py --num-val 1000 --out $@
+	@$(RUN) tools/make_shapes.py --num-val 500 --out $@
 
 SUPERVISED := model.semi_train_cfg.feature_weight=0
 SEMI_CONDITIONS := --scale 0.3 --preset cct l2 \
     --condition ChannelDropout_0.5:ChannelDropout model.detector.neck.noise.drop_prob=0.5 \
     --condition antithetic:cct=0.3 model.semi_train_cfg.views=2 model.semi_train_cfg.antithetic=True \
+    --condition supervised $(SUPERVISED)
+SEMI_SETTINGS := --scale 0 --condition hard_0.5 model.semi_train_cfg.cls_pseudo_thr=0.5 \
+    --condition soft_1 model.semi_train_cfg.targets=soft \
+    --condition soft_10 model.semi_train_cfg.targets=soft model.semi_train_cfg.feature_weight=10 \
     --condition supervised $(SUPERVISED)
 
 # Part $(1) of the study with seed $(2): $(3) labelled images, conditions $(4), settings $(5).
