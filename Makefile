@@ -189,48 +189,45 @@ study-photos-%: | $(READY)
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
 
 # On images without labels: seed S has labels for another 64 of the 640 images. Two blocks of conditions, with batch norm
-# trained and frozen, and the supervised training with more labels. study-semi-settings-S trains what the protocol chose
-# the teacher's settings from.
+# trained and frozen, each with the supervised training with more labels. study-semi-settings-S trains what the protocol
+# chose the teacher's settings from.
 SEMI := data/study_semi
 study-semi: $(SEEDS:%=study-semi-%)
 	@for block in trained frozen; do $(RUN) tools/compare.py docs/study/semi/$$block/seeds_*.json --mark semi_$$block \
-	    --curve 64=supervised 96=$(call joined,labels_96) 128=$(call joined,labels_128) \
-	    --into docs/study/README.md --figure docs/study/semi/$$block.png || exit; done
-
-joined = $(subst $(SPACE),$(COMMA),$(wildcard docs/study/semi/$(1)/seeds_*.json))
-COMMA := ,
+	    --curve 64=supervised 96=labels_96 128=labels_128 --into docs/study/README.md \
+	    --figure docs/study/semi/$$block.png || exit; done
 
 study-semi-%: | $(SEMI)
 	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 96 128 --fold $*
-	$(call semi_sweep,trained,$*,64,$(SEMI_CONDITIONS))
-	$(call semi_sweep,frozen,$*,64,$(SEMI_CONDITIONS),model.detector.backbone.norm_eval=True)
-	$(call semi_sweep,labels_96,$*,96,--scale 0,$(SUPERVISED))
-	$(call semi_sweep,labels_128,$*,128,--scale 0,$(SUPERVISED))
+	$(call semi_sweep,trained,$*,$(SEMI_CONDITIONS))
+	$(call semi_sweep,frozen,$*,$(SEMI_CONDITIONS),model.detector.backbone.norm_eval=True)
 
 study-semi-settings-%: | $(SEMI)
 	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 --fold $*
-	$(call semi_sweep,settings,$*,64,$(SEMI_SETTINGS))
+	$(call semi_sweep,settings,$*,$(SEMI_SETTINGS))
 
 $(SEMI): | $(READY)
 	@$(RUN) tools/make_shapes.py --num-val 500 --out $@
 
+# The settings of $(2) labelled images of seed $(1).
+semi_labels = train_dataloader.dataset.datasets.0.ann_file=annotations/instances_train.$(1)@$(2)_images.json \
+    train_dataloader.dataset.datasets.1.ann_file=annotations/instances_train.$(1)@$(2)_images-unlabeled.json
 SUPERVISED := model.semi_train_cfg.feature_weight=0
-SEMI_CONDITIONS := --scale 0.3 --preset cct l2 \
+SEMI_CONDITIONS = --scale 0.3 --preset cct l2 \
     --condition ChannelDropout_0.5:ChannelDropout model.detector.neck.noise.drop_prob=0.5 \
     --condition antithetic:cct=0.3 model.semi_train_cfg.views=2 model.semi_train_cfg.antithetic=True \
-    --condition supervised $(SUPERVISED)
+    --condition supervised $(SUPERVISED) \
+    --condition labels_96 $(SUPERVISED) $(call semi_labels,$*,96) \
+    --condition labels_128 $(SUPERVISED) $(call semi_labels,$*,128)
 SEMI_SETTINGS := --scale 0 --condition hard_0.5 model.semi_train_cfg.cls_pseudo_thr=0.5 \
     --condition soft_1 model.semi_train_cfg.targets=soft \
     --condition soft_10 model.semi_train_cfg.targets=soft model.semi_train_cfg.feature_weight=10 \
     --condition supervised $(SUPERVISED)
 
-# Part $(1) of the study with seed $(2): $(3) labelled images, conditions $(4), settings $(5).
+# Part $(1) of the study with seed $(2): conditions $(3), settings $(4).
 define semi_sweep
-	@split=annotations/instances_train.$(2)@$(3)_images && \
-	$(RUN) tools/sweep.py configs/semi/demo_baseline.py --data-root $(SEMI) $(4) --seeds $(2) --no-report \
-	    --out $(OUT)/study/semi/$(1)_$(2) --cfg-options train_cfg.val_interval=640 \
-	    train_dataloader.dataset.datasets.0.ann_file=$$split.json \
-	    train_dataloader.dataset.datasets.1.ann_file=$$split-unlabeled.json $(5)
+	@$(RUN) tools/sweep.py configs/semi/demo_baseline.py --data-root $(SEMI) $(3) --seeds $(2) --no-report \
+	    --out $(OUT)/study/semi/$(1)_$(2) --cfg-options train_cfg.val_interval=640 $(call semi_labels,$(2),64) $(4)
 	$(call keep_study,$(OUT)/study/semi/$(1)_$(2),semi/$(1),seeds_$(2))
 endef
 
