@@ -117,7 +117,7 @@ def _predict_masks(roi_head: Any, features: Any, rois: Tensor, labels: Tensor) -
 
 def _of_class(predictions: Tensor, labels: Tensor, size: int) -> Tensor:
     """Return the channels of a class, where predictions are not the same for all classes."""
-    by_class = predictions.reshape(len(predictions), -1, size, *predictions.shape[2:])
+    by_class = predictions.unflatten(1, (predictions.shape[1] // size, size))  # also of no predictions
     if by_class.shape[1] == 1:
         return by_class[:, 0]
     return by_class[torch.arange(len(labels), device=labels.device), labels]

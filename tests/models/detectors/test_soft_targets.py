@@ -45,6 +45,19 @@ def make_half_background(model, inputs, rois):
 
 
 @pytest.mark.parametrize('agnostic', [False, True])
+def test_no_proposal_is_an_object(cfg, agnostic):
+    cfg.roi_head.bbox_head.reg_class_agnostic = cfg.roi_head.mask_head.class_agnostic = agnostic
+    teacher, student = build(cfg).eval(), build(cfg, seed=1).train()
+    teacher.roi_head.bbox_head.fc_cls.bias.data[-1] = 100
+    inputs, samples = batch(teacher)
+    targets = predict_soft(teacher, inputs, samples, proposals=20)
+    assert not targets.has_mask.any()
+    losses = soft_losses(student, inputs, targets)
+    sum(losses.values()).backward()
+    assert losses['loss_mask'] == 0 and losses['loss_cls'] > 0
+
+
+@pytest.mark.parametrize('agnostic', [False, True])
 def test_losses_against_the_formula_for_each_proposal(cfg, agnostic):
     cfg.roi_head.bbox_head.reg_class_agnostic = cfg.roi_head.mask_head.class_agnostic = agnostic
     teacher, student = build(cfg).eval(), build(cfg, seed=1).train()
