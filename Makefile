@@ -197,14 +197,16 @@ study-semi: $(SEEDS:%=study-semi-%)
 	    --curve 64=supervised 96=labels_96 128=labels_128 --into docs/study/README.md \
 	    --figure docs/study/semi/$$block.png || exit; done
 
-study-semi-%: | $(SEMI)
-	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 96 128 --fold $*
+study-semi-%: $(SEMI)/annotations/instances_train.%@64_images.json
 	$(call semi_sweep,trained,$*,$(SEMI_CONDITIONS))
 	$(call semi_sweep,frozen,$*,$(SEMI_CONDITIONS),model.detector.backbone.norm_eval=True)
 
-study-semi-settings-%: | $(SEMI)
-	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 --fold $*
+study-semi-settings-%: $(SEMI)/annotations/instances_train.%@64_images.json
 	$(call semi_sweep,settings,$*,$(SEMI_SETTINGS))
+
+.PRECIOUS: $(SEMI)/annotations/instances_train.%@64_images.json
+$(SEMI)/annotations/instances_train.%@64_images.json: | $(SEMI)
+	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 96 128 --fold $*
 
 $(SEMI): | $(READY)
 	@$(RUN) tools/make_shapes.py --num-val 500 --out $@
