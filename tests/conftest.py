@@ -19,11 +19,11 @@ if 'FNOISE_TEST_GPU' not in os.environ:
 import plain_configs  # noqa: F401
 import torch
 from coco_mirror import Mirror, make_mirror
-from commands import SMALL, Tool, make_tool
 from hostile_images import make_hostile_images
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from running import SMALL, Tool, make_tool
 
 from fnoise_mmdet.config import use_data_root
 from fnoise_mmdet.datasets import make_shapes

@@ -7,17 +7,19 @@ import pytest
 
 # From the ground up; those of a line do not know each other.
 FLOORS = (
-    {'arguments', 'errors', 'version'},
+    {'choices', 'errors', 'version'},
+    {'cli'},
     {'noise', 'datasets'},
     {'models', 'config'},
     {'visualization'},
     {'engine', 'comparison'},
     {'evaluation', 'studies'},
-    {'cli'},
+    {'commands'},
+    {'__main__'},
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 SLOW = ('torch', 'mmdet', 'mmengine', 'mmcv')
-FREE_OF = {'arguments': SLOW, 'datasets': SLOW, 'noise': SLOW[1:]}
+FREE_OF = {'choices': SLOW, 'cli': SLOW, 'datasets': SLOW, 'noise': SLOW[1:]}
 PACKAGE = 'fnoise_mmdet'
 
 

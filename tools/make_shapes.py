@@ -1,35 +1,6 @@
 """Write the embedded data set of shapes in COCO format."""
 
-import _start
-
-import argparse
-from pathlib import Path
-
-from fnoise_mmdet import cli
-from fnoise_mmdet.arguments import ArgumentParser
-from fnoise_mmdet.datasets import make_shapes
-
-
-def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(
-        description='Write the embedded data set: textured images of overlapping shapes of five classes, '
-        'with boxes and masks in COCO format. The same arguments give the same images.',
-        examples=['', '--num-val 1000 --out data/shapes_1000'],
-    )
-    parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to create')
-    parser.add_argument('--num-train', type=cli.at_least(1), default=640, help='number of training images')
-    parser.add_argument('--num-val', type=cli.at_least(1), default=80, help='number of validation images')
-    parser.add_argument('--num-test', type=cli.at_least(1), default=20, help='number of test images')
-    parser.add_argument('--size', type=cli.at_least(64), default=256, help='height and width in pixels')
-    parser.add_argument('--seed', type=cli.at_least(0), default=0, help='random seed')
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    make_shapes(args.out, args.num_train, args.num_val, args.num_test, args.size, args.seed, cli.show_progress)
-    print(f'wrote {args.num_train} train, {args.num_val} val and {args.num_test} test images to {args.out}')
-
+from fnoise_mmdet.__main__ import run
 
 if __name__ == '__main__':
-    _start.run(main)
+    run('make_shapes')

@@ -1,55 +1,6 @@
 """Divide the training images of a data set into labelled and unlabelled ones."""
 
-import _start
-
-import argparse
-from pathlib import Path
-
-from fnoise_mmdet import cli
-from fnoise_mmdet.arguments import ArgumentParser
-from fnoise_mmdet.datasets.split import read_labelled_ids, split_coco
-
-
-def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(
-        description='Divide the images of an annotation file into labelled and unlabelled ones, drawn without '
-        'replacement; the files are named as by mmdet, NAME.FOLD@PERCENT.json and NAME.FOLD@PERCENT-unlabeled.json.',
-        examples=[
-            'data/coco/annotations/instances_train2017.json --percent 1 5 10 --fold 1 2 3 4 5',
-            'data/shapes/annotations/instances_train.json --number 64',
-        ],
-    )
-    parser.add_argument('ann_file', type=Path, metavar='ANNOTATIONS.json', help='annotations in COCO format')
-    how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument('--percent', type=float, nargs='+', help='percentages of labelled images')
-    how.add_argument('--number', type=cli.at_least(1), nargs='+', help='numbers of labelled images')
-    how.add_argument(
-        '--ids', type=Path, metavar='FILE', help='labelled images: a JSON list of ids, or an annotation file with them'
-    )
-    parser.add_argument(
-        '--fold', type=cli.at_least(0), nargs='+', default=[1], help='folds, which are seeds of the draw'
-    )
-    parser.add_argument('--out', type=Path, help='folder of the files (default: that of ANNOTATIONS.json)')
-    args = parser.parse_args()
-    if args.percent and not all(0 < percent < 100 for percent in args.percent):
-        parser.error('argument --percent: must be above 0 and below 100')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-    out = args.out or args.ann_file.parent
-    if args.ids:
-        choices = [dict(ids=read_labelled_ids(args.ids))]
-    elif args.percent:
-        choices = [dict(percent=percent) for percent in args.percent]
-    else:
-        choices = [dict(number=number) for number in args.number]
-    for choice in choices:
-        for fold in args.fold:
-            for path in split_coco(args.ann_file, out, fold=fold, **choice):
-                print(f'wrote {path}')
-
+from fnoise_mmdet.__main__ import run
 
 if __name__ == '__main__':
-    _start.run(main)
+    run('split_coco')

@@ -21,13 +21,13 @@ import urllib3
 from PIL import Image, UnidentifiedImageError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from ..choices import COCO_URL
 from ..errors import InputError
 from .coco import read_coco
 from .files import write_atomically
 from .validate import is_inside
 
 T = TypeVar('T')
-COCO_URL = 'http://images.cocodataset.org'
 BLOCK_SIZE = 2**20  # of a remote archive, in bytes
 # Limits in bytes against wrong answers and decompression bombs. COCO's largest annotation file has 0.5 GB.
 MAX_ANNOTATION_SIZE = 2**30

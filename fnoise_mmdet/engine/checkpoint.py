@@ -1,6 +1,5 @@
 """Safe loading and validation of checkpoints."""
 
-import argparse
 import contextlib
 import copy
 import os
@@ -45,23 +44,10 @@ def refuse_code() -> None:
     torch.load = _load
 
 
-class TrustCheckpoint(argparse.Action):
-    """Option ``--trust-checkpoint``: load checkpoints with arbitrary pickled objects."""
-
-    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
-        super().__init__(
-            option_strings,
-            dest,
-            nargs=0,
-            default=False,
-            help='load checkpoints that hold more than weights and plain data, which can execute arbitrary code: only '
-            'for files that you created yourself or whose source you trust',
-        )
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
-        os.environ.pop(WEIGHTS_ONLY, None)
-        os.environ[ANYTHING] = '1'
-        setattr(namespace, self.dest, True)
+def trust_checkpoints() -> None:
+    """Load checkpoints with arbitrary pickled objects from now on, also in child processes."""
+    os.environ.pop(WEIGHTS_ONLY, None)
+    os.environ[ANYTHING] = '1'
 
 
 def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:

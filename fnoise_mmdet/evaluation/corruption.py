@@ -14,7 +14,6 @@ from mmdet.registry import TRANSFORMS
 
 from ..errors import InputError
 
-SEVERITIES = (1, 2, 3, 4, 5)
 MIN_SIDE = 32  # pixels, the minimum of imagecorruptions
 INSTALL = 'pip install imagecorruptions-imaug'
 

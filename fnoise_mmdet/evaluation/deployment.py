@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..choices import ANALOG_SCALES
 from ..noise import FeatureNoise, Noise
 from ..noise.rounding import FORMATS, round_features
 
 # Gaussian noise of analog hardware, by what its standard deviation is proportional to: the root mean square of the
 # level of an image (additive), or each element (multiplicative).
 ANALOG = dict(additive='sample', multiplicative='element')
-ANALOG_SCALES = (0.05, 0.1, 0.2, 0.4)
 
 
 class Rounding(Noise):

@@ -70,7 +70,7 @@ def run_plan(plan: Plan, configs: Mapping[str, Config], train: Sequence[str], wo
     Args:
         plan: Plan without early stopping.
         configs: Config of each condition.
-        train: Command of ``tools/train.py``.
+        train: Command of a training, before its arguments.
         workers: Number of parallel trainings.
 
     Raises:

@@ -178,7 +178,7 @@ def run_plan(
     Args:
         plan: Plan of the study.
         configs: Config of each condition.
-        train: Script and first arguments of ``tools/train.py``.
+        train: Arguments of Python that start a training, before its own.
         address: Address of a Ray cluster, None for this machine.
         cpus: CPUs and threads of a trial.
         gpus: GPUs of a trial; None for one if the cluster has any.

@@ -75,7 +75,7 @@ def run_training(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            # Makes tools/_processes.py kill the training with this process.
+            # Makes cli/processes.py kill the training with this process.
             env={**os.environ, 'OMP_NUM_THREADS': str(threads), 'FNOISE_PARENT': str(os.getpid())},
             start_new_session=True,
         )

@@ -32,7 +32,7 @@ def run_study(
     configs: Mapping[str, Config],
     seeds: Sequence[int],
     execute: Executor,
-    compare: Path | None,
+    report: bool,
     rungs: Rungs | None = None,
     may_grow: bool = False,
     dry_run: bool = False,
@@ -44,7 +44,7 @@ def run_study(
         configs: Config of each condition.
         seeds: Seeds of each condition.
         execute: Trains the runs: :func:`.local.run_plan` or :func:`.on_ray.run_plan` with their settings.
-        compare: ``tools/compare.py``, which writes the report to ``OUT/report``; None for no report.
+        report: Whether to compare the runs in ``OUT/report`` at the end.
         rungs: Settings of early stopping, None to disable it.
         may_grow: Whether the study may have other conditions, and missing ones may be added.
         dry_run: Whether to check everything, list the runs, and write nothing.
@@ -69,8 +69,8 @@ def run_study(
             execute(plan, configs)
         for condition, epoch in plan.cut.items():
             print(f'{condition} was cut after epoch {epoch}, with all of its seeds')
-        if compare and plan.finished:
-            _write_report(compare, out)
+        if report and plan.finished:
+            _write_report(out)
     if plan.failed:
         raise RunError(failure_message(plan.failed))
 
@@ -81,9 +81,10 @@ def _print_states(states: Mapping[StudyRun, str]) -> None:
         print(f'{run}: {will or f"will resume from {run.last_checkpoint()}"}')
 
 
-def _write_report(compare: Path, out: Path) -> None:
+def _write_report(out: Path) -> None:
     report = out / 'report'
-    status = subprocess.run([sys.executable, str(compare), str(out), '--out', str(report), '--force']).returncode
+    command = [sys.executable, '-m', 'fnoise_mmdet', 'compare', str(out), '--out', str(report), '--force']
+    status = subprocess.run(command).returncode
     if status:
         raise RunError(f'all trainings are finished, but the report failed with status {status}')
     print(f'report: {report / "report.html"}', flush=True)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..cli.parser import command_name
 from ..comparison.conditions import changed_settings, flatten
 from ..comparison.study_file import STUDY_FILE, read_study_file
 from ..datasets.files import check_writable, is_part, remove_parts, write_atomically
@@ -182,7 +183,7 @@ def held(out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may
     with locked(out):
         check_study(out, configs, may_grow)
         remove_parts(out.glob('.*'))
-        write_study(out, configs, ['python', *sys.argv])
+        write_study(out, configs, [*command_name(), *sys.argv[1:]])
         finished = sum(run.marker.is_file() for run in runs)  # state() would read the checkpoints again
         print(f'{len(runs)} runs, {finished} of them finished, in {out}', flush=True)
         yield
@@ -192,7 +193,7 @@ def training_command(train: Sequence[str], out: Path, run: StudyRun, newest: boo
     """Return the command that starts or resumes a run.
 
     Args:
-        train: Command of ``tools/train.py``.
+        train: Command of a training, before its arguments.
         out: Folder of the study.
         run: The run.
         newest: Whether the training itself finds the latest checkpoint at each start.

@@ -5,12 +5,11 @@ from .detections import Detection, detections_panel
 from .maps import FeatureMap, save_arrays, snr_db, without_padding
 from .outcomes import IOU_THR, annotated_objects, corners, f1_score, mark_outcomes
 from .panel import SCORE_THR, Boxes, Sweep, feature_panel, sweep_panel
-from .reductions import REDUCTIONS, check_reduction, choose_reduction
+from .reductions import check_reduction, choose_reduction
 from .sequence import find_frames, write_gif
 
 __all__ = [
     'IOU_THR',
-    'REDUCTIONS',
     'SCORE_THR',
     'Boxes',
     'Detection',

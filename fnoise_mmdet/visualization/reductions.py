@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..choices import REDUCTIONS
+
 
 class Reduction(NamedTuple):
     """Reduction of (C, H, W) to one map, fitted to the clean features and applied to clean and perturbed ones.
@@ -117,7 +119,6 @@ _OF_FEATURES: dict[str, Callable[[Tensor], Reduction]] = {
     'norm': lambda clean: Reduction('norm of channels', channel_norm, linear=False, quantity='L2 norm'),
     'pca': _pca,
 }
-REDUCTIONS = ('strongest', *_OF_FEATURES, 'top_k')
 
 
 def choose_reduction(name: str, clean: Tensor, top_k: int = 9, channels: Sequence[int] | None = None) -> Reduction:

@@ -11,7 +11,6 @@ from ..models.necks import FNoiseNeck, find_fnoise_necks
 from . import FeatureMap, without_padding
 from .batch import LABELLED, Undrawable, images_of
 
-SOURCES = ('noise', 'backbone', 'neck')
 DRAWN_LEVELS = 3
 
 

@@ -1,4 +1,3 @@
-import argparse
 import copy
 import os
 from collections import OrderedDict
@@ -16,12 +15,12 @@ from torch import nn
 from fnoise_mmdet.engine.checkpoint import (
     ANYTHING,
     WEIGHTS_ONLY,
-    TrustCheckpoint,
     check_part,
     check_resumable,
     load_checkpoint,
     load_weights,
     refuse_code,
+    trust_checkpoints,
 )
 from fnoise_mmdet.errors import InputError
 
@@ -67,10 +66,7 @@ def test_mmengine_refuses_it_too(malicious, tmp_path):
 
 
 def test_a_trusted_checkpoint_is_loaded(malicious, tmp_path):
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint)
-    assert not parser.parse_args([]).trust_checkpoint
-    assert parser.parse_args(['--trust-checkpoint']).trust_checkpoint
+    trust_checkpoints()
     refuse_code()
     assert WEIGHTS_ONLY not in os.environ
     load_checkpoint(str(malicious))

@@ -10,6 +10,14 @@ from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.studies.local import trainings
 from fnoise_mmdet.studies.study import study_runs
 
+PROTECTED = """
+import os, time
+from fnoise_mmdet.cli import processes
+processes.protect()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
 
 @pytest.fixture
 def out(tmp_path):
@@ -75,14 +83,13 @@ def test_trainings_share_the_cores(out, monkeypatch, cores, workers, chosen, thr
     assert run.log.read_text() == f'{threads} True\n'
 
 
-def test_lock_of_a_killed_study_is_free_at_once(out, root, monkeypatch):
+def test_lock_of_a_killed_study_is_free_at_once(out):
     """And its training, which has a lock of its own, is killed with it."""
-    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
     run = study_runs(out, ['a'], [0])[0]
-    script = 'import _processes, os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    script = PROTECTED
     child = os.fork()
     if not child:
-        os.environ['FNOISE_PARENT'] = str(os.getpid())  # as tools/_processes.py does
+        os.environ['FNOISE_PARENT'] = str(os.getpid())  # as cli/processes.py does
         with locked(out), trainings([sys.executable, '-c', script], out) as begin:
             begin(run)
             while not run.log.read_text().endswith('\n'):

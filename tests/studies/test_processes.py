@@ -10,6 +10,14 @@ from fnoise_mmdet.engine.resume import locked
 from fnoise_mmdet.studies import processes
 from fnoise_mmdet.studies.processes import last_validation, run_training
 
+PROTECTED = """
+import os, time
+from fnoise_mmdet.cli import processes
+processes.protect()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
 
 def run(work_dir, script, until=None):
     return run_training(
@@ -62,12 +70,14 @@ def test_last_validation(tmp_path):
     assert last_validation(tmp_path) == 2
 
 
-def test_training_is_killed_with_what_has_started_it(tmp_path, root, monkeypatch):
-    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
+def test_training_is_killed_with_what_has_started_it(tmp_path):
     log = tmp_path / 'run/train.log'
     child = os.fork()
     if not child:
-        run(tmp_path / 'run', 'import _processes, os, time; print(os.getpid(), flush=True); time.sleep(60)')
+        run(
+            tmp_path / 'run',
+            PROTECTED,
+        )
         os._exit(0)
     while not (log.is_file() and log.read_text().endswith('\n')):
         time.sleep(0.05)

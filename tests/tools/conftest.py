@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import SMALL, Tool
+from running import SMALL, Tool
 
 
 @pytest.fixture(scope='session')

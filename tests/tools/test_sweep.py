@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+
+from fnoise_mmdet.commands.sweep import import_ray
+from fnoise_mmdet.errors import InputError
 
 CONFIG = 'configs/demo_baseline.py'
 needs_ray = pytest.mark.skipif(importlib.util.find_spec('ray') is None, reason='ray is not installed')
@@ -61,29 +63,19 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
     assert message in result.stderr and not (tmp_path / 'out').exists()
 
 
-@pytest.fixture
-def sweep(root, monkeypatch):
-    """The command line as a module, without what it does to the signals and streams of its process."""
-    monkeypatch.setitem(sys.modules, '_start', ModuleType('_start'))
-    spec = importlib.util.spec_from_file_location('sweep', root / 'tools/sweep.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_missing_ray_is_named(sweep, monkeypatch):
+def test_missing_ray_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, 'fnoise_mmdet.studies.on_ray', raising=False)
     monkeypatch.delattr('fnoise_mmdet.studies.on_ray', raising=False)
     monkeypatch.setitem(sys.modules, 'ray', None)
-    with pytest.raises(sweep.InputError, match=r"a sweep needs Ray Tune, pip install 'ray\[tune\]>=2.60,<3': "):
-        sweep.import_ray()
+    with pytest.raises(InputError, match=r"a sweep needs Ray Tune, pip install 'ray\[tune\]>=2.60,<3': "):
+        import_ray()
 
 
 def test_extra_is_what_the_set_up_installs_and_the_error_names(root):
     extra = re.search(r'^sweep = \["(ray.*)"\]$', (root / 'pyproject.toml').read_text(), re.MULTILINE)[1]
     set_up = (root / 'tools/dev/setup_env.py').read_text()
     assert "'sweep,photos'" in set_up and "f'{ROOT}[{extras}]'" in set_up
-    assert f"'{extra}'" in (root / 'tools/sweep.py').read_text()
+    assert f"'{extra}'" in (root / 'fnoise_mmdet/commands/sweep.py').read_text()
 
 
 def training_of(work_dir: Path) -> int | None:
@@ -91,7 +83,7 @@ def training_of(work_dir: Path) -> int | None:
     for process in Path('/proc').glob('[0-9]*'):
         with contextlib.suppress(OSError):
             words = (process / 'cmdline').read_bytes().split(b'\0')
-            if f'--work-dir={work_dir}'.encode() in words and words[1].endswith(b'train.py'):
+            if f'--work-dir={work_dir}'.encode() in words and words[1:4] == [b'-m', b'fnoise_mmdet', b'train']:
                 return int(process.name)
     return None
 

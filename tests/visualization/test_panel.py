@@ -4,7 +4,8 @@ import torch
 from matplotlib import colormaps
 
 from fnoise_mmdet import FeatureNoise
-from fnoise_mmdet.visualization import REDUCTIONS, Boxes, Detection, FeatureMap, Sweep, feature_panel, sweep_panel
+from fnoise_mmdet.choices import REDUCTIONS
+from fnoise_mmdet.visualization import Boxes, Detection, FeatureMap, Sweep, feature_panel, sweep_panel
 
 IMAGE = np.full((32, 48, 3), (200, 30, 30), dtype=np.uint8)
 

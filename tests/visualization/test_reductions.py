@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fnoise_mmdet.visualization import REDUCTIONS, choose_reduction
+from fnoise_mmdet.choices import REDUCTIONS
+from fnoise_mmdet.visualization import choose_reduction
 from fnoise_mmdet.visualization.reductions import (
     channel_max,
     channel_mean,

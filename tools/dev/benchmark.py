@@ -1,6 +1,5 @@
 """Benchmark the overhead of noise: the operation, a training step, and evaluation."""
 
-import _path  # noqa: F401
 import _start
 
 import argparse
@@ -33,8 +32,9 @@ from timing import (
 from torch import Tensor, nn
 
 from benchmarks import benchmark_table, ratio_cells
-from fnoise_mmdet import cli
-from fnoise_mmdet.arguments import ArgumentParser
+from fnoise_mmdet.cli import options
+from fnoise_mmdet.cli.parser import ArgumentParser
+from fnoise_mmdet.commands import output
 from fnoise_mmdet.comparison import read_run
 from fnoise_mmdet.comparison.numbers import number, quantity
 from fnoise_mmdet.comparison.table import Table
@@ -88,8 +88,8 @@ def parse_args() -> argparse.Namespace:
         if name == 'step':
             known = list(NOISE_CONFIGS)
             command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
-            command.add_argument('--batch-size', type=cli.at_least(1), help="batch size (default: the config's)")
-            cli.add_amp_argument(command)
+            command.add_argument('--batch-size', type=options.at_least(1), help="batch size (default: the config's)")
+            options.add_amp_argument(command)
         if name == 'peer':
             command.add_argument(
                 '--peer-python', help='Python of an environment with torchvision, if it is not installed here'
@@ -98,11 +98,11 @@ def parse_args() -> argparse.Namespace:
             command.add_argument(
                 '--size',
                 nargs=2,
-                type=cli.at_least(32),
+                type=options.at_least(32),
                 default=[512, 320],
                 help='width and height of the images in pixels',
             )
-            command.add_argument('--batch-size', type=cli.at_least(1), default=2, help='images')
+            command.add_argument('--batch-size', type=options.at_least(1), default=2, help='images')
         if name == 'noise':
             command.add_argument('--channels-last', action='store_true', help='use the channels_last memory format')
         if name in ('noise', 'sizes'):
@@ -111,8 +111,10 @@ def parse_args() -> argparse.Namespace:
         command.add_argument('--quick', action='store_true', help=QUICK.get(name, f'{QUICK_ROUNDS} rounds'))
         command.add_argument('--out', type=Path, help='JSON file to write')
         if name != 'demo':
-            command.add_argument('--rounds', type=cli.at_least(2), default=rounds, help='number of timed rounds')
-            command.add_argument('--threads', type=cli.at_least(1), help="number of torch threads (default: torch's)")
+            command.add_argument('--rounds', type=options.at_least(2), default=rounds, help='number of timed rounds')
+            command.add_argument(
+                '--threads', type=options.at_least(1), help="number of torch threads (default: torch's)"
+            )
             command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='device')
     command = commands.add_parser('table', help='print the results of the other commands as Markdown')
     command.add_argument('folder', nargs='?', type=Path, default=Path('benchmarks'), help='folder of JSON files')
@@ -196,7 +198,7 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
         rows.append([f'{x.numel():,}', *per_element, number(found['F-Noise'].ratio, 2)])
         results[str(x.numel())] = {name: vars(timing) for name, timing in found.items()}
     heads = ['elements', 'F-Noise, per element', 'copy, per element', 'ratio']
-    cli.console().print(Table.of(heads, rows).terminal('forward and backward pass of one level'))
+    output.terminal().print(Table.of(heads, rows).terminal('forward and backward pass of one level'))
     return results
 
 
@@ -432,7 +434,7 @@ def measure(
 
 def show_rounds(rounds: range, label: str) -> Iterable[int]:
     """Show the progress of the rounds in a terminal."""
-    return cli.show_progress(rounds, label, len(rounds))
+    return output.show_progress(rounds, label, len(rounds))
 
 
 def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, int] | None = None) -> None:
@@ -447,14 +449,14 @@ def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, in
         ]
         for name, timing in found.items()
     ]
-    cli.console().print(Table.of(heads, rows).terminal(title))
+    output.terminal().print(Table.of(heads, rows).terminal(title))
 
 
 def put_table(args: argparse.Namespace) -> None:
     """Print the table, or insert it into a file."""
     table = benchmark_table(args.folder)
     if args.into:
-        cli.put_between(args.into, MARK, table)
+        output.put_between(args.into, MARK, table)
     else:
         print(table)
 

@@ -1,6 +1,5 @@
 """Check F-Noise on every config of the installed mmdet, and write a table."""
 
-import _path  # noqa: F401
 import _start
 
 import argparse
@@ -16,8 +15,9 @@ import mmdet
 import torch
 from compatibility import Finding, Outcome, check_config, shipped_configs
 
-from fnoise_mmdet import cli
-from fnoise_mmdet.arguments import ArgumentParser
+from fnoise_mmdet.cli import options
+from fnoise_mmdet.cli.parser import ArgumentParser
+from fnoise_mmdet.commands import output
 from fnoise_mmdet.comparison.numbers import number
 from fnoise_mmdet.comparison.table import Table
 from fnoise_mmdet.datasets.files import write_atomically
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', default='work_dirs/check_configs', help='folder for findings.jsonl and table.md')
     parser.add_argument('--only', action='append', metavar='PATTERN', help='configs to check, e.g. "retinanet/*"')
-    parser.add_argument('--workers', type=cli.at_least(1), default=1, help='processes, of one thread each')
+    parser.add_argument('--workers', type=options.at_least(1), default=1, help='processes, of one thread each')
     parser.add_argument('--restart', action='store_true', help='check all configs again, not only missing ones')
     return parser.parse_args()
 
@@ -128,7 +128,7 @@ def main() -> None:
     with path.open('a') as file:
         if file.tell() and not path.read_bytes().endswith(b'\n'):  # interrupted in the middle of a line
             file.write('\n')
-        for name, finding in cli.show_progress(find_out(missing, args.workers), 'checking', len(missing)):
+        for name, finding in output.show_progress(find_out(missing, args.workers), 'checking', len(missing)):
             file.write(json.dumps(dict(config=name, finding=finding and asdict(finding))) + '\n')
             file.flush()
             findings[name] = finding

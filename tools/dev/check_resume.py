@@ -1,6 +1,5 @@
 """Kill trainings at random moments, resume them, and compare them to an uninterrupted one."""
 
-import _path  # noqa: F401
 import _start
 
 import argparse
@@ -19,8 +18,8 @@ from typing import Any
 
 import torch
 
-from fnoise_mmdet import cli
-from fnoise_mmdet.arguments import ArgumentParser
+from fnoise_mmdet.cli import options
+from fnoise_mmdet.cli.parser import ArgumentParser
 from fnoise_mmdet.engine.resume import is_corrupt, latest_checkpoint
 from fnoise_mmdet.errors import InputError
 
@@ -45,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', type=Path, required=True, help='folder to create for the work dirs')
-    parser.add_argument('--kills', type=cli.at_least(1), default=20, help='number of trainings to kill')
+    parser.add_argument('--kills', type=options.at_least(1), default=20, help='number of trainings to kill')
     parser.add_argument(
         '--kill',
         choices=KILLED,
@@ -54,7 +53,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--processes',
-        type=cli.at_least(1),
+        type=options.at_least(1),
         default=1,
         help='processes of each training (default: 1, without a launcher)',
     )

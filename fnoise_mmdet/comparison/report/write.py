@@ -143,9 +143,7 @@ def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], com
         runs=[_run(run, 'set aside' if run in aside else run.diverged() or 'finished') for run in runs + aside],
         environments=_environments(runs + aside),
         commands=[*_study_commands(runs + aside), *([command] if command else [])],
-        run_commands=[
-            shlex.join(['python', *run.record['command']]) for run in runs + aside if 'command' in run.record
-        ],
+        run_commands=[shlex.join(run.record['command']) for run in runs + aside if 'command' in run.record],
         contents=[
             ('verdict', 'Verdict'),
             ('numbers', 'Numbers'),

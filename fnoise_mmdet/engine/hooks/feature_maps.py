@@ -13,6 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
+from ...choices import SOURCES
 from ...visualization import Boxes, check_reduction, feature_panel, find_frames, save_arrays, write_gif
 from ...visualization.batch import (
     LABELLED,
@@ -26,7 +27,7 @@ from ...visualization.batch import (
     to_picture,
 )
 from ...visualization.reductions import CHANNEL_REDUCTIONS, strongest_channels
-from ...visualization.tap import SOURCES, Features, FeatureTap, Undrawable, drawn_branch, find_sites
+from ...visualization.tap import Features, FeatureTap, Undrawable, drawn_branch, find_sites
 from .interval import is_due
 from .validation_loss import own_randomness
 

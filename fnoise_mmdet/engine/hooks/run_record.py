@@ -14,6 +14,7 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ...cli.parser import command_name
 from ...config import innermost_datasets
 from ...datasets.files import write_atomically
 from ...visualization.batch import length
@@ -44,7 +45,7 @@ class RunRecordHook(Hook):
         if not is_main_process():
             return
         self._record = dict(
-            command=sys.argv,
+            command=[*command_name(), *sys.argv[1:]],
             config=runner.cfg.to_dict(),
             config_file=str(runner.cfg.filename or ''),
             seed=runner.seed,

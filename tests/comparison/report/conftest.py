@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import Tool
+from running import Tool
 
 from fnoise_mmdet.comparison import compare, find_groups, read_conditions
 from fnoise_mmdet.comparison.report import detection_pictures, write_report

@@ -49,7 +49,7 @@ class ArgumentParser(argparse.ArgumentParser):
         **settings: Any,
     ) -> None:
         width = shutil.get_terminal_size().columns - 2
-        command = f'python {sys.argv[0]}' if sys.argv[0].endswith('.py') else Path(sys.argv[0]).name
+        command = ' '.join(command_name())
         super().__init__(
             description=textwrap.fill(description, width),
             epilog='\n'.join(
@@ -77,6 +77,11 @@ class ArgumentParser(argparse.ArgumentParser):
             if near := difflib.get_close_matches(choice[1], choices, n=1):
                 return f': did you mean {near[0]}?'
         return ''
+
+
+def command_name() -> list[str]:
+    """Return the words that started this process, without its arguments: ``python FILE.py`` or ``fnoise COMMAND``."""
+    return ['python', sys.argv[0]] if sys.argv[0].endswith('.py') else Path(sys.argv[0]).name.split()
 
 
 def _wrapped(command: str, width: int) -> str:

@@ -55,8 +55,10 @@ def raise_keyboard_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Keep Ctrl-C ignored if the process was started so, e.g. by nohup.
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _interrupted)
-if sys.platform == 'linux':
-    _kill_with_parents()
+def protect() -> None:
+    """End in one line at Ctrl-C, until :func:`raise_keyboard_interrupt`, and with the parent of this process."""
+    # Keep Ctrl-C ignored if the process was started so, e.g. by nohup.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
+    if sys.platform == 'linux':
+        _kill_with_parents()

@@ -1,15 +1,14 @@
 import errno
 import os
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.fileio import dump
 from mmengine.fileio.backends import registry_utils
 
-from fnoise_mmdet import cli
+from fnoise_mmdet.cli.options import Pairs
+from fnoise_mmdet.commands import start
 from fnoise_mmdet.engine.checkpoint import WEIGHTS_ONLY
 from fnoise_mmdet.errors import InputError
 
@@ -26,7 +25,7 @@ def end(capsys, monkeypatch):
 
     def run(main):
         with pytest.raises(SystemExit) as caught:
-            cli.run(main)
+            start.run(main)
         return caught.value.code, capsys.readouterr().err.strip()
 
     return run
@@ -67,19 +66,9 @@ def test_output_that_was_lost_is_told(end, monkeypatch):
     assert code == 1 and line.startswith('error: No space left on device')
 
 
-def test_names_are_shown_without_markup(capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '100')
-    cli.console().print('a[/b] [bold]c :smile:')
-    assert list(cli.show_progress([1], 'd[/e]')) == [1]
-    shown = capsys.readouterr().out
-    assert 'a[/b] [bold]c :smile:' in shown and 'd[/e]' in shown
-
-
-def test_the_learning_rate_is_scaled_for_the_batch_that_it_is_meant_for(root, shapes):
-    cfg = Config.fromfile(root / 'configs/demo_baseline.py')
-    args = Namespace(from_scratch=False, amp=False, auto_scale_lr=True, data_root=str(shapes), semi=None)
-    cli.apply_training_options(cfg, args)
-    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=4)
-    cfg.pop('auto_scale_lr')
-    with pytest.raises(InputError, match=r'which --auto-scale-lr needs: add auto_scale_lr=dict\(base_batch_size'):
-        cli.apply_training_options(cfg, args)
+def test_values_are_read_as_mmengine_does():
+    typed = ('a.json', Pairs(['x.y=1', 'z=[a,(2,3)]', 'x.y=2']))
+    assert start.read_values([typed]) == [('a.json', {'x.y': 2, 'z': ['a', (2, 3)]})]
+    assert start.read_values(Pairs()) == {} and start.read_values('a=1') == 'a=1'
+    with pytest.raises(InputError, match=r'cannot read the values of x=\[\(1,2\]: '):
+        start.read_values(Pairs(['x=[(1,2]']))

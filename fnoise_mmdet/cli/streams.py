@@ -41,12 +41,14 @@ class _Stream:
         return getattr(self._stream, name)
 
 
-for _number, _name in ((1, 'stdout'), (2, 'stderr')):
-    _stream = getattr(sys, _name)
-    if _stream is None:  # closed at start; reserve its file descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _number)
-        os.set_inheritable(_number, True)
-        _stream = open(_number, 'w', closefd=False)  # noqa: SIM115  # for the whole process
-    if isinstance(_stream, io.TextIOWrapper):
-        _stream.reconfigure(errors='backslashreplace')  # for names that are not UTF-8, and limited terminals
-    setattr(sys, _name, _Stream(_stream))
+def protect() -> None:
+    """Make the standard streams of this process accept any text and survive a closed reader."""
+    for number, name in ((1, 'stdout'), (2, 'stderr')):
+        stream = getattr(sys, name)
+        if stream is None:  # closed at start; reserve its file descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            os.set_inheritable(number, True)
+            stream = open(number, 'w', closefd=False)  # noqa: SIM115  # for the whole process
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # for names that are not UTF-8, and limited terminals
+        setattr(sys, name, _Stream(stream))

@@ -30,7 +30,13 @@ SMALL = [
 # Of one thread, because sums of several are not repeated to the last bit on every machine.
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'COLUMNS': '160'}
 
-PRELOADED = ['plain_configs', 'fnoise_mmdet', 'fnoise_mmdet.cli', 'fnoise_mmdet.comparison.report', 'mmdet.apis']
+PRELOADED = [
+    'plain_configs',
+    'fnoise_mmdet',
+    'fnoise_mmdet.commands.start',
+    'fnoise_mmdet.comparison.report',
+    'mmdet.apis',
+]
 
 Tool = Callable[..., subprocess.CompletedProcess]
 
@@ -46,6 +52,11 @@ def _execute(script: str, arguments: list[str], cwd: Path, output: Path) -> None
     sys.path.insert(0, str(Path(script).parent))
     gc.freeze()  # mmengine collects garbage for each data set
     runpy.run_path(script, run_name='__main__')
+
+
+def in_new_process(script: str) -> str:
+    """Run a script in a new process, and return the last line that it prints."""
+    return subprocess.check_output([sys.executable, '-W', 'ignore', '-c', script], text=True).splitlines()[-1]
 
 
 def make_tool(make_folder: Callable[[str], Path]) -> Tool:

@@ -10,10 +10,9 @@ import pytest
 from waiting import wait_for_end
 
 CHILD = """
-import os, sys
-sys.path.insert(0, {tools!r})
-import _processes
-import multiprocessing, time
+import multiprocessing, os, time
+from fnoise_mmdet.cli import processes
+processes.protect()
 
 def work():
     print(os.getpid(), flush=True)
@@ -27,9 +26,9 @@ if __name__ == '__main__':
 
 
 @pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])
-def test_no_worker_outlives_a_killed_process(method, root, tmp_path):
+def test_no_worker_outlives_a_killed_process(method, tmp_path):
     script = tmp_path / 'main.py'
-    script.write_text(CHILD.format(tools=str(root / 'tools'), method=method))
+    script.write_text(CHILD.format(method=method))
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
         worker = int(process.stdout.readline())
         process.kill()
@@ -37,11 +36,11 @@ def test_no_worker_outlives_a_killed_process(method, root, tmp_path):
         wait_for_end(worker)
 
 
-def test_a_training_of_a_killed_study_does_not_start(root):
-    script = 'import _processes, time; time.sleep(1); print("started")'
+def test_a_training_of_a_killed_study_does_not_start():
+    script = 'from fnoise_mmdet.cli import processes; processes.protect(); import time; time.sleep(1); print("started")'
     with subprocess.Popen(['true']) as study:
         pass
-    environment = {**os.environ, 'FNOISE_PARENT': str(study.pid), 'PYTHONPATH': str(root / 'tools')}
+    environment = {**os.environ, 'FNOISE_PARENT': str(study.pid)}
     result = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True, text=True)
     assert result.returncode == -signal.SIGKILL and not result.stdout
     environment['FNOISE_PARENT'] = str(os.getpid())
@@ -73,7 +72,6 @@ def test_ctrl_c_during_the_imports(root, fuzz_size, fuzz_report):
     fuzz_report(f'{len(tools) * len(moments)} times Ctrl-C during the imports of a tool: one line each time')
 
 
-def test_ctrl_c_that_is_ignored_remains_ignored(root, monkeypatch):
-    monkeypatch.setenv('PYTHONPATH', str(root / 'tools'))
-    command = ['sh', '-c', f'trap "" INT; exec {sys.executable} -c "import _processes, time; time.sleep(1)"']
-    assert interrupt(command, 0.7) == (0, '')
+def test_ctrl_c_that_is_ignored_remains_ignored():
+    script = 'from fnoise_mmdet.cli import processes; processes.protect(); import time; time.sleep(1)'
+    assert interrupt(['sh', '-c', f'trap "" INT; exec {sys.executable} -c "{script}"'], 0.7) == (0, '')

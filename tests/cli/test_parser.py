@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from fnoise_mmdet.arguments import ArgumentParser
+from fnoise_mmdet.cli.parser import ArgumentParser
 
 
 @pytest.fixture

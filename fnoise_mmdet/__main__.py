@@ -1,0 +1,79 @@
+"""Entry of the command lines: ``fnoise COMMAND``, ``python -m fnoise_mmdet COMMAND`` and the scripts in ``tools/``."""
+
+import contextlib
+import importlib
+import io
+import sys
+import warnings
+
+from .cli import processes, streams
+from .cli.parser import ArgumentParser
+from .version import __version__
+
+# Commands and their scripts in ``tools/``, which are also the names of their modules in ``cli`` and ``commands``.
+COMMANDS = {
+    'train': 'train',
+    'test': 'test',
+    'infer': 'infer',
+    'show': 'show_noise',
+    'pair': 'run_pair',
+    'sweep': 'sweep',
+    'compare': 'compare',
+    'robustness': 'robustness',
+    'plan': 'plan',
+    'publish': 'publish_model',
+    'dataset sample': 'coco_sample',
+    'dataset shapes': 'make_shapes',
+    'dataset split': 'split_coco',
+}
+
+
+def run(command: str) -> None:
+    """Run a command with the arguments of this process.
+
+    Args:
+        command: A value of :data:`COMMANDS`.
+    """
+    streams.protect()
+    processes.protect()
+    args = importlib.import_module(f'.cli.{command}', __package__).parse_args()
+    # mmdet reports on the optional packages that it does not find.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        start = importlib.import_module('.commands.start', __package__)
+        main = importlib.import_module(f'.commands.{command}', __package__).main
+    processes.raise_keyboard_interrupt()
+    start.run_command(main, args)
+
+
+def main() -> None:
+    """Run the command that the first word names, or the first two."""
+    words = sys.argv[1:]
+    sys.argv[0] = 'fnoise'
+    for count in (1, 2):
+        name = ' '.join(words[:count])
+        if name in COMMANDS:
+            sys.argv[:] = [f'fnoise {name}', *words[count:]]
+            run(COMMANDS[name])
+            return
+    parser = ArgumentParser(
+        'F-Noise (feature noise) for MMDetection: train, look at, compare. Each command has --help.',
+        examples=[
+            'show mmdet::retinanet/retinanet_r50_fpn_1x_coco.py photos/ --fnoise --out shown',
+            'train my_config.py --fnoise --pictures',
+            'pair my_config.py --out work_dirs/pair',
+        ],
+    )
+    lines = [
+        f'  {name:16}{importlib.import_module(f".cli.{module}", __package__).__doc__}'
+        for name, module in COMMANDS.items()
+    ]
+    parser.epilog = '\n'.join(['commands:', *lines, '', parser.epilog or ''])
+    parser.add_argument('command', choices=list(COMMANDS), metavar='COMMAND', help='one of those below')
+    parser.add_argument('--version', action='version', version=__version__)
+    several = {name.split()[0] for name in COMMANDS if ' ' in name}
+    parser.parse_args([' '.join(words[:2]) if words[:1] and words[0] in several else word for word in words[:1]])
+
+
+if __name__ == '__main__':
+    main()

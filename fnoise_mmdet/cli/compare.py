@@ -1,0 +1,86 @@
+"""Compare runs: losses, AP and validation loss over seeds, with intervals, in one HTML report."""
+
+import argparse
+from pathlib import Path
+
+from . import options
+from .parser import ArgumentParser
+
+FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(
+        description='Compare runs, grouped by what they were trained with, to the first group: losses, AP, validation '
+        'loss, gradient norm, signal-to-noise ratio, time and memory, with 95 % confidence intervals over seeds and '
+        'over images. Writes report.html, which opens offline, its figures as PNG and SVG, its numbers as JSON and '
+        'CSV. Without --out, prints the table of a comparison.json that was written before, or of several whose '
+        'seeds differ as one study.',
+        examples=[
+            'work_dirs/baseline work_dirs/fnoise --out work_dirs/comparison',
+            '--group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report',
+            'work_dirs/pair --out work_dirs/pair/report',
+            'docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
+        ],
+    )
+    parser.add_argument(
+        'runs',
+        nargs='*',
+        type=Path,
+        help='work dirs or scalars.json of runs, each a group by itself, or folders that hold runs (FOLDER/RUN) or '
+        'groups of runs (FOLDER/GROUP/RUN), as tools/run_pair.py makes them; without --out the comparison.json of '
+        'reports, under any name',
+    )
+    parser.add_argument(
+        '--group',
+        action='append',
+        default=[],
+        metavar='NAME=RUN,RUN',
+        help='a group of runs that differ in their seed alone; the others are compared with the first one',
+    )
+    parser.add_argument('--out', type=Path, help='folder to write the report to')
+    parser.add_argument('--force', action='store_true', help='replace what is in the folder')
+    parser.add_argument('--title', help='heading of the report')
+    parser.add_argument(
+        '--names', nargs='+', metavar='NAME', help='names to show for RUNS (default: those of the folders)'
+    )
+    parser.add_argument(
+        '--images',
+        type=options.at_least(0),
+        default=3,
+        help='validation images with detections, chosen by what they show',
+    )
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is shown at first')
+    saved = parser.add_argument_group('the table of a comparison.json, without --out')
+    saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show beside the first one')
+    saved.add_argument(
+        '--measures',
+        nargs='+',
+        default=[],
+        metavar='KEY',
+        help='measures to show in this order, as they are called in the log, e.g. coco/segm_mAP (default: APs, losses '
+        'and robustness, as far as available)',
+    )
+    saved.add_argument(
+        '--curve',
+        nargs='+',
+        default=[],
+        metavar='LABELS=CONDITION|FILE',
+        help='learning curve of the supervised training: numbers of labelled images, each with the condition of this '
+        'comparison or the comparison.json of another one (its first condition) that was trained with them. Adds what '
+        'each condition is worth in labels, in the first measure; the number of the first entry is that of this '
+        'comparison',
+    )
+    saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace what is between two lines <!-- MARK -->')
+    saved.add_argument('--mark', default='study', help='the word in these lines')
+    saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
+    args = parser.parse_args()
+    if not args.runs and not args.group:
+        parser.error('name runs, a folder that holds them, or groups with --group')
+    if args.out is None and (args.group or any(path.is_dir() for path in args.runs)):
+        parser.error('--out is required to compare runs; without it name the comparison.json of reports')
+    if args.out is not None and (args.conditions or args.measures or args.curve or args.into or args.figure):
+        parser.error('--conditions, --measures, --curve, --into and --figure show a comparison.json, without --out')
+    if args.figure and args.figure.suffix not in FIGURE_SUFFIXES:
+        parser.error(f'--figure {args.figure}: its name must end in {", ".join(FIGURE_SUFFIXES)}')
+    return args

@@ -1,0 +1,22 @@
+"""Write the embedded data set of shapes in COCO format."""
+
+import argparse
+from pathlib import Path
+
+from . import options
+from .parser import ArgumentParser
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ArgumentParser(
+        description='Write the embedded data set: textured images of overlapping shapes of five classes, '
+        'with boxes and masks in COCO format. The same arguments give the same images.',
+        examples=['', '--num-val 1000 --out data/shapes_1000'],
+    )
+    parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to create')
+    parser.add_argument('--num-train', type=options.at_least(1), default=640, help='number of training images')
+    parser.add_argument('--num-val', type=options.at_least(1), default=80, help='number of validation images')
+    parser.add_argument('--num-test', type=options.at_least(1), default=20, help='number of test images')
+    parser.add_argument('--size', type=options.at_least(64), default=256, help='height and width in pixels')
+    parser.add_argument('--seed', type=options.at_least(0), default=0, help='random seed')
+    return parser.parse_args()

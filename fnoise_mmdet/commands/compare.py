@@ -1,0 +1,176 @@
+"""Compare runs: losses, AP and validation loss over seeds, with intervals, in one HTML report."""
+
+import argparse
+import io
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from ..cli.parser import command_name
+from ..comparison import (
+    Comparison,
+    Condition,
+    Run,
+    compare,
+    find_groups,
+    is_run,
+    read_conditions,
+    verdict,
+)
+from ..comparison.forest_plot import forest_plot
+from ..comparison.learning_curve import worth_table
+from ..comparison.measure_table import measure_table, study_page
+from ..comparison.measures import HIGHER
+from ..comparison.report import Picture, detection_pictures, write_report
+from ..comparison.saved_comparison import SavedComparison, read_comparisons
+from ..comparison.study_file import study_conditions
+from ..datasets.files import staged_folder, write_atomically
+from ..errors import InputError
+from ..studies.early_stopping import cut_after
+from ..visualization.markup import replace_undecodable
+from .output import put_between, show_progress, terminal
+
+FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
+
+
+def show_saved(args: argparse.Namespace) -> None:
+    """Print the table of saved comparisons, or put it into a page, and draw the forest plot."""
+    study = read_comparisons(args.runs, args.conditions, args.measures)
+    table = study_page(study)
+    if args.curve:
+        curve = dict(read_point(text, study) for text in args.curve)
+        table += f'\n\n{worth_table(study.measures[0], curve, next(iter(curve))).markdown()}'
+    if args.into:
+        put_between(args.into, f'<!-- {args.mark} -->', table)
+    else:
+        print(table)
+    if args.figure:
+        content = io.BytesIO()
+        figure = forest_plot(study.conditions, study.measures, study.differences)
+        figure.savefig(content, format=args.figure.suffix[1:], dpi=110)
+        args.figure.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(args.figure, content.getvalue())
+
+
+def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:
+    """Read LABELS=CONDITION or LABELS=FILE,FILE: a point of a learning curve, with its values by seed."""
+    labels, found, source = text.partition('=')
+    measure = study.measures[0]
+    if measure.better != HIGHER:
+        raise InputError(f'--curve needs an AP as the first measure, not the {measure.label}: give --measures')
+    if not found or not labels.isdigit() or int(labels) < 1:
+        raise InputError(f'--curve {text} is not of the form LABELS=CONDITION or LABELS=FILE')
+    if source in measure.values:
+        return int(labels), measure.values[source]
+    other = read_comparisons([Path(file) for file in source.split(',')], measures=[measure.key])
+    return int(labels), other.measures[0].values[other.conditions[0]]
+
+
+def named_group(text: str) -> tuple[str, list[Path]]:
+    """Read NAME=RUN,RUN."""
+    name, found, listed = text.partition('=')
+    paths = [Path(path) for path in listed.split(',') if path]
+    if not found or not name or not paths:
+        raise InputError(f'--group {text} is not of the form NAME=RUN,RUN')
+    for path in paths:
+        if not path.exists() or not is_run(path):
+            raise InputError(f'--group {name}: {path} is no run, that is a work dir or a scalars.json')
+    return replace_undecodable(name), paths
+
+
+def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Put what is called a baseline first, where folders are listed by their names."""
+    return dict(sorted(groups.items(), key=lambda item: 'baseline' not in item[0].lower()))
+
+
+def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
+    groups = find_groups(args.runs)
+    if len(args.runs) == 1:
+        order = study_conditions(args.runs[0])
+        groups = {name: groups[name] for name in [*order, *groups] if name in groups}
+    if args.names:
+        if len(set(args.names)) < len(args.names) or not all(args.names):
+            raise InputError(f'--names must differ and not be empty, but got {", ".join(map(repr, args.names))}')
+        if len(args.names) != len(groups):
+            raise InputError(f'--names needs a name for each of {len(groups)} groups: {", ".join(groups)}')
+        groups = dict(zip(map(replace_undecodable, args.names), groups.values()))
+    if len(args.runs) == 1:
+        groups = reference_first(groups)
+    for name, paths in map(named_group, args.group):
+        if name in groups:
+            raise InputError(f'two groups are called {name}')
+        groups[name] = paths
+    return groups
+
+
+def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], list[str]]:
+    """Exclude the conditions that early stopping has cut, which are not trained to the end.
+
+    Raises:
+        InputError: There are no others.
+    """
+    kept: dict[str, list[Path]] = {}
+    warnings = []
+    for name, paths in groups.items():
+        cut = {epoch for path in paths if (epoch := cut_after(path)) is not None}
+        if cut:
+            warnings.append(f'{name} was cut after epoch {min(cut)} by its sweep, and is excluded')
+        else:
+            kept[name] = paths
+    if not kept:
+        raise InputError(f'nothing is left to compare: {"; ".join(warnings)}')
+    return kept, warnings
+
+
+def feature_panels(conditions: Sequence[Condition], most: int = 4) -> list[Picture]:
+    """Return the last feature maps of one image by the first run of each condition, of a validation image if any."""
+    of_runs = [(run, latest_panels(run)) for condition in conditions[:most] for run in condition.runs[:1]]
+    common = set.intersection(*(set(panels) for _, panels in of_runs)) if of_runs else set()
+    pictures = []
+    for run, panels in of_runs:
+        for name in sorted(common or panels, key=lambda name: ('val' not in name, name))[:1]:
+            pictures.append(Picture.read(panels[name], f'{run.name}: {panels[name].name}'))
+    return [picture for picture in pictures if picture is not None]
+
+
+def latest_panels(run: Run) -> dict[str, Path]:
+    """Return the last feature maps that a run has drawn, by the name of their image."""
+    files = run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png') if run.work_dir else []
+    named = [(*file.stem.rpartition('_'), file) for file in files]
+    return {name: file for name, _, step, file in sorted(named, key=lambda one: int(one[2]))}
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    names = [condition.name for condition in comparison.conditions]
+    console.print(measure_table(names, comparison.measures, comparison.differences).terminal())
+    for sentence in verdict(comparison):
+        console.print(sentence)
+    for warning in comparison.warnings:
+        console.print(f'warning: {warning}')
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.out is None:
+        show_saved(args)
+        return
+    groups, cut = without_cut(read_groups(args))
+    conditions, warnings = read_conditions(groups)
+    with staged_folder(args.out, args.force) as folder:
+        comparison = compare(conditions, [*cut, *warnings], show_progress)
+        names = [condition.name for condition in conditions]
+        others = ' and '.join(names[1:]) if len(names) <= 4 else f'{len(names) - 1} conditions'
+        write_report(
+            folder,
+            comparison,
+            title=args.title or f'{others or names[0]} against {names[0]}',
+            panels=feature_panels(conditions),
+            detections=detection_pictures(conditions, args.images, args.score_thr),
+            score_thr=args.score_thr,
+            command=shlex.join([*command_name(), *sys.argv[1:]]),
+        )
+    print_comparison(comparison, terminal())
+    print(f'wrote {args.out / "report.html"}, figures/, comparison.json, comparison.csv, curves.csv and comparison.md')

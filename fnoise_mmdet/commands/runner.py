@@ -1,0 +1,74 @@
+"""Runs by mmengine's runner, as commands configure them."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..config import check_has, load_config, make_semi, train_from_scratch, use_complete_metric, use_data_root
+from ..config.types import type_name
+from ..engine.distributed import check_launcher, use_cpus, world_size
+from ..engine.hooks import CorruptImageHook
+from ..engine.mixed_precision import use_amp
+from ..errors import InputError
+
+
+def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply the training options and ``--data-root`` to a config, in place.
+
+    Raises:
+        InputError: If the model has no backbone, the data are not found, or ``--semi`` does not fit.
+    """
+    check_has(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+    if args.from_scratch:
+        train_from_scratch(cfg)
+    if args.amp:
+        use_amp(cfg)
+    if args.auto_scale_lr:
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+            raise InputError(
+                f'{cfg.filename or "the config"} does not say which batch size its learning rate is for, which '
+                '--auto-scale-lr needs: add auto_scale_lr=dict(base_batch_size=16), if it is 16'
+            )
+        cfg.auto_scale_lr.enable = True
+    use_data_root(cfg, args.data_root, required=('train', 'val'))
+    if args.semi:
+        unlabelled, settings = args.semi
+        nested = Config()
+        nested.merge_from_dict(settings)  # dotted keys are nested settings
+        make_semi(cfg, unlabelled, processes=world_size(cfg.get('launcher', 'none')), **nested.to_dict())
+
+
+def runner_config(args: argparse.Namespace) -> Config:
+    """Load the config of a run and apply options, launcher and work dir.
+
+    Raises:
+        InputError: If the config or an option is invalid, or this process was
+            not started by the launcher.
+    """
+    check_launcher(args.launcher)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options, args.fnoise)
+    use_complete_metric(cfg)
+    cfg.launcher = args.launcher
+    name = '_'.join(filter(None, [Path(args.config).stem, args.fnoise]))
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Initialize the process group if needed, and build the runner of a config.
+
+    A CorruptImageHook is registered if the config has none.
+    """
+    use_cpus(cfg)
+    for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
+        if type_name(backend) == 'LocalVisBackend':  # which ignores a full disk
+            backend['type'] = 'AtomicLocalVisBackend'
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if not any(isinstance(hook, CorruptImageHook) for hook in runner.hooks):
+        runner.register_hook(CorruptImageHook())
+    return runner

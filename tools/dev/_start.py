@@ -1,0 +1,16 @@
+"""Set-up of the developers' command lines, imported before what takes seconds."""
+
+from fnoise_mmdet.cli import processes, streams
+
+streams.protect()
+processes.protect()
+
+from collections.abc import Callable
+
+from fnoise_mmdet.commands import start
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command line, see :func:`fnoise_mmdet.commands.start.run`."""
+    processes.raise_keyboard_interrupt()
+    start.run(main)
