@@ -1,0 +1,51 @@
+"""What ``import fnoise_mmdet`` does to other packages, once these are imported."""
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+# Registries of mmdet, and the modules whose classes belong to them.
+REGISTERED = {
+    'MODELS': 'fnoise_mmdet.models',
+    'HOOKS': 'fnoise_mmdet.engine.hooks',
+    'OPTIM_WRAPPERS': 'fnoise_mmdet.engine.mixed_precision',
+    'METRICS': 'fnoise_mmdet.evaluation.coco_metric',
+    'TRANSFORMS': 'fnoise_mmdet.evaluation.corruption',
+    'VISBACKENDS': 'fnoise_mmdet.visualization.vis_backend',
+}
+
+
+def register(registries: ModuleType) -> None:
+    """Make mmdet's registries import the modules of this package when they are first asked for a name.
+
+    They do so with mmdet's own modules, which therefore need not be imported
+    yet. What a registry has imported before is not looked at again.
+
+    Args:
+        registries: ``mmdet.registry``.
+    """
+    for name, module in REGISTERED.items():
+        registry = getattr(registries, name)
+        registry._locations.append(module)
+        if registry._imported:
+            importlib.import_module(module)
+
+
+def check_mmcv(mmcv: ModuleType) -> None:
+    """Check that mmcv has its operators; the error would be raised deep inside mmdet, without a hint at the remedy.
+
+    Raises:
+        ImportError: If it has none.
+    """
+    if importlib.util.find_spec('mmcv._ext') is None:
+        raise ImportError(
+            'mmcv was installed without its compiled operators (mmcv._ext), probably because torch was missing when it '
+            'was built: install torch, setuptools, wheel, ninja and psutil, then rebuild it with '
+            '`pip install --no-cache-dir --force-reinstall --no-deps --no-build-isolation onedl-mmcv` '
+            '(or mmcv==2.1.0, depending on your installation)'
+        )
+
+
+def declare_operators(torch: ModuleType) -> None:
+    """Declare what torchvision needs, see :func:`.torchvision_operators.declare_operators`."""
+    importlib.import_module('fnoise_mmdet.engine.torchvision_operators').declare_operators()
