@@ -54,7 +54,7 @@ def runner_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
     use_complete_metric(cfg)
     cfg.launcher = args.launcher
-    name = '_'.join(filter(None, [Path(args.config).stem, args.fnoise]))
+    name = '_'.join(filter(None, [Path(args.config.rpartition('::')[2]).stem, args.fnoise]))
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
     return cfg
 

@@ -21,6 +21,7 @@ from .options import unknown_options
 from .types import type_class, type_name, with_named_types
 
 COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
+OWN = 'fnoise_mmdet::'  # configs that come with this package
 SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
 
 
@@ -29,7 +30,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
 
     Args:
         path: A file, or a config shipped with an installed package, such as
-            ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``.
+            ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py`` or ``fnoise_mmdet::demo_fnoise.py``.
         options: Overrides, dotted keys and their values.
         fnoise: Name of a noise, see :func:`.noise_settings`, or None to insert none.
 
@@ -37,6 +38,8 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         InputError: If the config is not found or cannot be read, the noise is
             unknown or has no place in it, or an option does not fit it.
     """
+    if path.startswith(OWN):
+        path = str(own_configs() / path.removeprefix(OWN))
     shipped = '::' in path
     if not shipped and not Path(path).is_file():
         raise InputError(f'config {path} is not a file')
@@ -48,6 +51,13 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         add_fnoise(cfg, **noise_settings(fnoise))
     merge_options(cfg, options or {}, f'--cfg-options do not fit {path}')
     return cfg
+
+
+def own_configs() -> Path:
+    """Return the folder of the configs that come with this package: in a wheel, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / '.mim' / 'configs'
+    return installed if installed.is_dir() else package.parent / 'configs'
 
 
 def merge_options(cfg: Config, options: dict[str, Any], cannot: str) -> None:
