@@ -114,7 +114,7 @@ $(PHOTOS)/trained: $(SAMPLE)/sample.json
 # The pair on images without labels.
 SPLIT := $(SHAPES)/annotations/instances_train.1@64_images.json
 semi: $(SPLIT)
-	@$(RUN) tools/run_pair.py configs/semi/demo_baseline.py configs/semi/demo_fnoise.py --workers 2 --seeds 0 \
+	@$(RUN) tools/run_pair.py configs/semi/demo_semi_baseline.py configs/semi/demo_semi_fnoise.py --workers 2 --seeds 0 \
 	    --out $(OUT)/semi
 
 $(SPLIT): | $(READY) $(SHAPES)
@@ -123,7 +123,7 @@ $(SPLIT): | $(READY) $(SHAPES)
 # The same on photographs, the sample of `make photos`.
 SPLIT_PHOTOS := data/photos_categories/annotations/instances_train.1@50_images.json
 semi-photos: $(SPLIT_PHOTOS)
-	@$(RUN) tools/run_pair.py configs/semi/photos_baseline.py configs/semi/photos_fnoise.py --workers 2 --seeds 0 \
+	@$(RUN) tools/run_pair.py configs/semi/photos_semi_baseline.py configs/semi/photos_semi_fnoise.py --workers 2 --seeds 0 \
 	    --out $(OUT)/semi_photos
 
 $(SPLIT_PHOTOS): data/photos_categories/sample.json
@@ -228,7 +228,7 @@ SEMI_SETTINGS := --scale 0 --condition hard_0.5 model.semi_train_cfg.cls_pseudo_
 
 # Part $(1) of the study with seed $(2): conditions $(3), settings $(4).
 define semi_sweep
-	@$(RUN) tools/sweep.py configs/semi/demo_baseline.py --data-root $(SEMI) $(3) --seeds $(2) --no-report \
+	@$(RUN) tools/sweep.py configs/semi/demo_semi_baseline.py --data-root $(SEMI) $(3) --seeds $(2) --no-report \
 	    --out $(OUT)/study/semi/$(1)_$(2) --cfg-options train_cfg.val_interval=640 $(call semi_labels,$(2),64) $(4)
 	$(call keep_study,$(OUT)/study/semi/$(1)_$(2),semi/$(1),seeds_$(2))
 endef

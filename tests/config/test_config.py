@@ -84,7 +84,7 @@ def test_paths_that_lead_to_files_are_left_alone(root, shapes):
 
 
 def test_a_missing_file_of_joined_sets_is_named(root):
-    cfg = Config.fromfile(root / 'configs/semi/demo_baseline.py')
+    cfg = Config.fromfile(root / 'configs/semi/demo_semi_baseline.py')
     cfg.train_dataloader.dataset.datasets[0].ann_file = 'annotations/nowhere.json'
     with pytest.raises(InputError, match=r'annotation file data/shapes/annotations/nowhere.json not found.*split_coco'):
         use_data_root(cfg, None, required=('train', 'val'))
@@ -100,7 +100,7 @@ def test_wrappers_are_looked_into(root, shapes):
 
 def test_concatenated_data_sets_keep_the_names_of_their_files(root, shapes, tmp_path):
     shutil.copytree(shapes, tmp_path / 'data')
-    cfg = Config.fromfile(root / 'configs/semi/demo_baseline.py')
+    cfg = Config.fromfile(root / 'configs/semi/demo_semi_baseline.py')
     labelled, unlabelled = cfg.train_dataloader.dataset.datasets
     for part in (labelled, unlabelled):
         shutil.copy(shapes / 'annotations/instances_train.json', tmp_path / 'data' / part.ann_file)

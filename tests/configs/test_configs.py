@@ -47,7 +47,7 @@ def plain(cfg: Config) -> dict[str, Any]:
     return {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'experiment_name'}
 
 
-@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_', 'semi/demo_', 'semi/photos_'])
+@pytest.mark.parametrize('prefix', ['', 'demo_', 'photos_', 'semi/demo_semi_', 'semi/photos_semi_'])
 def test_pair_differs_in_the_neck_alone(prefix):
     baseline, fnoise = (plain(load(f'{prefix}{name}.py')) for name in ('baseline', 'fnoise'))
     plain_neck, neck = (cfg['model'].get('detector', cfg['model']).pop('neck') for cfg in (baseline, fnoise))
@@ -58,7 +58,7 @@ def test_pair_differs_in_the_neck_alone(prefix):
 @pytest.mark.parametrize('name', ['baseline', 'fnoise'])
 @pytest.mark.parametrize(('data', 'number', 'interval'), [('demo', 64, 10), ('photos', 50, 11)])
 def test_semi_supervised_config_is_what_make_semi_makes(data, number, interval, name, tmp_path):
-    written, cfg = load(f'semi/{data}_{name}.py'), load(f'{data}_{name}.py')
+    written, cfg = load(f'semi/{data}_semi_{name}.py'), load(f'{data}_{name}.py')
     batch = cfg.train_dataloader.batch_size
     epochs = written.train_cfg.max_iters * batch // number
     labelled, unlabelled = written.train_dataloader.dataset.datasets
@@ -145,3 +145,8 @@ def test_the_readme_s_shortest_difference(tmp_path):
     neck = MODELS.build(cfg.model.neck)
     assert isinstance(neck, FNoiseNeck) and type(neck.neck).__name__ == 'FPN'
     assert repr(neck.noise) == repr(FeatureNoise('cct'))
+
+
+def test_names_of_configs_differ_and_so_do_their_work_dirs():
+    names = [path.name for path in CONFIGS.rglob('*.py')]
+    assert len(set(names)) == len(names)

@@ -1,5 +1,5 @@
 # The mean teacher with F-Noise on the student's features of unlabelled images, and nothing else.
-_base_ = './photos_baseline.py'
+_base_ = './demo_semi_baseline.py'
 
 model = dict(
     detector=dict(
