@@ -87,6 +87,10 @@ class CocoServer:
         workers: int = 8,
         progress: Callable[..., Iterable[Any]] = lambda items, *_: items,
     ) -> None:
+        if not hasattr(urllib3, 'BaseHTTPResponse'):  # of urllib3 2; openmim takes it back to 1.26
+            raise InputError(
+                f"a download needs urllib3 2, but {urllib3.__version__} is installed: pip install 'urllib3>=2'"
+            )
         self.cache, self.url, self.year = cache, url.rstrip('/'), year
         self.workers, self.progress = workers, progress
         self._seconds = PATIENCE * timeout
@@ -406,7 +410,7 @@ def _connections(url: str, **options: Any) -> urllib3.PoolManager:
     return manager
 
 
-def _check_head(response: urllib3.BaseHTTPResponse, url: str, part: range | None) -> int:
+def _check_head(response: 'urllib3.BaseHTTPResponse', url: str, part: range | None) -> int:
     """Check the headers of an answer; return the size of the whole file for a range request."""
     if response.status != 200 and not (part and response.status == 206):
         kind = _MissingError if response.status in (404, 410) else _FetchError
@@ -425,7 +429,7 @@ def _check_head(response: urllib3.BaseHTTPResponse, url: str, part: range | None
     return int(stated[3])
 
 
-def _read_body(response: urllib3.BaseHTTPResponse, url: str, most: int) -> bytes:
+def _read_body(response: 'urllib3.BaseHTTPResponse', url: str, most: int) -> bytes:
     """Read an answer of at most ``most`` bytes."""
     content = bytearray()
     while piece := response.read(min(PIECE_SIZE, most + 1 - len(content)), decode_content=False):

@@ -343,3 +343,10 @@ def test_hostile_servers(mirror, shapes, tmp_path, fuzz_size, fuzz_report):
         f'{hostility.tried - hostility.refused} end in a whole sample; the longest took {hostility.seconds:.1f} s, '
         f'the largest {hostility.sent / 2**20:.0f} MiB'
     )
+
+
+def test_an_old_urllib3_is_named(tmp_path, monkeypatch):
+    monkeypatch.delattr('urllib3.BaseHTTPResponse')
+    monkeypatch.setattr('urllib3.__version__', '1.26.20')
+    with pytest.raises(InputError, match='a download needs urllib3 2, but 1.26.20 is installed: pip install'):
+        CocoServer(tmp_path)
