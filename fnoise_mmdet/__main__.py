@@ -6,33 +6,17 @@ import io
 import sys
 import warnings
 
+from .choices import COMMANDS
 from .cli import processes, streams
 from .cli.parser import ArgumentParser
 from .version import __version__
-
-# Commands and their scripts in ``tools/``, which are also the names of their modules in ``cli`` and ``commands``.
-COMMANDS = {
-    'train': 'train',
-    'test': 'test',
-    'infer': 'infer',
-    'show': 'show_noise',
-    'pair': 'run_pair',
-    'sweep': 'sweep',
-    'compare': 'compare',
-    'robustness': 'robustness',
-    'plan': 'plan',
-    'publish': 'publish_model',
-    'dataset sample': 'coco_sample',
-    'dataset shapes': 'make_shapes',
-    'dataset split': 'split_coco',
-}
 
 
 def run(command: str) -> None:
     """Run a command with the arguments of this process.
 
     Args:
-        command: A value of :data:`COMMANDS`.
+        command: A value of :data:`~.choices.COMMANDS`.
     """
     streams.protect()
     processes.protect()

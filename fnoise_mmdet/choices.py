@@ -1,5 +1,21 @@
 """Names that users choose from, apart from what they stand for, which takes seconds to import."""
 
+# Commands of ``fnoise`` and their scripts in ``tools/``, as which their modules in ``cli`` and ``commands`` are named.
+COMMANDS = {
+    'train': 'train',
+    'test': 'test',
+    'infer': 'infer',
+    'show': 'show_noise',
+    'pair': 'run_pair',
+    'sweep': 'sweep',
+    'compare': 'compare',
+    'robustness': 'robustness',
+    'plan': 'plan',
+    'publish': 'publish_model',
+    'dataset sample': 'coco_sample',
+    'dataset shapes': 'make_shapes',
+    'dataset split': 'split_coco',
+}
 # Values of ``--fnoise``: presets of FeatureNoise, then classes.
 PRESETS = ('cct', 'mean_normal', 'uniform_20', 'l2')
 NOISES = (

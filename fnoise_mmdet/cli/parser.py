@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..choices import COMMANDS
+
 UNKNOWN = 'unrecognized arguments: '  # as argparse words it
 
 
@@ -82,6 +84,19 @@ class ArgumentParser(argparse.ArgumentParser):
 def command_name() -> list[str]:
     """Return the words that started this process, without its arguments: ``python FILE.py`` or ``fnoise COMMAND``."""
     return ['python', sys.argv[0]] if sys.argv[0].endswith('.py') else Path(sys.argv[0]).name.split()
+
+
+def command_for(script: str) -> str:
+    """Return how to start another command, as this process was started: ``fnoise infer`` or ``tools/infer.py``.
+
+    Args:
+        script: A value of :data:`~.choices.COMMANDS`.
+    """
+    started = Path(sys.argv[0])
+    if started.name.split()[:1] == ['fnoise']:
+        return f'fnoise {next(name for name, its in COMMANDS.items() if its == script)}'
+    folder = started.parent if started.parent.name == 'tools' else Path('tools')
+    return f'{folder}/{script}.py'
 
 
 def _wrapped(command: str, width: int) -> str:

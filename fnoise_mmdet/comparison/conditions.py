@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..cli.parser import command_for
 from ..errors import InputError
 from ..visualization.markup import replace_undecodable
 from .runs import Run, is_run, read_run, split_stream
@@ -148,7 +149,7 @@ def _with_one_test(conditions: Sequence[Condition], warnings: list[str]) -> list
     def check(run: Run) -> Run:
         found, first = run.robustness, tested[0]
         if found is None:
-            warnings.append(f'{run.name} has no robustness evaluation: run tools/robustness.py')
+            warnings.append(f'{run.name} has no robustness evaluation: run {command_for("robustness")}')
         elif (found.ann_file, found.image_ids, found.seed) != (first.ann_file, first.image_ids, first.seed):
             warnings.append(f'the robustness of {run.name} was evaluated on other images or with another seed')
             return run._replace(robustness=None)

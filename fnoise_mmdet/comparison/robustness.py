@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..cli.parser import command_for
 from ..errors import InputError
 
 FOLDER = 'robustness'  # within a work dir
@@ -161,7 +162,7 @@ def read_robustness(work_dir: Path) -> Robustness | None:
             _ = result['kind'], result['metrics'], result['predictions']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f'{path} is not a file of tools/robustness.py ({type(error).__name__}: {error}): remove it and rerun '
-            'the tool'
+            f'{path} is not a file of {command_for("robustness")} ({type(error).__name__}: {error}): '
+            'remove it and rerun the command'
         ) from None
     return Robustness(Path(work_dir).resolve().name, folder, **fields)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..cli.parser import command_for
 from ..errors import InputError
 from .compare import Difference, paired_difference
 from .intervals import Interval
@@ -75,7 +76,8 @@ def _read(path: Path) -> SavedComparison:
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f'{path} is not the comparison.json of a report by tools/compare.py: {type(error).__name__}: {error}'
+            f'{path} is not the comparison.json of a report by {command_for("compare")}: '
+            f'{type(error).__name__}: {error}'
         ) from None
 
 

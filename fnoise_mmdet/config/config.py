@@ -13,6 +13,7 @@ from mmengine.fileio import list_from_file
 from mmengine.hub import get_config
 from torch import nn
 
+from ..cli.parser import command_for
 from ..datasets import class_names, find_split, read_coco
 from ..errors import InputError
 from .heads import set_classes
@@ -266,14 +267,14 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
         if any(len(datasets) > 1 for datasets in of_loaders):
             raise InputError(
                 f'annotation file {missing[0]} not found: set its path in the config, or create it '
-                '(tools/split_coco.py divides a data set into labelled and unlabelled images)'
+                f'({command_for("split_coco")} divides a data set into labelled and unlabelled images)'
             )
         data_root = cfg.data_root
     root = Path(data_root)
     if not root.is_dir():
         raise InputError(
-            f'data root {root} is not a folder: create it with tools/coco_sample.py (a sample of COCO) or '
-            'tools/make_shapes.py (the embedded data set), or pass another one with --data-root'
+            f'data root {root} is not a folder: create it with {command_for("coco_sample")} (a sample of COCO) or '
+            f'{command_for("make_shapes")} (the embedded data set), or pass another one with --data-root'
         )
     cfg.data_root = str(root)
     check_has(cfg, f'{required[0]}_dataloader')
@@ -302,7 +303,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             elif not annotation_file(dataset).is_file():
                 raise InputError(
                     f'{annotation_file(dataset)} not found, which {part}_dataloader reads beside others: create it '
-                    '(tools/split_coco.py divides a data set into labelled and unlabelled images)'
+                    f'({command_for("split_coco")} divides a data set into labelled and unlabelled images)'
                 )
         for evaluator in evaluators(cfg, part):
             if 'ann_file' in evaluator:

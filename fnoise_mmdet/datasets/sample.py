@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..cli.parser import command_for
 from ..errors import InputError
 from .coco import check_images, find_split, read_coco
 from .download import CocoServer
@@ -245,7 +246,8 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
         return {name: list(of_part) for name, of_part in ids.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f'{path} is not the sample.json of a sample by tools/coco_sample.py: {type(error).__name__}: {error}'
+            f'{path} is not the sample.json of a sample by {command_for("coco_sample")}: '
+            f'{type(error).__name__}: {error}'
         ) from None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
+from ..cli.parser import command_for
 from .resume import latest_checkpoint
 
 
@@ -29,6 +30,8 @@ def training_summary(runner: Runner, config: str) -> str:
     if pictures:
         lines.append(f'pictures    {pictures[-1].parent} ({len(pictures)})')
     if checkpoint:
-        command = ['python', 'tools/infer.py', config, str(checkpoint), 'IMAGES', '--out-dir', 'detections']
-        lines += [f'checkpoint  {checkpoint}', f'next        {shlex.join(command)}']
+        arguments = shlex.join([config, str(checkpoint), 'IMAGES', '--out-dir', 'detections'])
+        infer = command_for('infer')
+        start = f'python {infer}' if infer.endswith('.py') else infer
+        lines += [f'checkpoint  {checkpoint}', f'next        {start} {arguments}']
     return '\n'.join(lines)

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from fnoise_mmdet.cli.parser import ArgumentParser
+from fnoise_mmdet.cli.parser import ArgumentParser, command_for
 
 
 @pytest.fixture
@@ -79,3 +79,17 @@ def test_commands_may_have_commands(capsys):
 def test_abbreviations_stay(parser):
     assert parser.parse_args(['word', '--rep', '3']).repeat == 3
     assert isinstance(parser, argparse.ArgumentParser)
+
+
+@pytest.mark.parametrize(
+    'started, expected',
+    [
+        ('tools/train.py', 'tools/infer.py'),
+        ('/lib/.mim/tools/train.py', '/lib/.mim/tools/infer.py'),
+        ('fnoise train', 'fnoise infer'),
+        ('my_training.py', 'tools/infer.py'),
+    ],
+)
+def test_another_command_is_named_as_this_one_was_started(monkeypatch, started, expected):
+    monkeypatch.setattr('sys.argv', [started])
+    assert command_for('infer') == expected
