@@ -1,4 +1,4 @@
-"""Puts configs and tools into the package, where mim looks for those of mmdet's family; the rest is pyproject.toml's."""
+"""Puts configs and tools into the package, where mim looks for them; everything else is in pyproject.toml."""
 
 import shutil
 from pathlib import Path

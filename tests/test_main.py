@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+
+from fnoise_mmdet.choices import COMMANDS
+
+SLOW = {'torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'matplotlib', 'rich'}
+HELP = """
+import sys
+from fnoise_mmdet.__main__ import main
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def fnoise(*arguments, script='from fnoise_mmdet.__main__ import main; main()'):
+    return subprocess.run([sys.executable, '-c', script, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize('command', ['', *COMMANDS])
+def test_help_imports_nothing_that_takes_seconds(command):
+    shown = fnoise(*command.split(), '--help', script=HELP)
+    assert shown.returncode == 0 and not SLOW.intersection(shown.stderr.split())
+    assert f'usage: fnoise {command}'.rstrip() in shown.stdout and f'\n  fnoise {command}'.rstrip() in shown.stdout
+
+
+def test_every_script_is_a_command(root):
+    assert sorted(COMMANDS.values()) == sorted(path.stem for path in (root / 'tools').glob('*.py'))
+    for folder, others in (
+        ('cli', {'options', 'parser', 'processes', 'streams'}),
+        ('commands', {'output', 'runner', 'start'}),
+    ):
+        names = {path.stem for path in (root / 'fnoise_mmdet' / folder).glob('*.py')}
+        assert names - others - {'__init__'} == {*COMMANDS.values()}
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        ((), 'arguments are required: COMMAND'),
+        (('trian',), 'did you mean train?'),
+        (('dataset',), 'dataset sample'),
+        (('dataset', 'shape'), 'did you mean dataset shapes?'),
+        (('train', 'nowhere.py'), 'config nowhere.py is not a file'),
+    ],
+)
+def test_wrong_words_are_answered_in_a_line(words, message):
+    shown = fnoise(*words)
+    assert shown.returncode == 2 and message in shown.stderr.splitlines()[-1] and not shown.stdout
+
+
+def test_version():
+    assert fnoise('--version').stdout == '0.1.0\n'
