@@ -1,7 +1,6 @@
 """Parser of the command lines: examples to paste, and suggestions for options that do not exist."""
 
 import argparse
-import difflib
 import re
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..choices import COMMANDS
+from ..errors import did_you_mean
 
 UNKNOWN = 'unrecognized arguments: '  # as argparse words it
 
@@ -71,13 +71,12 @@ class ArgumentParser(argparse.ArgumentParser):
         if message.startswith(UNKNOWN):
             given = [word.partition('=')[0] for word in message[len(UNKNOWN) :].split() if word.startswith('-')]
             for option in given:
-                if near := difflib.get_close_matches(option, self._option_string_actions, n=1):
-                    return f': did you mean {near[0]}?'
+                if near := did_you_mean(option, self._option_string_actions):
+                    return near
             return f': see {self.prog} --help' if given else ''
         if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             choices = [word.strip("'") for word in choice[2].split(', ')]
-            if near := difflib.get_close_matches(choice[1], choices, n=1):
-                return f': did you mean {near[0]}?'
+            return did_you_mean(choice[1], choices)
         return ''
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import mmdet
 from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
@@ -15,13 +16,14 @@ from torch import nn
 
 from ..cli.parser import command_for
 from ..datasets import class_names, find_split, read_coco
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .heads import set_classes
 from .noises import noise_settings
 from .options import unknown_options
 from .types import type_class, type_name, with_named_types
 
 COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
+SHIPPED = Path(mmdet.__file__).parent / '.mim' / 'configs'
 OWN = 'fnoise_mmdet::'  # configs that come with this package
 SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
 
@@ -43,10 +45,14 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         path = str(own_configs() / path.removeprefix(OWN))
     shipped = '::' in path
     if not shipped and not Path(path).is_file():
-        raise InputError(f'config {path} is not a file')
+        raise InputError(f'config {path} is not a file{did_you_mean(path, map(str, Path(path).parent.glob("*.py")))}')
     try:
         cfg = with_named_types(get_config(path) if shipped else Config.fromfile(path))
     except Exception as error:  # a config is a program: it can fail in any way
+        package, _, name = path.partition('::')
+        if package == 'mmdet' and not (SHIPPED / name).is_file():
+            names = [str(file.relative_to(SHIPPED)) for file in SHIPPED.rglob('*.py')]
+            raise InputError(f'mmdet has no config {name}{did_you_mean(name, names)}') from None
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if fnoise is not None:
         add_fnoise(cfg, **noise_settings(fnoise))

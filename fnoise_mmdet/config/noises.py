@@ -1,11 +1,10 @@
 """Noises by the names that users type."""
 
-import difflib
 from typing import Any
 
 from mmdet.registry import MODELS
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..noise import NOISES, PRESETS, Noise
 
 # Values of ``--fnoise`` and the configs of their noises.
@@ -35,9 +34,7 @@ def noise_settings(name: str) -> dict[str, Any]:
     cls = MODELS.get(name)
     if isinstance(cls, type) and issubclass(cls, Noise):
         return dict(noise=dict(type=name))
-    near = difflib.get_close_matches(name, NOISE_CONFIGS, n=1)
-    hint = f', did you mean {near[0]}?' if near else '.'
     raise InputError(
-        f'unknown noise {name}{hint} Choices: {", ".join(NOISE_CONFIGS)}; or a '
+        f'unknown noise {name}{did_you_mean(name, NOISE_CONFIGS) or "."} Choices: {", ".join(NOISE_CONFIGS)}; or a '
         "subclass of Noise of your own, registered in mmdet's MODELS and imported by custom_imports of the config"
     )

@@ -46,7 +46,7 @@ def unknown_options(before: Config, after: Config, options: Iterable[str]) -> li
                 len(keys) == 1 and keys[0] not in _arguments(after, [])[0]
             ):  # a variable of the file, already substituted
                 near = sorted(_places_of(before, keys[0]), key=len)
-                advice = f': did you mean {near[0]}?' if near else ''
+                advice = f', did you mean {near[0]}?' if near else ''
                 found.append(f'{option} is not used after the config is read{advice}')
             continue
         siblings, new = _at(before, keys[:place]), keys[place]
@@ -59,7 +59,7 @@ def unknown_options(before: Config, after: Config, options: Iterable[str]) -> li
         near = difflib.get_close_matches(new, [*siblings, *sorted(known)], n=1, cutoff=0.75)
         if not is_all and not near:
             continue
-        advice = f': did you mean {".".join([*keys[:place], near[0], *keys[place + 1 :]])}?' if near else ''
+        advice = f', did you mean {".".join([*keys[:place], near[0], *keys[place + 1 :]])}?' if near else ''
         found.append(f'{option} is not used{advice}')
     return found
 

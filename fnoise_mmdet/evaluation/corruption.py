@@ -1,7 +1,6 @@
 """Reproducible image corruptions, seeded by image, corruption and severity."""
 
 import contextlib
-import difflib
 import hashlib
 import inspect
 import io
@@ -12,7 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 MIN_SIDE = 32  # pixels, the minimum of imagecorruptions
 INSTALL = 'pip install imagecorruptions-imaug'
@@ -58,9 +57,8 @@ def corruption_names(words: Sequence[str]) -> list[str]:
     chosen: set[str] = set()
     for word in words:
         if word not in known:
-            near = difflib.get_close_matches(word, known, n=1, cutoff=0)[0]
             raise InputError(
-                f'unknown corruption {word}, did you mean {near}? Choices: {", ".join(every)}; '
+                f'unknown corruption {word}{did_you_mean(word, known, cutoff=0)} Choices: {", ".join(every)}; '
                 f'the groups {", ".join(CORRUPTIONS)}; or none'
             )
         chosen |= {*CORRUPTIONS.get(word, [word])}

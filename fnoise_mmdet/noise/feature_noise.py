@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import did_you_mean
 from .base import Noise, at_least_float32, check_features, in_range
 from .fused import UniformFactors, perturb_linear
 from .rounding import MANTISSAS, relative_error
@@ -229,7 +230,7 @@ def feature_noise(
 
 def _one_of(name: str, value: Any, known: Any) -> str:
     if value not in list(known):  # a list, since the value may be unhashable
-        raise ValueError(f'{name} must be one of {list(known)}, but got {value!r}')
+        raise ValueError(f'{name} must be one of {list(known)}, but got {value!r}{did_you_mean(str(value), known)}')
     return value
 
 

@@ -54,7 +54,7 @@ def test_defaults_are_shown_once(parser, shown):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['--repaet', '3'], 'unrecognized arguments: --repaet 3: did you mean --repeat?'),
+        (['--repaet', '3'], 'unrecognized arguments: --repaet 3, did you mean --repeat?'),
         (['--colour=red'], 'unrecognized arguments: --colour=red: see measure.py --help'),
         (['--order', 'forward'], 'did you mean forwards?'),
         (['--show'], 'there is no --show: save a picture with --show-dir DIR'),

@@ -36,6 +36,24 @@ def test_options_are_merged(root):
     assert cfg.custom_hooks[1].interval == 7
 
 
+@pytest.mark.parametrize(
+    'path, message',
+    [
+        ('configs/fnoiz.py', 'config configs/fnoiz.py is not a file, did you mean configs/fnoise.py'),
+        ('mmdet::retinanet/retinanet_r50_fpn_1x_cocoo.py', 'did you mean retinanet/retinanet_r50_fpn_1x_coco.py'),
+        ('fnoise_mmdet::demo_fnoize.py', 'did you mean .*configs/demo_fnoise.py'),
+    ],
+)
+def test_the_closest_config_is_suggested(root, monkeypatch, path, message):
+    monkeypatch.chdir(root)
+    with pytest.raises(InputError, match=message):
+        load_config(path)
+
+
+def test_configs_of_the_package_have_a_name(root):
+    assert load_config('fnoise_mmdet::fnoise.py').filename == str(root / 'configs/fnoise.py')
+
+
 def test_wrong_config_or_option_is_named(root, tmp_path):
     with pytest.raises(InputError, match='config nowhere.py is not a file'):
         load_config('nowhere.py')
@@ -309,7 +327,7 @@ def test_where_fnoise_cannot_be_added_config_and_reason_are_named(tmp_path, cont
 
 
 def test_a_shipped_config_that_is_not_there_is_named():
-    with pytest.raises(InputError, match='config mmdet::retinanet/nothing.py cannot be read'):
+    with pytest.raises(InputError, match='mmdet has no config retinanet/nothing.py'):
         load_config('mmdet::retinanet/nothing.py')
 
 

@@ -64,10 +64,10 @@ def test_a_key_that_is_read_passes(root, option):
 
 
 def test_a_variable_of_the_config_is_not_read_again(root):
-    with pytest.raises(InputError, match=r'max_epochs is not used after .*: did you mean train_cfg.max_epochs\?'):
+    with pytest.raises(InputError, match=r'max_epochs is not used after .*, did you mean train_cfg.max_epochs\?'):
         load_config(str(root / 'configs/demo_fnoise.py'), {'max_epochs': 2})
 
 
 def test_all_unknown_keys_are_named_at_once(root):
-    with pytest.raises(InputError, match=r'model.nek is not used: did you mean model.neck\?; abc is not used$'):
+    with pytest.raises(InputError, match=r'model.nek is not used, did you mean model.neck\?; abc is not used$'):
         load_config(str(root / 'configs/demo_fnoise.py'), {'model.nek': 1, 'abc': 2})

@@ -77,7 +77,7 @@ def test_conditions_of_ones_own():
         ([('one', {})], '--condition one: it is the same as the baseline'),
         ([('one:cat', {})], '--condition one:cat: unknown noise cat, did you mean cct'),
         ([('one:FDrop=1', {})], '--condition one:FDrop=1: FDrop has no scale'),
-        ([('one', {'model.backbone.dept': 18})], 'model.backbone.dept is not used: did you mean model.backbone.depth'),
+        ([('one', {'model.backbone.dept': 18})], 'model.backbone.dept is not used, did you mean model.backbone.depth'),
         ([('one:cct', {}), ('one:FDrop', {})], '--condition one:FDrop: the name one is taken'),
         ([('baseline:cct', {})], 'the name baseline is taken'),
         ([('report:cct', {})], 'the name report is taken'),
