@@ -188,49 +188,56 @@ study-photos-%: | $(READY)
 	    train_cfg.val_interval=12 param_scheduler.1.end=24 param_scheduler.1.T_max=24
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
 
-# On images without labels: seed S has labels for another 64 of the 640 images. Two blocks of conditions, with batch norm
-# trained and frozen, each with the supervised training with more labels. study-semi-settings-S trains what the protocol
-# chose the teacher's settings from.
+# On images without labels: seed S has labels for another 64 of the 640 images. All conditions go on from its supervised
+# training, in two blocks, with batch norm trained and frozen; those with twice as many labels from one with these.
+# study-semi-settings-S trains what the protocol chose the teacher's settings from.
 SEMI := data/study_semi
+STUDY_SEMI = $(OUT)/study/semi
 study-semi: $(SEEDS:%=study-semi-%)
 	@for block in trained frozen; do $(RUN) tools/compare.py docs/study/semi/$$block/seeds_*.json --mark semi_$$block \
-	    --curve 64=supervised 96=labels_96 128=labels_128 --into docs/study/README.md \
-	    --figure docs/study/semi/$$block.png || exit; done
+	    --curve 64=supervised 128=labels_128 --into docs/study/README.md --figure docs/study/semi/$$block.png || exit; done
 
-study-semi-%: $(SEMI)/annotations/instances_train.%@64_images.json
-	$(call semi_sweep,trained,$*,$(SEMI_CONDITIONS))
-	$(call semi_sweep,frozen,$*,$(SEMI_CONDITIONS),model.detector.backbone.norm_eval=True)
+study-semi-%: $(STUDY_SEMI)/start_%
+	$(call semi_block,trained,$*,$(SEMI_CONDITIONS))
+	$(call semi_block,frozen,$*,$(SEMI_CONDITIONS),model.detector.backbone.norm_eval=True)
 
-study-semi-settings-%: $(SEMI)/annotations/instances_train.%@64_images.json
-	$(call semi_sweep,settings,$*,$(SEMI_SETTINGS))
+study-semi-settings-%: $(STUDY_SEMI)/start_%
+	$(call semi_block,settings,$*,$(SEMI_SETTINGS))
 
-.PRECIOUS: $(SEMI)/annotations/instances_train.%@64_images.json
+SEMI_SWEEP = $(RUN) tools/sweep.py configs/semi/demo_semi_baseline.py --data-root $(SEMI) --no-report
+.PRECIOUS: $(STUDY_SEMI)/start_% $(SEMI)/annotations/instances_train.%@64_images.json
+$(STUDY_SEMI)/start_%: $(SEMI)/annotations/instances_train.%@64_images.json
+	@$(SEMI_SWEEP) --scale 0 --condition labels_128 $(call semi_labels,$*,128) --seeds $* --out $@.part \
+	    --cfg-options $(SUPERVISED) train_cfg.val_interval=640 $(call semi_labels,$*,64)
+	@mv $@.part $@
+
 $(SEMI)/annotations/instances_train.%@64_images.json: | $(SEMI)
-	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 96 128 --fold $*
+	@$(RUN) tools/split_coco.py $(SEMI)/annotations/instances_train.json --number 64 128 --fold $*
 
 $(SEMI): | $(READY)
 	@$(RUN) tools/make_shapes.py --num-val 500 --out $@
 
-# The settings of $(2) labelled images of seed $(1).
+# Settings: the $(2) labelled images of seed $(1), and where condition $(2) of seed $(1) starts from.
 semi_labels = train_dataloader.dataset.datasets.0.ann_file=annotations/instances_train.$(1)@$(2)_images.json \
     train_dataloader.dataset.datasets.1.ann_file=annotations/instances_train.$(1)@$(2)_images-unlabeled.json
+semi_start = load_from=$(STUDY_SEMI)/start_$(1)/$(2)/seed_$(1)/iter_640.pth
 SUPERVISED := model.semi_train_cfg.feature_weight=0
 SEMI_CONDITIONS = --scale 0.3 --preset cct l2 \
     --condition ChannelDropout_0.5:ChannelDropout model.detector.neck.noise.drop_prob=0.5 \
     --condition antithetic:cct=0.3 model.semi_train_cfg.views=2 model.semi_train_cfg.antithetic=True \
     --condition supervised $(SUPERVISED) \
-    --condition labels_96 $(SUPERVISED) $(call semi_labels,$*,96) \
-    --condition labels_128 $(SUPERVISED) $(call semi_labels,$*,128)
+    --condition labels_128 $(SUPERVISED) $(call semi_labels,$*,128) $(call semi_start,$*,labels_128)
 SEMI_SETTINGS := --scale 0 --condition hard_0.5 model.semi_train_cfg.cls_pseudo_thr=0.5 \
-    --condition soft_1 model.semi_train_cfg.targets=soft \
-    --condition soft_10 model.semi_train_cfg.targets=soft model.semi_train_cfg.feature_weight=10 \
+    --condition hard_0.5_half model.semi_train_cfg.cls_pseudo_thr=0.5 model.semi_train_cfg.feature_weight=0.5 \
+    --condition soft model.semi_train_cfg.targets=soft \
     --condition supervised $(SUPERVISED)
 
-# Part $(1) of the study with seed $(2): conditions $(3), settings $(4).
-define semi_sweep
-	@$(RUN) tools/sweep.py configs/semi/demo_semi_baseline.py --data-root $(SEMI) $(3) --seeds $(2) --no-report \
-	    --out $(OUT)/study/semi/$(1)_$(2) --cfg-options train_cfg.val_interval=640 $(call semi_labels,$(2),64) $(4)
-	$(call keep_study,$(OUT)/study/semi/$(1)_$(2),semi/$(1),seeds_$(2))
+# Block $(1) of the study with seed $(2): conditions $(3), settings $(4).
+define semi_block
+	@$(SEMI_SWEEP) $(3) --seeds $(2) --out $(STUDY_SEMI)/$(1)_$(2) --cfg-options train_cfg.max_iters=320 \
+	    train_cfg.val_interval=320 param_scheduler.1.end=320 param_scheduler.1.T_max=320 \
+	    $(call semi_labels,$(2),64) $(call semi_start,$(2),baseline) $(4)
+	$(call keep_study,$(STUDY_SEMI)/$(1)_$(2),semi/$(1),seeds_$(2))
 endef
 
 # What is kept of the study $(1), in docs/study/$(2)/$(3).json.
