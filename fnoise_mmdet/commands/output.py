@@ -1,7 +1,7 @@
 """What commands show and write."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from rich.progress import track
 from ..datasets.files import write_atomically
 from ..datasets.images import printable
 from ..errors import ImageError, InputError
+from ..studies.log_lines import LogLines
 
 T = TypeVar('T')
 
@@ -30,8 +31,17 @@ def put_between(path: Path, mark: str, text: str) -> None:
 
 
 def show_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
-    """Iterate over ``items`` with a progress bar; give ``total`` if they have no length."""
-    return track(items, escape(label), total)
+    """Iterate over ``items`` with a progress bar, or lines in a log file; give ``total`` if they have no length."""
+    if sys.stdout.isatty():
+        return track(items, escape(label), total)
+    return _logged(items, LogLines(label, len(items) if isinstance(items, Sized) else total or 0))
+
+
+def _logged(items: Iterable[T], lines: LogLines) -> Iterator[T]:
+    for item in items:
+        yield item
+        lines.advance()
+    lines.end()
 
 
 def terminal() -> Console:

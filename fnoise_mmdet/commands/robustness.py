@@ -19,6 +19,7 @@ from ..engine.resume import pointed_checkpoint
 from ..errors import InputError
 from ..evaluation.corruption import CORRUPTIONS, check_corruptions, corruption_names
 from ..evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
+from ..studies.log_lines import LogLines
 from .output import terminal
 
 
@@ -197,19 +198,26 @@ def main(args: argparse.Namespace) -> None:
         TimeRemainingColumn(),
     )
     # Corruptions differ in cost, so the speed is averaged over a long time.
-    with Progress(*columns, console=console, speed_estimate_period=600) as progress:
+    in_terminal = console.is_terminal
+    with Progress(*columns, console=console, speed_estimate_period=600, disable=not in_terminal) as progress:
         total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
         task = progress.add_task('', total=total)
+        lines = LogLines('images', total)
         for place, (run, (setup, results)) in enumerate(zip(runs, prepared), start=1):
             missing = results.missing(plan)
             if missing:
                 results.start()
                 evaluator = setup.build(preset(plan))
             for evaluation in missing:
-                progress.update(task, description=f'run {place}/{len(runs)} · {evaluation.label()}')
-                metrics = evaluator.evaluate(
-                    evaluation, results.predictions, lambda images: progress.advance(task, images)
-                )
+                at = f'run {place}/{len(runs)} · {evaluation.label()}'
+                progress.update(task, description=at)
+
+                def advance(images: int, at: str = at) -> None:
+                    progress.advance(task, images)
+                    if not in_terminal:
+                        lines.advance(images, at)
+
+                metrics = evaluator.evaluate(evaluation, results.predictions, advance)
                 results.add(evaluation, metrics)
             found = read_robustness(run.work_dir)
             assert found is not None, 'written above'

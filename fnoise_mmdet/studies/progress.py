@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from ..comparison.numbers import duration
+from .log_lines import LogLines
 from .study import StudyRun
 
 
@@ -91,6 +92,7 @@ class StudyProgress:
             disable=not console.is_terminal,
         )
         self._whole = self._bars.add_task('all', total=len(self.runs), left='')
+        self._lines = LogLines()
 
     def __enter__(self) -> 'StudyProgress':
         self._bars.start()
@@ -119,8 +121,11 @@ class StudyProgress:
             training.seconds = time.monotonic() - training.began
             done = training.log.read()
             self._bars.update(training.bar, completed=done, left=_time_left([training], 1 - done))
-        done = sum(training.log.done for training in self.begun.values())
-        self._bars.update(self._whole, completed=done, left=self._left())
+        done, left = sum(training.log.done for training in self.begun.values()), self._left()
+        self._bars.update(self._whole, completed=done, left=left)
+        if self._bars.disable and self.running and self._lines.is_due():
+            each = ', '.join(f'{run} {self.begun[run].log.done:.0%}' for run in self.running)
+            print(f'{done / len(self.runs):.0%} done: {each}{left and f"; {left}"}', flush=True)
 
     def finish(self, run: StudyRun) -> None:
         """Report that a run is finished."""

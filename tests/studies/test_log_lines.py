@@ -1,0 +1,23 @@
+import itertools
+
+from fnoise_mmdet.studies.log_lines import LogLines
+
+
+def test_a_line_every_half_minute(monkeypatch, capsys):
+    seconds = itertools.count(step=10)
+    monkeypatch.setattr('time.monotonic', lambda: next(seconds) // 2)  # two looks at the clock an item, so 10 s each
+    lines = LogLines('images', 20)
+    for _ in range(20):
+        lines.advance(at='fog')
+    lines.end()
+    *between, last = capsys.readouterr().out.splitlines()
+    assert 3 <= len(between) <= 5 and all(
+        line.startswith('images: ') and line.endswith('left · fog') for line in between
+    )
+    assert last.startswith('images: 20 of 20 after ')
+
+
+def test_nothing_is_printed_in_between_where_it_is_quick(capsys):
+    lines = LogLines('images', 2)
+    lines.advance(2)
+    assert not capsys.readouterr().out
