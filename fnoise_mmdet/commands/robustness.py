@@ -1,6 +1,7 @@
 """Evaluate checkpoints under image corruptions, feature noise and perturbations of features by hardware."""
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ..comparison.numbers import number
+from ..comparison.numbers import duration, number
 from ..comparison.robustness import Cell, Robustness, read_robustness
 from ..comparison.table import Row, Section, Table
 from ..config import PUBLISHED_PLACES, load_config, use_data_root
@@ -197,10 +198,17 @@ def main(args: argparse.Namespace) -> None:
         'images, left',
         TimeRemainingColumn(),
     )
+    count = sum(len(results.missing(plan)) for _, results in prepared)
+    total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
+    if count:
+        console.print(
+            f'{count} evaluations, {total} images in all; fewer with --severities 3, --corruptions NAMES or --images N',
+            soft_wrap=True,
+        )
+    began, done = time.monotonic(), 0
     # Corruptions differ in cost, so the speed is averaged over a long time.
     in_terminal = console.is_terminal
     with Progress(*columns, console=console, speed_estimate_period=600, disable=not in_terminal) as progress:
-        total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
         task = progress.add_task('', total=total)
         lines = LogLines('images', total)
         for place, (run, (setup, results)) in enumerate(zip(runs, prepared), start=1):
@@ -219,11 +227,17 @@ def main(args: argparse.Namespace) -> None:
 
                 metrics = evaluator.evaluate(evaluation, results.predictions, advance)
                 results.add(evaluation, metrics)
+                done += 1
+                if done == 1 < count:
+                    left = duration((count - 1) * (time.monotonic() - began))
+                    console.print(f'the first took {duration(time.monotonic() - began)}: about {left} left')
             found = read_robustness(run.work_dir)
             assert found is not None, 'written above'
             evaluated.append((str(run.work_dir), found))
             report(console, *evaluated[-1], plan)
 
+    if count and not in_terminal:
+        lines.end()
     if len(runs) > 1:
         cells = cells_of(plan)
         for metric in dict.fromkeys(metric for _, robustness in evaluated for metric in robustness.metric_names()):

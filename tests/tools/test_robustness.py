@@ -25,6 +25,8 @@ def evaluated(tool, study):
     """The study after a call, and what it printed."""
     before = {path for path in study.rglob('*') if 'robustness' not in path.parts}
     output = tool('robustness', study, *FEW).stdout
+    assert ' images in all; fewer with --severities 3, --corruptions NAMES or --images N' in output
+    assert 'the first took ' in output
     assert {path for path in study.rglob('*') if 'robustness' not in path.relative_to(study).parts} == before
     return study, output
 
@@ -77,7 +79,7 @@ def test_goes_on_where_it_stopped(tool, evaluated, tmp_path):
             kept = name.startswith(('clean', 'fog'))
             assert (again[name][1] == written) is kept, name
     assert json.loads(path.read_text())['results'] == json.loads(whole['robustness.json'][0])['results']
-    assert '3 of 3' in output or '12/12' in output
+    assert '3 evaluations, 12 images in all; ' in output and 'images: 12 of 12 after ' in output
 
     finished = files(run)
     output = tool('robustness', run, *FEW).stdout
