@@ -27,6 +27,7 @@ from timing import (
     kept_bytes,
     summarize,
     wall_clock,
+    warn_if_busy,
     write_results,
 )
 from torch import Tensor, nn
@@ -482,6 +483,7 @@ def main() -> None:
         use_device(args)
     if args.out:
         check_writable(args.out.parent)
+    warn_if_busy()
     commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo)
     results = commands[args.command](args)
     if args.out:

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from fnoise_mmdet.datasets.files import write_atomically
 from fnoise_mmdet.engine.environment import environment
 
 BUSY_CYCLES = 20_000_000  # GPU cycles, about 10 ms
+BUSY_PERCENT = 15
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,17 @@ def kept_bytes(forward: Callable[[], Any], known: Iterable[torch.Tensor]) -> int
         result = forward()
     del result
     return sum(storages.values())
+
+
+def warn_if_busy() -> None:
+    """Print a warning where other processes use this machine, as they disturb what is timed."""
+    used = psutil.cpu_percent(interval=1)
+    if used > BUSY_PERCENT:
+        print(
+            f'warning: other processes use {used:.0f} % of the processors, so times vary and ratios are uncertain: '
+            'measure with nothing beside it',
+            flush=True,
+        )
 
 
 def write_results(path: Path, command: str, settings: Mapping[str, Any], results: Mapping[str, Any]) -> None:

@@ -4,8 +4,9 @@ import time
 import weakref
 from importlib.metadata import version
 
+import pytest
 import torch
-from timing import interleave, kept_bytes, median_error, summarize, write_results
+from timing import interleave, kept_bytes, median_error, summarize, warn_if_busy, write_results
 
 
 def test_every_subject_is_timed_once_a_round_in_both_orders():
@@ -68,3 +69,10 @@ def test_results_come_with_machine_and_versions(tmp_path):
     content = json.loads((tmp_path / 'a/noise.json').read_text())
     assert content['results']['copy']['median'] == 1 and content['settings'] == dict(rounds=2)
     assert content['environment']['torch'] == version('torch')
+
+
+@pytest.mark.parametrize('percent, warned', [(3.0, False), (60.0, True)])
+def test_a_busy_machine_is_told(monkeypatch, capsys, percent, warned):
+    monkeypatch.setattr('psutil.cpu_percent', lambda interval: percent)
+    warn_if_busy()
+    assert ('other processes use 60 % of the processors' in capsys.readouterr().out) is warned
