@@ -1,10 +1,7 @@
 """Entry of the command lines: ``fnoise COMMAND``, ``python -m fnoise_mmdet COMMAND`` and the scripts in ``tools/``."""
 
-import contextlib
 import importlib
-import io
 import sys
-import warnings
 
 from .choices import COMMANDS
 from .cli import processes, streams
@@ -21,9 +18,7 @@ def run(command: str) -> None:
     streams.protect()
     processes.protect()
     args = importlib.import_module(f'.cli.{command}', __package__).parse_args()
-    # mmdet reports on the optional packages that it does not find.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    with streams.quiet_imports():
         start = importlib.import_module('.commands.start', __package__)
         main = importlib.import_module(f'.commands.{command}', __package__).main
     processes.raise_keyboard_interrupt()

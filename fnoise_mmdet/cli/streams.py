@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -39,6 +40,14 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Discard what packages print and warn of when they are imported: mmdet names the optional ones it does not find."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
 
 
 def protect() -> None:

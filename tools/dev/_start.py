@@ -7,7 +7,8 @@ processes.protect()
 
 from collections.abc import Callable
 
-from fnoise_mmdet.commands import start
+with streams.quiet_imports():
+    from fnoise_mmdet.commands import start
 
 
 def run(main: Callable[[], None]) -> None:
