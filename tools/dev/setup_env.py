@@ -45,6 +45,7 @@ BUILD_TOOLS = ['pip>=24', 'setuptools>=77,<81', 'wheel', 'ninja', 'psutil']
 TEST_TOOLS = [
     'pytest>=8,<10', 'pytest-xdist>=3.6,<4', 'hypothesis>=6.100,<7', 'ruff>=0.17,<0.18', 'mypy>=2.4,<2.5',
     'onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'playwright>=1.45,<2', 'axe-playwright-python>=0.1.4,<1',
+    'nbclient>=0.10,<1', 'ipykernel>=6,<8',
 ]  # fmt: skip
 # The original model that the backbone of the photos configs is tested against.
 ORIGINAL_MODEL = 'efficientnet-lite-pytorch'

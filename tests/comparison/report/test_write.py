@@ -244,6 +244,42 @@ def test_detections_are_chosen_by_score_and_kind(page):
     assert not page.locator('text.mark').first.is_visible()
 
 
+def test_everything_can_be_used_with_the_keyboard(page):
+    """Every control is reached by tabs, in the order of the page, and answers to its keys."""
+    focus = """() => {
+        const one = document.activeElement;
+        const all = [...document.querySelectorAll('a[href], summary, select, input, [tabindex="0"]')];
+        return [all.indexOf(one), getComputedStyle(one).outlineStyle, one.closest('.chart') !== null];
+    }"""
+    wanted = page.evaluate(
+        """() => [...document.querySelectorAll('a[href], summary, select, input, [tabindex="0"]')]
+            .map((one, index) => [one, index])
+            .filter(([one]) => one.checkVisibility() && !one.closest('.chart')).map(([, index]) => index)"""
+    )
+    reached = []
+    for _ in range(1000):
+        page.keyboard.press('Tab')
+        place, outline, in_chart = page.evaluate(focus)  # charts have buttons of Plotly's own
+        assert outline != 'none', f'the focus of control {place} is seen'
+        if not in_chart:
+            reached.append(place)
+        if len(reached) == len(wanted):
+            break
+    assert reached == wanted
+
+    page.focus('[data-score]')
+    before = float(page.input_value('[data-score]'))
+    page.keyboard.press('ArrowRight')
+    assert float(page.input_value('[data-score]')) == pytest.approx(before + 0.05)
+    assert page.locator('[data-score] + output').text_content() == f'{before + 0.05:g}'
+    page.focus('[data-kind=false]')
+    page.keyboard.press('Space')
+    assert not page.is_checked('[data-kind=false]')
+    page.focus('#losses .data summary')
+    page.keyboard.press('Enter')
+    page.wait_for_selector('#losses .data tr')
+
+
 def test_on_paper_every_chart_is_drawn_within_the_page(page):
     page.emulate_media(media='print', color_scheme='dark')
     page.set_viewport_size(dict(width=718, height=1000))  # A4 without margins, at 96 pixels per inch

@@ -1,0 +1,39 @@
+"""Run the notebook of the documentation, and keep what it prints and draws."""
+
+import argparse
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+TUTORIAL = Path(__file__).resolve().parents[2] / 'docs' / 'tutorial.ipynb'
+TIMEOUT = 1800  # seconds of a cell
+
+
+def run_notebook(path: Path, folder: Path) -> nbformat.NotebookNode:
+    """Return a notebook with its outputs, run in a folder.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: If a cell fails.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=TIMEOUT, resources={'metadata': {'path': str(folder)}}).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop('execution', None)  # times, which differ at each run
+        for output in cell.get('outputs', ()):
+            if 'text' in output:
+                output.text = output.text.replace(f'{folder.resolve()}/', '')
+    return notebook
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--folder', type=Path, default=Path('work_dirs/tutorial'), help='where its files are written')
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(run_notebook(TUTORIAL, args.folder), TUTORIAL)
+    print(f'wrote {TUTORIAL}')
+
+
+if __name__ == '__main__':
+    main()
