@@ -1,5 +1,6 @@
 """The wheel has commands and configs, and needs no checkout."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,18 +25,6 @@ def installed(root, tmp_path_factory):
     return out / 'site'
 
 
-@pytest.fixture
-def fnoise(installed, tmp_path):
-    """Run the command of the wheel in an empty folder."""
-
-    def run(*arguments):
-        environment = os.environ | {'PYTHONPATH': str(installed), 'OMP_NUM_THREADS': '1'}
-        command = [sys.executable, installed / 'bin' / 'fnoise', *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-
-    return run
-
-
 @pytest.mark.slow
 def test_configs_and_tools_are_those_of_the_checkout(installed, root):
     mim = installed / 'fnoise_mmdet' / '.mim'
@@ -50,17 +39,17 @@ def test_configs_and_tools_are_those_of_the_checkout(installed, root):
 
 
 @pytest.mark.slow
-def test_a_pair_is_trained_without_a_checkout(fnoise, installed, tmp_path):
-    sizes = ['--num-train', '8', '--num-val', '4', '--num-test', '1']
-    assert fnoise('dataset', 'shapes', *sizes).stdout.endswith('images to data/shapes\n')
-    short = ['--cfg-options', 'train_cfg.max_epochs=1']
-    trained = fnoise('pair', 'fnoise_mmdet::demo_baseline.py', '--seeds', '0', '--out', 'pair', *short)
-    assert trained.returncode == 0, trained.stderr[-2000:]
-    assert (tmp_path / 'pair/report/report.html').is_file()
-    log = (tmp_path / 'pair/fnoise/seed_0/train.log').read_text()
-    assert f'next        fnoise infer {tmp_path}/pair/fnoise.py' in log
-    shown = fnoise('show', 'fnoise_mmdet::demo_fnoise.py', 'data/shapes/test', '--out', 'shown')
-    assert (
-        shown.stdout.endswith('wrote 1 image to shown\n')
-        and str(installed) in fnoise('train', 'fnoise_mmdet::demo_fnoise.py', '--dry-run').stdout
-    )
+def test_the_tutorial_runs_without_a_checkout(installed, tmp_path):
+    """Data, panel, pair and report, by the command of the wheel."""
+    pytest.importorskip('nbclient')
+    from run_tutorial import TUTORIAL, run_notebook
+
+    environment = os.environ | {'PYTHONPATH': str(installed)}
+    cells = run_notebook(TUTORIAL, tmp_path, environment).cells
+    text = ''.join(output.get('text', '') for cell in cells for output in cell.get('outputs', ()))
+    assert 'in evaluation the very same tensor comes back' in text and 'wrote 1 image to shown' in text
+    assert (tmp_path / 'work_dirs/tutorial/report/report.html').is_file()
+    log = (tmp_path / 'work_dirs/tutorial/fnoise/seed_0/train.log').read_text()
+    assert f'next        fnoise infer {tmp_path}/work_dirs/tutorial/fnoise.py' in log
+    record = json.loads((tmp_path / 'work_dirs/tutorial/fnoise/seed_0/run.json').read_text())
+    assert record['command'][:2] == ['fnoise', 'train']

@@ -1,6 +1,8 @@
 """Run the notebook of the documentation, and keep what it prints and draws."""
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -10,14 +12,21 @@ TUTORIAL = Path(__file__).resolve().parents[2] / 'docs' / 'tutorial.ipynb'
 TIMEOUT = 1800  # seconds of a cell
 
 
-def run_notebook(path: Path, folder: Path) -> nbformat.NotebookNode:
+def run_notebook(path: Path, folder: Path, environment: Mapping[str, str] = os.environ) -> nbformat.NotebookNode:
     """Return a notebook with its outputs, run in a folder.
+
+    Args:
+        path: The notebook.
+        folder: Working directory of its cells.
+        environment: Environment variables of its cells.
 
     Raises:
         nbclient.exceptions.CellExecutionError: If a cell fails.
     """
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=TIMEOUT, resources={'metadata': {'path': str(folder)}}).execute()
+    NotebookClient(notebook, timeout=TIMEOUT, resources={'metadata': {'path': str(folder)}}).execute(
+        env=dict(environment)
+    )
     for cell in notebook.cells:
         cell.metadata.pop('execution', None)  # times, which differ at each run
         for output in cell.get('outputs', ()):
