@@ -52,5 +52,12 @@ def test_wrong_words_are_answered_in_a_line(words, message):
     assert shown.returncode == 2 and message in shown.stderr.splitlines()[-1] and not shown.stdout
 
 
+@pytest.mark.parametrize('words', [('train', 'nowhere.py'), ('infer', 'setup.py'), ('sweep', 'setup.py', '--sed', '1')])
+def test_usage_errors_import_nothing_that_takes_seconds(words):
+    shown = fnoise(*words, script=HELP)
+    *_, error, modules = shown.stderr.splitlines()
+    assert shown.returncode == 2 and 'error: ' in error and not SLOW.intersection(modules.split())
+
+
 def test_version():
     assert fnoise('--version').stdout == '0.1.0\n'

@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..choices import NOISES
+from ..errors import InputError, did_you_mean
 
 # Distinguish checkpoints from images in a mixed list of paths.
 CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt')
@@ -23,10 +25,31 @@ class PairsAction(argparse.Action):
         setattr(namespace, self.dest, Pairs([*(getattr(namespace, self.dest) or ()), *values]))
 
 
+def check_config_path(path: str) -> None:
+    """Check that a config is a file, or one shipped with a package (``mmdet::FAMILY/NAME.py``).
+
+    Raises:
+        InputError: If it is not; the message suggests the closest one of its folder.
+    """
+    if '::' not in path and not Path(path).is_file():
+        near = did_you_mean(path, map(str, Path(path).parent.glob('*.py')))
+        raise InputError(f'config {path} is not a file{near}')
+
+
+def config_path(text: str) -> str:
+    """Check a config, as an argparse type."""
+    try:
+        check_config_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the config and the options that change it."""
     parser.add_argument(
         'config',
+        type=config_path,
         help='config file, e.g. configs/fnoise.py, or one shipped with mmdet, e.g. '
         'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
     )

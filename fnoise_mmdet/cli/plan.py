@@ -19,7 +19,11 @@ def parse_args() -> argparse.Namespace:
             'my_config.py --scale 0 0.3 --num-seeds 3 --gpus 4 --benchmark step.json',
         ],
     )
-    parser.add_argument('config', help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)')
+    parser.add_argument(
+        'config',
+        type=options.config_path,
+        help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)',
+    )
     options.add_scales(parser)
     parser.add_argument('--num-seeds', type=options.at_least(1), default=5, help='trainings per condition')
     parser.add_argument('--gpus', type=options.at_least(1), nargs='+', default=[1, 8, 64], help='numbers of GPUs')

@@ -18,9 +18,14 @@ def parse_args() -> argparse.Namespace:
             '--out work_dirs/mine --fnoise-options model.neck.noise.scale=0.1',
         ],
     )
-    parser.add_argument('baseline', help='config file without noise, or one shipped with mmdet (mmdet::FAMILY/NAME.py)')
+    parser.add_argument(
+        'baseline',
+        type=options.config_path,
+        help='config file without noise, or one shipped with mmdet (mmdet::FAMILY/NAME.py)',
+    )
     parser.add_argument(
         'with_noise',
+        type=options.config_path,
         nargs='?',
         metavar='fnoise_config',
         help='config file with noise (default: the baseline with --fnoise)',

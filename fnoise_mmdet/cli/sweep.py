@@ -22,7 +22,11 @@ def parse_args() -> argparse.Namespace:
             '--condition longer train_cfg.max_epochs=8 --condition mixed:cct=0.3 model.neck.noise.prob=0.5',
         ],
     )
-    parser.add_argument('config', help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)')
+    parser.add_argument(
+        'config',
+        type=options.config_path,
+        help='config file without noise, or one that mmdet ships (mmdet::FAMILY/NAME.py)',
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder of the sweep')
     parser.add_argument(
         '--preset',

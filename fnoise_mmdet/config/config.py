@@ -14,6 +14,7 @@ from mmengine.fileio import list_from_file
 from mmengine.hub import get_config
 from torch import nn
 
+from ..cli.options import check_config_path
 from ..cli.parser import command_for
 from ..datasets import class_names, find_split, read_coco
 from ..errors import InputError, did_you_mean
@@ -43,11 +44,9 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
     """
     if path.startswith(OWN):
         path = str(own_configs() / path.removeprefix(OWN))
-    shipped = '::' in path
-    if not shipped and not Path(path).is_file():
-        raise InputError(f'config {path} is not a file{did_you_mean(path, map(str, Path(path).parent.glob("*.py")))}')
+    check_config_path(path)
     try:
-        cfg = with_named_types(get_config(path) if shipped else Config.fromfile(path))
+        cfg = with_named_types(get_config(path) if '::' in path else Config.fromfile(path))
     except Exception as error:  # a config is a program: it can fail in any way
         package, _, name = path.partition('::')
         if package == 'mmdet' and not (SHIPPED / name).is_file():
