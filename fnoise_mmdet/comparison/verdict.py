@@ -107,6 +107,8 @@ def _losses(comparison: Comparison, name: str) -> list[str]:
         return []
     direction = 'higher' if train.mean > 0 else 'lower'
     text = f'The training loss of {name} is {direction} by {number(abs(train.mean))}'
+    if number(abs(train.mean)) == number(0):
+        text = f'The training loss of {name} differs by less than 0.001'
     if train.seeds is not None and not train.seeds.excludes_zero():
         text = f'The difference in the training loss is not significant ({train.in_words()})'
     if val is None:

@@ -25,6 +25,11 @@ def test_one_pair_tells_nothing(make_run):
     assert 'one pair: significance unknown' in second
 
 
+def test_a_loss_that_differs_by_nothing_is_neither_higher_nor_lower(make_run):
+    _, losses = settle(make_run, [0.0], [0.0001])
+    assert losses.startswith('The training loss of fnoise differs by less than 0.001. ')
+
+
 def test_many_conditions_are_settled_together_first(make_run):
     def overview(**offsets):
         conditions = [
