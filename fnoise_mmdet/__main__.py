@@ -8,6 +8,8 @@ from .cli import processes, streams
 from .cli.parser import ArgumentParser
 from .version import __version__
 
+NEEDED = ('torch', 'mmengine', 'mmcv', 'mmdet')  # what a wheel does not bring along
+
 
 def run(command: str) -> None:
     """Run a command with the arguments of this process.
@@ -18,9 +20,18 @@ def run(command: str) -> None:
     streams.protect()
     processes.protect()
     args = importlib.import_module(f'.cli.{command}', __package__).parse_args()
-    with streams.quiet_imports():
-        start = importlib.import_module('.commands.start', __package__)
-        main = importlib.import_module(f'.commands.{command}', __package__).main
+    try:
+        with streams.quiet_imports():
+            start = importlib.import_module('.commands.start', __package__)
+            main = importlib.import_module(f'.commands.{command}', __package__).main
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in NEEDED:
+            sys.exit(
+                f'error: {error.name} is not installed, which this command needs: install mmdet with its dependencies'
+            )
+        if error.name is None:  # a message of ours, see registration.py
+            sys.exit(f'error: {error}')
+        raise
     processes.raise_keyboard_interrupt()
     start.run_command(main, args)
 

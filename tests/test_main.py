@@ -59,5 +59,22 @@ def test_usage_errors_import_nothing_that_takes_seconds(words):
     assert shown.returncode == 2 and 'error: ' in error and not SLOW.intersection(modules.split())
 
 
+@pytest.mark.parametrize(
+    'script, message',
+    [
+        ('sys.modules["mmdet"] = None', 'error: mmdet is not installed, which this command needs: '),
+        ('import importlib.util as util; find = util.find_spec; '
+         'util.find_spec = lambda name, *rest: None if name == "mmcv._ext" else find(name, *rest)',
+         'error: mmcv was installed without its compiled operators'),
+    ],
+)  # fmt: skip
+def test_what_is_not_installed_is_said_in_a_line(root, script, message):
+    start = f'import sys; {script}; from fnoise_mmdet.__main__ import main; main()'
+    shown = fnoise('train', str(root / 'configs/baseline.py'), script=start)
+    assert (
+        shown.returncode == 1 and shown.stderr.splitlines()[-1].startswith(message) and 'Traceback' not in shown.stderr
+    )
+
+
 def test_version():
     assert fnoise('--version').stdout == '0.1.0\n'
