@@ -44,6 +44,7 @@ def test_mmdets_own_tool_trains_it(repository, shapes):
             f'{loader}.dataset.data_prefix.img=test/',
             f'{loader}.dataset.metainfo.classes=(circle,bar,triangle,cross,ring)',
             f'{loader}.dataset.pipeline.{step}.scale=(128,128)',
+            f'{loader}.dataset.indices=4',
             f'{loader}.num_workers=0',
             f'{loader}.persistent_workers=False',
         ]
