@@ -8,7 +8,7 @@ from .cli import processes, streams
 from .cli.parser import ArgumentParser
 from .version import __version__
 
-NEEDED = ('torch', 'mmengine', 'mmcv', 'mmdet')  # what a wheel does not bring along
+NEEDED = ('torch', 'mmengine', 'mmcv', 'mmdet')  # packages without which no command runs
 
 
 def run(command: str) -> None:

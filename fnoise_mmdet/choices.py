@@ -1,4 +1,4 @@
-"""Names that users choose from, apart from what they stand for, which takes seconds to import."""
+"""Names accepted by the command lines, without the slow imports of their implementations."""
 
 # Commands of ``fnoise`` and their scripts in ``tools/``, as which their modules in ``cli`` and ``commands`` are named.
 COMMANDS = {

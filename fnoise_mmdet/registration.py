@@ -1,4 +1,4 @@
-"""What ``import fnoise_mmdet`` does to other packages, once these are imported."""
+"""Post-import hooks: registration in mmdet, checks of mmcv and torchvision."""
 
 import importlib
 import importlib.util

@@ -1,1 +1,1 @@
-"""Arguments of the command lines, quick to import; what the commands do is in ``commands``."""
+"""Argument parsers of the command lines, without slow imports; ``commands`` has the implementation."""

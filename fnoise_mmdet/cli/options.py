@@ -16,12 +16,18 @@ class Pairs(list[str]):
     """``key=value`` pairs as they were typed; their values are read once mmengine is imported."""
 
 
+def check_pairs(parser: argparse.ArgumentParser, option: str | None, pairs: Sequence[str], after: str = '') -> None:
+    """End with a usage error unless all arguments of an option, those after a word if it takes one, are pairs."""
+    if wrong := [one for one in pairs if '=' not in one]:
+        place = f' after {after}' if after else ''
+        parser.error(f'argument {option}: settings{place} must be KEY=VALUE, but got {wrong[0]!r}')
+
+
 class PairsAction(argparse.Action):
     """Collect ``key=value`` pairs."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if wrong := [one for one in values if '=' not in one]:
-            parser.error(f'argument {option_string}: settings must be KEY=VALUE, but got {wrong[0]!r}')
+        check_pairs(parser, option_string, values)
         setattr(namespace, self.dest, Pairs([*(getattr(namespace, self.dest) or ()), *values]))
 
 
@@ -115,9 +121,7 @@ class NamedPairsAction(argparse.Action):
     def parse(self, parser: argparse.ArgumentParser, values: Sequence[str]) -> tuple[str, Pairs]:
         """Return the word and the pairs."""
         word, *pairs = values
-        if wrong := [one for one in pairs if '=' not in one]:
-            name = self.option_strings[0]
-            parser.error(f'argument {name}: settings after {word} must be KEY=VALUE, but got {wrong[0]!r}')
+        check_pairs(parser, self.option_strings[0], pairs, after=word)
         return word, Pairs(pairs)
 
 

@@ -1,1 +1,1 @@
-"""What the command lines do, given the arguments that ``cli`` parsed."""
+"""Implementation of the command lines, whose arguments are parsed in ``cli``."""

@@ -33,8 +33,6 @@ from ..studies.early_stopping import cut_after
 from ..visualization.markup import replace_undecodable
 from .output import put_between, show_progress, terminal
 
-FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
-
 
 def show_saved(args: argparse.Namespace) -> None:
     """Print the table of saved comparisons, or put it into a page, and draw the forest plot."""

@@ -1,4 +1,4 @@
-"""What commands show and write."""
+"""Console output, progress and drawing loops of the commands."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized

@@ -2,11 +2,10 @@
 
 import argparse
 
+from ..cli.plan import MARK
 from ..config import load_config, use_data_root
 from ..studies.cost import Estimate, measured_step, study_cost
 from .output import put_between, terminal
-
-MARK = '<!-- cost -->'
 
 
 def main(args: argparse.Namespace) -> None:
