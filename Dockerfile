@@ -1,5 +1,5 @@
 # A CPU image with the environment of the tests and the embedded data:
-#     docker build -t fnoise_mmdet .        # --build-arg TORCH="torch ..." names a build without CUDA, of a tenth the size
+#     docker build -t fnoise_mmdet .        # --build-arg TORCH="torch ..." names a build without CUDA
 #     docker run --rm -v "$PWD/work_dirs:/fnoise_mmdet/work_dirs" fnoise_mmdet make demo
 FROM python:3.11-slim
 
