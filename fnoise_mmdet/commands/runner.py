@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from ..config import check_has, load_config, make_semi, train_from_scratch, use_complete_metric, use_data_root
 from ..config.types import type_name
 from ..engine.distributed import check_launcher, use_cpus, world_size
-from ..engine.hooks import CorruptImageHook
+from ..engine.hooks import CorruptImageHook, ProgressHook
 from ..engine.mixed_precision import use_amp
 from ..errors import InputError
 
@@ -62,13 +62,14 @@ def runner_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """Initialize the process group if needed, and build the runner of a config.
 
-    A CorruptImageHook is registered if the config has none.
+    CorruptImageHook and ProgressHook are registered if the config does not have them.
     """
     use_cpus(cfg)
     for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
         if type_name(backend) == 'LocalVisBackend':  # which ignores a full disk
             backend['type'] = 'AtomicLocalVisBackend'
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    if not any(isinstance(hook, CorruptImageHook) for hook in runner.hooks):
-        runner.register_hook(CorruptImageHook())
+    for hook in (CorruptImageHook, ProgressHook):
+        if not any(isinstance(one, hook) for one in runner.hooks):
+            runner.register_hook(hook())
     return runner

@@ -10,6 +10,7 @@ from .mean_teacher_metrics import MeanTeacherMetricsHook
 from .missed_validation import MissedValidationHook
 from .noise_schedule import NoiseScheduleHook
 from .own_checkpoints import OwnCheckpointsHook
+from .progress import ProgressHook
 from .run_record import RunRecordHook
 from .safe_checkpoint import SafeCheckpointHook
 from .snr import SNRHook
@@ -27,6 +28,7 @@ __all__ = [
     'MissedValidationHook',
     'NoiseScheduleHook',
     'OwnCheckpointsHook',
+    'ProgressHook',
     'RunRecordHook',
     'SNRHook',
     'SafeCheckpointHook',
