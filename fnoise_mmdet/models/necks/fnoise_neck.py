@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ...noise import NOISES, Noise
 from ...noise.base import check_features
+from ..layers.call_counter import CallCounter
+from ..layers.finite_check import FiniteCheck
 from ..wrapping import hide_in_state_dict
-from .call_counter import CallCounter
-from .finite_check import FiniteCheck
 
 for noise in NOISES:
     MODELS.register_module(module=noise)

@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from fnoise_mmdet.models.necks.call_counter import CallCounter
+from fnoise_mmdet.models.layers.call_counter import CallCounter
 
 LEVELS = [torch.ones(1, 2, 3, 4)] * 3
 

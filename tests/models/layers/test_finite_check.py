@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from fnoise_mmdet.models.necks.finite_check import POOL_SIZE, FiniteCheck
+from fnoise_mmdet.models.layers.finite_check import POOL_SIZE, FiniteCheck
 
 
 @pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.gpu)])

@@ -1,0 +1,1 @@
+"""Layers that other modules use."""
