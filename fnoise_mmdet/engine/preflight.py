@@ -38,7 +38,7 @@ from ..datasets.files import check_writable
 from ..datasets.images import check_image_files, printable
 from ..datasets.labels import kept_images, label_fault
 from ..errors import InputError
-from ..models.necks import find_fnoise_necks
+from ..models.layers import find_noise_layers
 from .checkpoint import check_part, check_resumable, load_checkpoint, load_weights
 from .distributed import is_main_process, world_size
 from .hooks import NoiseScheduleHook
@@ -617,14 +617,14 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.
 def describe_training(cfg: Config) -> str:
     """Describe a training, one setting per line. The config must have passed :func:`check_training`."""
     model = check_model(cfg)
-    necks = find_fnoise_necks(model)
+    layers = find_noise_layers(model)
     batch = cfg.train_dataloader.get('batch_size')
     described = {
         'config': cfg.filename,
         'model': f'{type_name(cfg.model)}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
         # Student and teacher have the same.
         'F-Noise': '; '.join(
-            dict.fromkeys(f'{one.noise} on levels {one.levels or "all"}, {one.position}' for one in necks)
+            dict.fromkeys(f'{one.noise} on levels {one.levels or "all"}, {one.position}' for one in layers)
         )
         or 'none',
     }

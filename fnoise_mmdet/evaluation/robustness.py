@@ -28,8 +28,8 @@ from ..datasets.files import write_atomically
 from ..engine.checkpoint import load_checkpoint, load_weights
 from ..engine.preflight import check_checkpoint, check_data, check_model
 from ..errors import InputError
+from ..models.layers import find_noise_layers
 from ..models.necks import FNoiseNeck
-from ..models.necks.fnoise_neck import find_fnoise_necks
 from ..noise import FeatureNoise, Noise
 from ..visualization.maps import signal_and_noise
 from .coco_metric import CompleteCocoMetric
@@ -334,7 +334,7 @@ def noise_in_evaluation(model: nn.Module, noise: Noise | None) -> Iterator[None]
         model: Model with at least one such neck, if there is a noise.
         noise: Replaces the noise of the neck; None changes nothing.
     """
-    necks = find_fnoise_necks(model) if noise is not None else []
+    necks = find_noise_layers(model) if noise is not None else []
     handles, own = [], [neck.noise for neck in necks]
     try:
         for neck in necks:

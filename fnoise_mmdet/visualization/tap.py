@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..models.necks import FNoiseNeck, find_fnoise_necks
+from ..models.layers import find_noise_layers
+from ..models.necks import FNoiseNeck
 from . import FeatureMap, without_padding
 from .batch import LABELLED, Undrawable, images_of
 
@@ -145,7 +146,7 @@ def find_sites(model: nn.Module) -> list[Site]:
     for name, module in model.named_modules():
         backbone, neck = module._modules.get('backbone'), module._modules.get('neck')
         if backbone is not None:
-            sites.append(Site(name, backbone, neck, next(iter(find_fnoise_necks(module)), None)))
+            sites.append(Site(name, backbone, neck, next(iter(find_noise_layers(module)), None)))
     return sorted(sites, key=lambda site: site.noise is None)
 
 

@@ -23,7 +23,7 @@ from fnoise_mmdet.evaluation.robustness import (
     noise_in_evaluation,
     without_fnoise,
 )
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.noise.stream import draw_uniform, make_generator
 
 CLEAN = Evaluation('clean')
@@ -138,9 +138,9 @@ def test_place_of_the_noise_is_the_same_for_every_checkpoint(config, checkpoint)
     cfgs = [config('demo_baseline'), config('demo_fnoise'), config('demo_fnoise', **{'model.neck.levels': [-1]})]
     for preset, place in (('cct', (None, 'pre')), ('uniform_20', (None, 'post')), ('mean_normal', ((-1,), 'pre'))):
         for cfg in cfgs:
-            (neck,) = find_fnoise_necks(RobustnessSetup(cfg, checkpoint).load_model(preset))
+            (neck,) = find_noise_layers(RobustnessSetup(cfg, checkpoint).load_model(preset))
             assert (neck.levels, neck.position) == place
-    assert not find_fnoise_necks(RobustnessSetup(cfgs[1], checkpoint).load_model())
+    assert not find_noise_layers(RobustnessSetup(cfgs[1], checkpoint).load_model())
 
 
 def test_evaluations_are_repeated_and_leave_no_trace(config, checkpoint, tmp_path):

@@ -19,7 +19,7 @@ from torch import nn
 
 from fnoise_mmdet import add_fnoise
 from fnoise_mmdet.config import find_detector, nested_dicts
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.visualization.tap import Tap
 
 
@@ -90,7 +90,7 @@ def take_step(cfg: Config, size: int) -> None:
     model = trained_part(model)
     data = batch(model, cfg, size)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    taps = [Tap(neck) for neck in find_fnoise_necks(model)[:1]]
+    taps = [Tap(neck) for neck in find_noise_layers(model)[:1]]
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     loss.backward()

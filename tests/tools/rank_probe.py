@@ -5,7 +5,7 @@ from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.visualization.tap import Tap
 
 
@@ -19,7 +19,7 @@ class RankProbe(Hook):
         self.features: list = []
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        necks = find_fnoise_necks(runner.model)
+        necks = find_noise_layers(runner.model)
         self.tap = Tap(necks[0]) if necks and not self.features else None
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -46,7 +46,7 @@ from fnoise_mmdet.engine.preflight import check_data, check_device, check_model
 from fnoise_mmdet.engine.preview import initialise
 from fnoise_mmdet.engine.torchvision_operators import has_operators
 from fnoise_mmdet.errors import InputError, RunError
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.noise import NOISES, FeatureNoise, Noise
 
 CHANNELS = (256, 512, 1024, 2048)  # C2 to C5 of a ResNet-50
@@ -262,7 +262,7 @@ def time_step(args: argparse.Namespace) -> dict[str, Any]:
     if 'cct' in args.noises:
         cfg = read(args.config, args, 'cct')
         model = build(cfg, args.device)
-        for neck in find_fnoise_necks(model):
+        for neck in find_noise_layers(model):
             neck.noise.scale = FAINT_SCALE
         subjects[FAINT] = training_step(model, cfg, first)
     found = measure(subjects, args)

@@ -22,7 +22,7 @@ from fnoise_mmdet.config import add_fnoise, find_detector, nested_dicts
 from fnoise_mmdet.config.types import type_name, with_named_types
 from fnoise_mmdet.engine.preview import initialise
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.visualization import snr_db
 from fnoise_mmdet.visualization.tap import Tap
 
@@ -172,7 +172,7 @@ def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[
     if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(expected, found)):
         raise AssertionError('the features in evaluation differ')
 
-    neck = find_fnoise_necks(noisy)[0]
+    neck = find_noise_layers(noisy)[0]
     tap = Tap(neck)
     noisy.train()
     outputs = _features(noisy, images)

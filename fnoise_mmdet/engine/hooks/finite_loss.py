@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ...models.necks import find_fnoise_necks
+from ...models.layers import find_noise_layers
 
 ACTIONS = ('stop', 'skip')
 
@@ -54,8 +54,8 @@ class FiniteLossHook(Hook):
         named = {name: value for name, value in _flatten(losses) if 'loss' in name}
         if not named or torch.stack([value.detach().float().sum() for value in named.values()]).isfinite().all():
             return None
-        for neck in find_fnoise_necks(model):
-            neck.finish_check()  # raises if the features are not finite, with their level
+        for layer in find_noise_layers(model):
+            layer.finish_check()  # raises if the features are not finite, with their level
         assert self._runner is not None
         broken = [
             f'{name} is {float(value.detach().float().mean())}'

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from ...models.necks import find_fnoise_necks
+from ...models.layers import find_noise_layers
 from ...noise import Noise
 from ...noise.base import in_range
 from ...noise.schedule import SCHEDULES, schedule_factor
@@ -78,7 +78,7 @@ class NoiseScheduleHook(Hook):
         Raises:
             ValueError: If the noise has no such setting, or it is not a number.
         """
-        noises = [neck.noise for neck in find_fnoise_necks(model)]
+        noises = [layer.noise for layer in find_noise_layers(model)]
         for noise in noises:
             value = getattr(noise, self.setting, None)
             if not isinstance(value, int | float) or isinstance(value, bool):

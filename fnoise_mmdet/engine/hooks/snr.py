@@ -4,7 +4,8 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...models.necks import FNoiseNeck, find_fnoise_necks
+from ...models.layers import find_noise_layers
+from ...models.necks import FNoiseNeck
 from ...visualization import snr_db
 from ...visualization.tap import Tap
 from .interval import is_due
@@ -37,7 +38,7 @@ class SNRHook(Hook):
         self._tap: Tap | None = None
 
     def before_train(self, runner: Runner) -> None:
-        self._neck = next(iter(find_fnoise_necks(runner.model)), None)
+        self._neck = next(iter(find_noise_layers(runner.model)), None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         if self._tap is not None:  # left from an aborted iteration

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...noise import FeatureNoise, Noise
 from ...noise.schedule import schedule_factor
-from ..necks import find_fnoise_necks
+from ..layers import find_noise_layers
 from .pseudo_masks import bitmap_masks, project_masks, view_homography
 from .soft_targets import check_soft_targets, predict_soft, soft_losses
 
@@ -127,8 +127,8 @@ class FNoiseTeacher(SemiBaseDetector):
         self.semi_train_cfg, self.semi_test_cfg = ConfigDict(settings), ConfigDict(semi_test_cfg or {})
         if settings['freeze_teacher']:
             self.freeze(self.teacher)
-        self._necks = find_fnoise_necks(self.student)
-        if settings['antithetic'] and not all(_has_opposite(neck.noise) for neck in self._necks):
+        self._layers = find_noise_layers(self.student)
+        if settings['antithetic'] and not all(_has_opposite(layer.noise) for layer in self._layers):
             raise ValueError('antithetic needs FeatureNoise without bias: no other noise has an opposite')
         if settings['targets'] == 'soft':
             check_soft_targets(self.student)
@@ -193,8 +193,8 @@ class FNoiseTeacher(SemiBaseDetector):
         for view in range(views):
             opposite = self.semi_train_cfg.antithetic and view % 2 == 1
             with contextlib.ExitStack() as stack:
-                for neck in self._necks if opposite else ():
-                    stack.enter_context(neck.opposite())
+                for layer in self._layers if opposite else ():
+                    stack.enter_context(layer.opposite())
                 found = reweight_loss_dict(run(), weight / views)
             for name, value in rename_loss_dict('feature_', found).items():
                 if 'loss' not in name:  # such as the accuracy, which has no weight
@@ -236,13 +236,13 @@ class FNoiseTeacher(SemiBaseDetector):
     @contextlib.contextmanager
     def _noise_for(self, stream: str) -> Iterator[None]:
         """Turn the noise of the student on or off for a stream."""
-        for neck in self._necks:
-            neck.noise.train(stream in self.semi_train_cfg.noise_on)
+        for layer in self._layers:
+            layer.noise.train(stream in self.semi_train_cfg.noise_on)
         try:
             yield
         finally:
-            for neck in self._necks:
-                neck.noise.train(neck.training)
+            for layer in self._layers:
+                layer.noise.train(layer.training)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Counter of a neck's forward passes that recognizes recomputation by gradient checkpointing."""
+"""Counter of forward passes that recognizes recomputation by gradient checkpointing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from ...noise.base import measure_peaks
 
 
 class CallCounter:
-    """Count the calls of a neck in each iteration, from 0.
+    """Count the calls in each iteration, from 0.
 
     A call within backward is a recomputation by gradient checkpointing, and gets the number of the original call. That
     one is found by the closest maximum magnitudes of the levels (peaks), because GPU convolutions may differ in the
@@ -39,5 +39,5 @@ class CallCounter:
         return int((torch.stack(self._peaks) - repeated).abs().sum(dim=1).argmin())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as a new counter, since calls belong to one neck in one process."""
+        """Copy and pickle as a new counter, since calls belong to one layer in one process."""
         return CallCounter, ()

@@ -1,4 +1,4 @@
-"""Deferred check of a neck's features for NaN and Inf, without GPU synchronization."""
+"""Deferred check of features for NaN and Inf, without GPU synchronization."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,5 +72,5 @@ class FiniteCheck:
         return peaks
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as a new check, since deferred peaks are read once, by their neck."""
+        """Copy and pickle as a new check, since deferred peaks are read once, by their layer."""
         return FiniteCheck, ()

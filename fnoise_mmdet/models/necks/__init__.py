@@ -1,5 +1,5 @@
 """Neck wrapper with feature noise."""
 
-from .fnoise_neck import FNoiseNeck, find_fnoise_necks
+from .fnoise_neck import FNoiseNeck
 
-__all__ = ['FNoiseNeck', 'find_fnoise_necks']
+__all__ = ['FNoiseNeck']

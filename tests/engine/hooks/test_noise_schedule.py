@@ -7,7 +7,7 @@ from mmengine.registry import HOOKS
 from fnoise_mmdet import NoiseScheduleHook
 from fnoise_mmdet.engine.preflight import check_hooks, check_model
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 
 RAMP = dict(type='NoiseScheduleHook', schedule='linear', end=4)
 
@@ -23,7 +23,7 @@ def test_scale_follows_the_schedule_and_is_logged(train, read_rows):
     assert 'snr_db_0' not in rows[0], 'no noise, no ratio'
     # Twice the scale is 6 dB less; the batches differ, so the draws weigh differently.
     assert rows[1]['snr_db_0'] - rows[2]['snr_db_0'] == pytest.approx(6.02, abs=0.5)
-    (neck,) = find_fnoise_necks(runner.model)
+    (neck,) = find_noise_layers(runner.model)
     assert neck.noise.scale == 0.3, 'as configured again after the training'
 
 

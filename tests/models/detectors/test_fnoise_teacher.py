@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from fnoise_mmdet import FNoiseTeacher
 from fnoise_mmdet.config import load_config
 from fnoise_mmdet.models.detectors.pseudo_masks import bitmap_masks
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.visualization.tap import FeatureTap
 
 RAMP_UP = dict(schedule='linear', end=50)
@@ -95,7 +95,7 @@ def test_without_the_unlabelled_streams_it_is_the_supervised_training(detector):
 
 def test_antithetic_views_have_opposite_noise(detector, monkeypatch):
     model = build(detector, cls_pseudo_thr=0.0, views=4, antithetic=True)
-    (neck, *_) = find_fnoise_necks(model.student)
+    (neck, *_) = find_noise_layers(model.student)
     seen = []
     inner = neck.neck.forward
     monkeypatch.setattr(neck.neck, 'forward', lambda levels: seen.append([x.detach() for x in levels]) or inner(levels))
@@ -250,7 +250,7 @@ def test_noise_that_has_no_opposite_is_named(detector):
 @pytest.mark.parametrize('noise_on', [(), ('unsup_feature',), ('sup', 'unsup_student')])
 def test_noise_is_on_the_named_streams_alone(detector, noise_on, monkeypatch):
     model = build(detector, cls_pseudo_thr=0.0, noise_on=noise_on)
-    (neck, *_) = find_fnoise_necks(model.student)
+    (neck, *_) = find_noise_layers(model.student)
     seen = []
     perturb = neck._perturb
     monkeypatch.setattr(neck, '_perturb', lambda features: seen.append(stream_now[0]) or perturb(features))

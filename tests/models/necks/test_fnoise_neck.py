@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from torch.utils.checkpoint import checkpoint
 
 from fnoise_mmdet import FeatureNoise, FNoiseNeck, Noise
-from fnoise_mmdet.models.necks import find_fnoise_necks
+from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.noise import NOISES
 from fnoise_mmdet.visualization.tap import Tap
 
@@ -123,7 +123,7 @@ def test_noises_of_seeds_ranks_iterations_and_levels_are_unrelated(hub, monkeypa
     ones = torch.ones(1, 4, 50, 50)
     noises = {}
     for seed, rank, iteration in [(5, 0, 100), (6, 0, 100), (5, 1, 100), (5, 0, 101)]:
-        monkeypatch.setattr('fnoise_mmdet.models.necks.fnoise_neck.get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr('fnoise_mmdet.models.layers.noise_layer.get_rank', lambda rank=rank: rank)
         hub.update_info('seed', seed)
         hub.update_info('iter', iteration)
         for level, y in enumerate(build().preview((ones, ones))):
@@ -393,9 +393,9 @@ def test_wrong_types_are_refused_when_built(settings, message):
         build(**settings)
 
 
-def test_find_fnoise_necks():
+def test_find_noise_layers():
     model = torch.nn.ModuleDict(dict(student=build(), teacher=build(), other=MODELS.build(FPN)))
-    assert find_fnoise_necks(model) == [model['student'], model['teacher']]
+    assert find_noise_layers(model) == [model['student'], model['teacher']]
 
 
 def test_taps_take_a_level_that_stands_alone(features):

@@ -1,0 +1,212 @@
+"""Noise as a layer of a detector: random streams of a training, calls, finite check, teachers."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.dist import get_rank
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...noise import NOISES, Noise
+from ...noise.base import check_features
+from .call_counter import CallCounter
+from .finite_check import FiniteCheck
+
+for noise in NOISES:
+    MODELS.register_module(module=noise)
+
+
+class NoiseLayer(BaseModule):
+    """Base class of the modules that perturb features of a detector in training.
+
+    The noise of a level is a function of (seed, rank, iteration, call, level):
+    seed and iteration are the runner's, and a call is one forward pass within
+    an iteration. Recomputation by gradient checkpointing repeats the noise of
+    the original pass. Outside a runner, seed and iteration are 0, and calls are
+    counted without reset.
+
+    Args:
+        noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``,
+            CCT's F-Noise.
+        levels: Indices of the levels to perturb, negative ones counted from
+            the last. Defaults to None, which is every level.
+        check_finite: Whether to raise an error if the features contain NaN or
+            Inf. Defaults to True.
+
+    Raises:
+        TypeError: If the noise is invalid, or the levels are not a list of integers.
+        ValueError: If a level is given twice.
+    """
+
+    def __init__(
+        self, noise: dict[str, Any] | None = None, levels: Sequence[int] | None = None, check_finite: bool = True
+    ) -> None:
+        super().__init__()
+        self.noise = MODELS.build(noise or dict(type='FeatureNoise'))
+        if not isinstance(self.noise, Noise):
+            names = [cls.__name__ for cls in NOISES]
+            raise TypeError(f'noise must be one of {names} or a Noise of your own, but got {noise!r}')
+        self.levels = _check_levels(levels)
+        self.check_finite = check_finite
+        self._counter = CallCounter()
+        self._check = FiniteCheck()
+        self._is_opposite = False
+        self._opposites: set[tuple[int, int]] = set()  # iteration and number of calls
+
+    def is_active(self) -> bool:
+        """Return whether features are perturbed now.
+
+        A teacher, i.e. a module with only frozen parameters that runs without
+        gradients, gets no noise: its targets come from clean features.
+        """
+        return self.training and self.noise.training and not self.noise.is_off and not self._is_teacher()
+
+    @contextlib.contextmanager
+    def opposite(self) -> Iterator[None]:
+        """In the block, repeat the noise of the call before with the opposite sign (antithetic noise).
+
+        The noise must have a ``scale`` whose sign is that of the noise, as :class:`.FeatureNoise` without bias.
+        """
+        self._is_opposite = True
+        try:
+            yield
+        finally:
+            self._is_opposite = False
+
+    def finish_check(self) -> None:
+        """Check the features of the last pass for NaN and Inf, if still pending.
+
+        A forward pass on a GPU does not synchronize. Its features are checked in
+        the backward pass, before the optimizer step, or else in the next pass.
+
+        Raises:
+            FloatingPointError: If a level contained NaN or Inf.
+        """
+        self._check.finish()
+
+    def perturb(self, levels: Mapping[int, Tensor], what: str) -> list[Tensor]:
+        """Perturb levels in a forward pass.
+
+        Args:
+            levels: Features to perturb by level, each (B, C, H, W).
+            what: Name of the features in an error message.
+
+        Raises:
+            FloatingPointError: If a level contains NaN or Inf. On a GPU it is
+                raised in the backward pass, see :meth:`finish_check`.
+            TypeError: If a level is not a tensor of a floating dtype.
+            ValueError: If a level is empty or not (B, C, H, W).
+        """
+        for level, x in levels.items():
+            check_features(x, f'level {level}')
+        self.finish_check()
+        run = _run_info()
+        peaks = self._check.new_peaks(len(levels), next(iter(levels.values())).device)
+        call = self._counter.count(run.iteration, list(levels.values()), peaks)
+        if self._is_opposite:
+            self._opposites = {one for one in self._opposites if one[0] == run.iteration} | {(run.iteration, call)}
+        perturbed = self._draw(levels, run, call, peaks)
+        if self.check_finite:
+            message = f'{what} are not finite in iteration {run.iteration}'
+            self._check.defer(message, {level: x.shape for level, x in levels.items()}, peaks)
+            trained = [y for y in perturbed if y.requires_grad]
+            if peaks.is_cuda and trained:
+                trained[-1].register_hook(lambda gradient: self.finish_check())
+            else:
+                self.finish_check()
+        return perturbed
+
+    def first_draw(self, levels: Mapping[int, Tensor]) -> list[Tensor]:
+        """Return levels as perturbed by the first call of this iteration in training mode.
+
+        Args:
+            levels: Features to perturb by level, each (B, C, H, W).
+        """
+        return self._draw(levels, _run_info(), 0)
+
+    def _draw(
+        self, levels: Mapping[int, Tensor], run: '_RunInfo', call: int, peaks: Tensor | None = None
+    ) -> list[Tensor]:
+        rank = get_rank()
+        is_opposite = (run.iteration, call) in self._opposites
+        keys = [(run.seed, rank, run.iteration, call - is_opposite, level) for level in levels]
+        with _negated(self.noise) if is_opposite else contextlib.nullcontext():
+            return self.noise._perturb_levels(list(levels.values()), keys, peaks)
+
+    def _is_teacher(self) -> bool:
+        """Return whether this layer belongs to a teacher, as in semi-supervised training.
+
+        Disabled gradients are not sufficient: the first pass of reentrant gradient checkpointing has none either.
+        """
+        if torch.is_grad_enabled():
+            return False
+        parameters = list(self._owner().parameters())
+        return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+    def _owner(self) -> nn.Module:
+        """Return the module whose parameters tell a teacher from a student."""
+        return self
+
+    def extra_repr(self) -> str:
+        return f'levels={self.levels}, check_finite={self.check_finite}'
+
+
+def find_noise_layers(model: nn.Module) -> list[NoiseLayer]:
+    """Return the layers with noise in module order, the student's before the teacher's."""
+    return [module for module in model.modules() if isinstance(module, NoiseLayer)]
+
+
+@functools.cache
+def resolve_levels(levels: tuple[int, ...] | None, num_levels: int) -> tuple[int, ...]:
+    """Resolve ``levels`` to sorted non-negative indices.
+
+    Raises:
+        ValueError: If a level does not exist, or is given twice.
+    """
+    if levels is None:
+        return tuple(range(num_levels))
+    for level in levels:
+        if not -num_levels <= level < num_levels:
+            raise ValueError(
+                f'levels must be in [{-num_levels}, {num_levels - 1}] for {num_levels} levels, but got {level}'
+            )
+    resolved = sorted({level % num_levels for level in levels})
+    if len(resolved) < len(levels):
+        raise ValueError(f'levels must name each of {num_levels} levels once, but got {list(levels)}')
+    return tuple(resolved)
+
+
+@contextlib.contextmanager
+def _negated(noise: Any) -> Iterator[None]:
+    """Turn the sign of a noise in the block by that of its scale."""
+    noise.scale = -noise.scale
+    try:
+        yield
+    finally:
+        noise.scale = -noise.scale
+
+
+class _RunInfo(NamedTuple):
+    seed: int
+    iteration: int
+
+
+def _run_info() -> _RunInfo:
+    """Return seed and iteration of the current runner, 0 outside a runner."""
+    info = MessageHub.get_current_instance().runtime_info
+    return _RunInfo(info.get('seed', 0), info.get('iter', 0))
+
+
+def _check_levels(levels: Any) -> tuple[int, ...] | None:
+    if levels is None:
+        return None
+    if not isinstance(levels, Sequence) or not all(isinstance(level, int) for level in levels):
+        raise TypeError(f'levels must be a list of integers, but got {levels!r}')
+    if len(set(levels)) < len(levels):
+        raise ValueError(f'levels must name each level once, but got {levels!r}')
+    return tuple(levels)
