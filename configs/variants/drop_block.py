@@ -1,4 +1,11 @@
-# DropBlock with the paper's block of 7 and drop probability of 0.1.
-_base_ = '../fnoise.py'
+# DropBlock with the paper's block of 7 and drop probability of 0.1, in the last two stages of the backbone.
+_base_ = '../baseline.py'
 
-model = dict(neck=dict(noise=dict(_delete_=True, type='FeatureDropBlock')))
+model = dict(
+    _delete_=True,
+    type='FNoiseDetector',
+    detector=_base_.model,
+    place='stage',
+    levels=[-2, -1],
+    noise=dict(type='FeatureDropBlock'),
+)

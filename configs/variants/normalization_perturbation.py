@@ -1,4 +1,11 @@
-# Normalization Perturbation: the statistics of each channel are scaled at random.
-_base_ = '../fnoise.py'
+# Normalization Perturbation: the statistics of each channel are scaled at random, in the first stage of the backbone.
+_base_ = '../baseline.py'
 
-model = dict(neck=dict(noise=dict(_delete_=True, type='NormalizationPerturbation')))
+model = dict(
+    _delete_=True,
+    type='FNoiseDetector',
+    detector=_base_.model,
+    place='stage',
+    levels=[0],
+    noise=dict(type='NormalizationPerturbation'),
+)

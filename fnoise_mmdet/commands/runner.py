@@ -8,7 +8,15 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..config import check_has, load_config, make_semi, train_from_scratch, use_complete_metric, use_data_root
+from ..config import (
+    check_has,
+    load_config,
+    make_semi,
+    noise_label,
+    train_from_scratch,
+    use_complete_metric,
+    use_data_root,
+)
 from ..config.types import type_name
 from ..engine.distributed import check_launcher, use_cpus, world_size
 from ..engine.hooks import CorruptImageHook, ProgressHook
@@ -54,7 +62,7 @@ def runner_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
     use_complete_metric(cfg)
     cfg.launcher = args.launcher
-    name = '_'.join(filter(None, [Path(args.config.rpartition('::')[2]).stem, args.fnoise]))
+    name = '_'.join(filter(None, [Path(args.config.rpartition('::')[2]).stem, noise_label(args.fnoise or '')]))
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
     return cfg
 

@@ -218,14 +218,17 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
 def settings_of(run: Run) -> dict[str, Any]:
     """Return the settings of a run by dotted key, without those that are specific to each run.
 
-    The settings of a neck inside an FNoiseNeck have the keys that they have without noise.
+    The settings of a neck inside an FNoiseNeck, and of a detector inside an FNoiseDetector, have the keys that they
+    have without noise.
     """
     settings = flatten(_unwrapped(run.record.get('config', {})))
     return {key: value for key, value in settings.items() if key not in OWN_SETTINGS}
 
 
-def _is_fnoise(node: dict[str, Any]) -> bool:
-    return str(node.get('type')).rpartition('.')[2] == 'FNoiseNeck'  # mmengine may have written the module, too
+def _wrapped(node: dict[str, Any]) -> str | None:
+    """Return the key of what a config wraps with noise, None if it does not."""
+    kind = str(node.get('type')).rpartition('.')[2]  # mmengine may have written the module, too
+    return dict(FNoiseNeck='neck', FNoiseDetector='detector').get(kind)
 
 
 def _unwrapped(node: Any) -> Any:
@@ -233,9 +236,10 @@ def _unwrapped(node: Any) -> Any:
         return [_unwrapped(child) for child in node]
     if not isinstance(node, dict):
         return node
-    if _is_fnoise(node) and isinstance(node.get('neck'), dict):
-        own = {name: child for name, child in node.items() if name not in ('type', 'neck')}
-        node = {**own, **node['neck']}
+    inner = _wrapped(node)
+    if inner and isinstance(node.get(inner), dict):
+        own = {name: child for name, child in node.items() if name not in ('type', inner)}
+        node = {**own, **node[inner]}
     return {name: _unwrapped(child) for name, child in node.items()}
 
 
@@ -248,9 +252,9 @@ def split_noise(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             return [plain(child) for child in node]
         if not isinstance(node, dict):
             return node
-        if _is_fnoise(node):
-            noises.append({name: child for name, child in node.items() if name != 'neck'})
-            return plain(node.get('neck'))
+        if inner := _wrapped(node):
+            noises.append({name: child for name, child in node.items() if name != inner})
+            return plain(node.get(inner))
         return {name: plain(child) for name, child in node.items()}
 
     settings = flatten(plain(run.record.get('config', {})))

@@ -22,8 +22,9 @@ from .config import (
     use_classes,
     use_complete_metric,
     use_data_root,
+    without_fnoise,
 )
-from .noises import NOISE_CONFIGS, PUBLISHED_PLACES, noise_settings
+from .noises import NOISE_CONFIGS, PUBLISHED_PLACES, noise_label, noise_settings
 from .semi import is_semi, make_semi
 
 __all__ = [
@@ -47,10 +48,12 @@ __all__ = [
     'make_semi',
     'merge_options',
     'nested_dicts',
+    'noise_label',
     'noise_settings',
     'pretrained_checkpoints',
     'train_from_scratch',
     'use_classes',
     'use_complete_metric',
     'use_data_root',
+    'without_fnoise',
 ]

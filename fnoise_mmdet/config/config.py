@@ -91,22 +91,24 @@ def add_fnoise(
     cfg: Config,
     noise: dict[str, Any] | None = None,
     levels: Sequence[int] | None = None,
-    position: str = 'pre',
+    place: str = 'pre',
 ) -> Config:
     """Insert F-Noise into the config of any mmdet detector, in place.
 
-    The neck of the detector, or its list of necks, is wrapped in an
-    :class:`~fnoise_mmdet.FNoiseNeck`. A detector without a neck gets one that
-    holds only the noise; if its class takes no neck, the backbone is wrapped
-    and its outputs are perturbed. The detector is ``cfg.model``, or its
-    ``detector`` in semi-supervised training and tracking. The
-    ``teacher_neck`` of a distillation is not changed.
+    For noise before or after the neck, the neck of the detector, or its list
+    of necks, is wrapped in an :class:`~fnoise_mmdet.FNoiseNeck`. A detector
+    without a neck gets one that holds only the noise; if its class takes no
+    neck, the backbone is wrapped and its outputs are perturbed. For another
+    place the detector becomes an :class:`~fnoise_mmdet.FNoiseDetector`. The
+    detector is ``cfg.model``, or its ``detector`` in semi-supervised training
+    and tracking. The ``teacher_neck`` of a distillation is not changed.
 
     Args:
         cfg: Training config.
         noise: Config of the noise. Defaults to ``dict(type='FeatureNoise')``, CCT's F-Noise.
         levels: Indices of the levels to perturb. Defaults to None, which is every level.
-        position: ``'pre'`` or ``'post'``, before or after the neck. Defaults to ``'pre'``.
+        place: ``'pre'`` or ``'post'``, before or after the neck; ``'stage'``, ``'roi'``, ``'query'`` or the name of a
+            module, as of :class:`~fnoise_mmdet.FNoiseDetector`. Defaults to ``'pre'``.
 
     Returns:
         The same config.
@@ -117,21 +119,48 @@ def add_fnoise(
     cannot = f'F-Noise cannot be inserted into {cfg.filename or "the config"}'
     if not cfg.get('model'):
         raise InputError(f'{cannot}: it has no model')
-    place, detector = find_detector(cfg)
+    key, detector = find_detector(cfg)
     if not type_name(detector.get('backbone')):
-        raise InputError(f'{cannot}: its {place} (type {type_name(detector)}) has no backbone of mmdet')
-    if any(type_name(module) == 'FNoiseNeck' for module in nested_dicts(detector)):
-        raise InputError(f'{cannot}: its {place} already has F-Noise')
-    # Without a neck among its settings, the detector gets the noise after the backbone, where a neck would be.
-    part, position = ('neck', position) if _takes_neck(detector) else ('backbone', 'post')
-    wrapper = dict(type='FNoiseNeck', neck=detector.get(part), noise=noise or dict(type='FeatureNoise'))
+        raise InputError(f'{cannot}: its {key} (type {type_name(detector)}) has no backbone of mmdet')
+    if any(_is_fnoise(module) for module in nested_dicts(cfg.model)):
+        raise InputError(f'{cannot}: its {key} already has F-Noise')
+    settings: dict[str, Any] = dict(noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
-        wrapper['levels'] = levels
-    if position != 'pre':
-        wrapper['position'] = position
-    detector[part] = wrapper
+        settings['levels'] = levels
+    if place in ('pre', 'post'):
+        # Without a neck among its settings, the detector gets the noise after the backbone, where a neck would be.
+        part, place = ('neck', place) if _takes_neck(detector) else ('backbone', 'post')
+        if place == 'post':
+            settings['position'] = place
+        detector[part] = dict(type='FNoiseNeck', neck=detector.get(part), **settings)
+    else:
+        inner = copy.copy(detector)
+        detector.clear()
+        detector.update(type='FNoiseDetector', detector=inner, place=place, **settings)
     import_package(cfg)
     return cfg
+
+
+def without_fnoise(node: Any) -> Any:
+    """Return a part of a config with each FNoiseNeck replaced by its inner neck, and FNoiseDetector by its detector."""
+    if _is_fnoise(node):
+        return without_fnoise(node.get('neck', node.get('detector')))
+    if isinstance(node, dict):
+        return type(node)({name: without_fnoise(child) for name, child in node.items()})
+    if isinstance(node, list | tuple):
+        children: list[Any] = []
+        for child in node:
+            plain = without_fnoise(child)
+            if not _is_fnoise(child):
+                children.append(plain)
+            elif plain is not None:
+                children += plain if isinstance(plain, list | tuple) else [plain]
+        return type(node)(children)
+    return node
+
+
+def _is_fnoise(node: Any) -> bool:
+    return type_name(node) in ('FNoiseNeck', 'FNoiseDetector')
 
 
 def add_comparison_hooks(cfg: Config, training_ap: bool = False, feature_maps: bool = False) -> Config:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..datasets import class_names, read_coco
 from ..datasets.sample import annotated_ids
 from ..errors import InputError
-from .config import annotation_file, check_has, import_package, innermost_datasets, is_coco
+from .config import annotation_file, check_has, find_detector, import_package, innermost_datasets, is_coco
 from .types import type_class, type_name
 
 META_KEYS = (
@@ -79,7 +79,8 @@ def make_semi(
     """
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg')
     cannot = f'{cfg.filename or "the config"} cannot be trained with a teacher'
-    if 'detector' in cfg.model or is_semi(cfg):
+    _, detector = find_detector(cfg)
+    if is_semi(cfg) or type_name(cfg.model) not in (type_name(detector), 'FNoiseDetector'):
         raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
     labelled = _labelled_dataset(cfg, cannot)
     count = _check_images(labelled, unlabelled, image_folder)
@@ -103,7 +104,7 @@ def make_semi(
         type='FNoiseTeacher',
         detector=cfg.model,
         data_preprocessor=dict(
-            type='MultiBranchDataPreprocessor', data_preprocessor=copy.deepcopy(cfg.model.data_preprocessor)
+            type='MultiBranchDataPreprocessor', data_preprocessor=copy.deepcopy(detector['data_preprocessor'])
         ),
         semi_train_cfg=settings,
         semi_test_cfg=dict(predict_on='teacher'),

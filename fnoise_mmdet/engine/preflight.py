@@ -621,10 +621,10 @@ def describe_training(cfg: Config) -> str:
     batch = cfg.train_dataloader.get('batch_size')
     described = {
         'config': cfg.filename,
-        'model': f'{type_name(cfg.model)}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
+        'model': f'{type(model).__name__}, {sum(parameter.numel() for parameter in model.parameters()):,} parameters',
         # Student and teacher have the same.
         'F-Noise': '; '.join(
-            dict.fromkeys(f'{one.noise} on levels {one.levels or "all"}, {one.position}' for one in layers)
+            dict.fromkeys(f'{one.noise} on levels {one.levels or "all"}, {one.place}' for one in layers)
         )
         or 'none',
     }

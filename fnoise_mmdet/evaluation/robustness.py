@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..comparison.robustness import FILE, FOLDER
-from ..config import add_fnoise, config_classes, innermost_datasets, is_coco, noise_settings
+from ..config import add_fnoise, config_classes, innermost_datasets, is_coco, noise_settings, without_fnoise
 from ..config.types import type_class, type_name
 from ..datasets import count_objects, read_coco
 from ..datasets.files import write_atomically
@@ -358,28 +358,6 @@ def _preview(neck: FNoiseNeck, features: Sequence[Tensor] | Tensor) -> Sequence[
 def quiet() -> contextlib.AbstractContextManager:
     """Suppress output of pycocotools and mmengine within the block."""
     return contextlib.redirect_stdout(io.StringIO())
-
-
-def without_fnoise(node: Any) -> Any:
-    """Return a part of a config with each FNoiseNeck replaced by its inner neck."""
-    if _is_fnoise(node):
-        return without_fnoise(node.get('neck'))
-    if isinstance(node, dict):
-        return type(node)({name: without_fnoise(child) for name, child in node.items()})
-    if isinstance(node, list | tuple):
-        children: list[Any] = []
-        for child in node:
-            plain = without_fnoise(child)
-            if not _is_fnoise(child):
-                children.append(plain)
-            elif plain is not None:
-                children += plain if isinstance(plain, list | tuple) else [plain]
-        return type(node)(children)
-    return node
-
-
-def _is_fnoise(node: Any) -> bool:
-    return type_name(node) == 'FNoiseNeck'
 
 
 def _coco_metric(cfg: Config, part: str) -> dict[str, Any]:

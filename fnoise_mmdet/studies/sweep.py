@@ -9,7 +9,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from ..config import add_fnoise, merge_options, noise_settings
+from ..config import add_fnoise, merge_options, noise_label, noise_settings
 from ..errors import InputError
 from .study import BASELINE
 
@@ -27,6 +27,7 @@ def sweep_conditions(presets: Sequence[str], scales: Sequence[float]) -> dict[st
     conditions: dict[str, dict[str, Any]] = {}
     for text in presets:
         preset, settings = _read_noise(text, f'--preset {text}')
+        preset = noise_label(preset)
         noise = settings['noise']
         if '=' in text:
             found = {f'{preset}_{noise["scale"]}': settings}

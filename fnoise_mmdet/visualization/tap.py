@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..models.layers import find_noise_layers
+from ..models.layers import NoiseLayer, OutputNoise, find_noise_layers
 from ..models.necks import FNoiseNeck
 from . import FeatureMap, without_padding
 from .batch import LABELLED, Undrawable, images_of
@@ -20,12 +20,12 @@ class Tap:
 
     In consistency training some passes of an iteration have no noise.
 
-    ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
-    is None without noise. ``padded_shape`` is the height and width of the input
-    batch of the backbone, if given.
+    ``clean`` and ``perturbed`` are the features of ``levels``, each (B, C, H,
+    W); ``perturbed`` is None without noise. ``padded_shape`` is the height and
+    width of the input batch of the backbone, if given.
 
     Args:
-        module: A neck with noise, or another module, whose outputs are clean.
+        module: A layer with noise, or another module, whose outputs are clean.
         backbone: Module that takes the images.
     """
 
@@ -33,12 +33,16 @@ class Tap:
         self.padded_shape: Sequence[int] | None = None
         self.clean: Sequence[Tensor] | None = None
         self.perturbed: Sequence[Tensor] | None = None
-        self._noise = module.noise if isinstance(module, FNoiseNeck) else None
+        self._noise = module.noise if isinstance(module, NoiseLayer) else None
+        self._outputs: dict[int, tuple[Tensor, Tensor]] = {}  # of the current pass, by level
         self._has_backbone = backbone is not None
         self._captures = False  # the current pass
         self._has_captured_noise = False
         self._handles = [] if backbone is None else [backbone.register_forward_pre_hook(self._take_shape)]
-        if not isinstance(module, FNoiseNeck):
+        self._watched = module.watchers if isinstance(module, OutputNoise) else []
+        if isinstance(module, OutputNoise):
+            module.watchers.append(self._take_output)
+        elif not isinstance(module, FNoiseNeck):
             self._handles += [module.register_forward_hook(self._take_clean)]
         elif module.position == 'pre':
             self._handles += [
@@ -50,6 +54,11 @@ class Tap:
                 module.neck.register_forward_hook(self._take_clean),
                 module.register_forward_hook(self._take_perturbed),
             ]
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """Indices of the levels."""
+        return list(self._outputs) or range(len(self.clean or ()))
 
     def _begin_pass(self) -> None:
         has_noise = self._noise is None or self._noise.training
@@ -72,10 +81,22 @@ class Tap:
         if self._captures:
             self.perturbed = _levels(call[-1])
 
+    def _take_output(self, level: int, clean: Tensor, perturbed: Tensor) -> None:
+        if level in self._outputs or self.clean is None:
+            if not self._has_backbone:
+                self._begin_pass()
+            if self._captures:
+                self._outputs = {}
+        if self._captures:
+            self._outputs[level] = clean, perturbed
+            self.clean, self.perturbed = zip(*self._outputs.values())
+
     def detach(self) -> None:
         """Remove the hooks from the model."""
         for handle in self._handles:
             handle.remove()
+        if self._take_output in self._watched:
+            self._watched.remove(self._take_output)
 
 
 class Site(NamedTuple):
@@ -87,7 +108,7 @@ class Site(NamedTuple):
     name: str
     backbone: nn.Module
     neck: nn.Module | None
-    noise: FNoiseNeck | None
+    noise: NoiseLayer | None
 
     @property
     def plain_neck(self) -> nn.Module | None:
@@ -100,11 +121,11 @@ class Site(NamedTuple):
         """Module whose outputs are perturbed: ``'backbone'``, ``'neck'`` or None."""
         if self.noise is None:
             return None
-        position = self.noise.position
+        place = self.noise.place
         if self.noise is self.backbone:
-            return 'backbone' if position == 'post' else None
+            return 'backbone' if place == 'post' else None
         if self.noise is self.neck:
-            return 'neck' if position == 'post' and self.plain_neck is not None else 'backbone'
+            return 'neck' if place == 'post' and self.plain_neck is not None else 'backbone'
         return None
 
     def tap(self, source: str) -> Tap | None:
@@ -146,7 +167,8 @@ def find_sites(model: nn.Module) -> list[Site]:
     for name, module in model.named_modules():
         backbone, neck = module._modules.get('backbone'), module._modules.get('neck')
         if backbone is not None:
-            sites.append(Site(name, backbone, neck, next(iter(find_noise_layers(module)), None)))
+            noise = next((layer for layer in find_noise_layers(module) if layer.is_of_images), None)
+            sites.append(Site(name, backbone, neck, noise))
     return sorted(sites, key=lambda site: site.noise is None)
 
 

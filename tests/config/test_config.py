@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -5,7 +6,6 @@ import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from fnoise_mmdet import FNoiseNeck
 from fnoise_mmdet.config import (
     COMPARISON_HOOKS,
     NOISE_CONFIGS,
@@ -17,8 +17,12 @@ from fnoise_mmdet.config import (
     load_config,
     train_from_scratch,
     use_data_root,
+    without_fnoise,
 )
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.models.layers import find_noise_layers
+
+FPN = dict(type='FPN', in_channels=[4, 8], out_channels=4, num_outs=2)
 
 
 @pytest.fixture
@@ -242,13 +246,46 @@ def test_from_scratch_finds_a_backbone_with_noise_around_it():
 @pytest.mark.parametrize('noise', NOISE_CONFIGS)
 def test_add_fnoise_by_name(noise):
     cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', fnoise=noise)
-    neck = MODELS.build(cfg.model.neck)
-    assert isinstance(neck, FNoiseNeck) and type(neck.neck).__name__ == 'FPN'
-    assert repr(neck.noise) == repr(MODELS.build(NOISE_CONFIGS[noise]))
-    assert (neck.levels, neck.position) == {
+    (layer,) = find_noise_layers(MODELS.build(cfg.model))
+    assert repr(layer.noise) == repr(MODELS.build(NOISE_CONFIGS[noise]))
+    assert (layer.levels, layer.place) == {
         'mean_normal': ((-1,), 'pre'),
         'uniform_20': (None, 'post'),
+        'FeatureDropBlock': ((-2, -1), 'stage'),
+        'NormalizationPerturbation': ((0,), 'stage'),
+        'DSU': (None, 'stage'),
+        'MixStyle': ((0, 1), 'stage'),
     }.get(noise, (None, 'pre'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'key'),
+    [
+        ('retinanet/retinanet_r50_fpn_1x_coco.py', None),
+        ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'detector'),
+    ],
+)
+def test_add_fnoise_at_another_place(name, key):
+    plain = load_config(f'mmdet::{name}')
+    cfg = add_fnoise(load_config(f'mmdet::{name}'), dict(type='DSU'), levels=[0], place='stage')
+    before, after = (one.model[key] if key else one.model for one in (plain, cfg))
+    assert after == dict(type='FNoiseDetector', detector=before, place='stage', noise=dict(type='DSU'), levels=[0])
+    assert without_fnoise(cfg.model) == plain.model
+    with pytest.raises(InputError, match='already has F-Noise'):
+        add_fnoise(cfg)
+
+
+@pytest.mark.parametrize('neck', [FPN, None, [FPN, dict(type='BFP', in_channels=4)]])
+def test_without_fnoise_is_the_inverse_of_add_fnoise(neck):
+    cfg = Config(dict(model=dict(type='RetinaNet', backbone=dict(type='ResNet', depth=18), neck=neck)))
+    plain = copy.deepcopy(cfg.model)
+    assert without_fnoise(add_fnoise(cfg).model) == plain
+
+
+def test_without_fnoise_in_a_list_of_necks():
+    wrapped = dict(type='FNoiseNeck', neck=[FPN, FPN])
+    alone = dict(type='FNoiseNeck', neck=None)
+    assert without_fnoise(dict(neck=[wrapped, alone, FPN])) == dict(neck=[FPN, FPN, FPN])
 
 
 def test_options_reach_the_noise_that_was_added():
@@ -271,7 +308,7 @@ def test_options_reach_the_noise_that_was_added():
 )
 def test_add_fnoise_to_a_list_of_necks_to_no_neck_and_inside_a_detector(name, inner):
     plain = load_config(f'mmdet::{name}')
-    cfg = add_fnoise(load_config(f'mmdet::{name}'), dict(type='FeatureNoise', scale=0.2), levels=[0], position='post')
+    cfg = add_fnoise(load_config(f'mmdet::{name}'), dict(type='FeatureNoise', scale=0.2), levels=[0], place='post')
     before = (plain.model.get('detector') or plain.model).get('neck')
     after = (cfg.model.get('detector') or cfg.model).pop('neck')
     assert after == dict(

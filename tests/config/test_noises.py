@@ -2,7 +2,7 @@ import pytest
 from mmdet.registry import MODELS
 
 from fnoise_mmdet import Noise
-from fnoise_mmdet.config import load_config, noise_settings
+from fnoise_mmdet.config import load_config, noise_label, noise_settings
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.studies.sweep import sweep_conditions
 
@@ -33,7 +33,25 @@ class MyNoise(Noise):
 def test_published_places():
     assert noise_settings('cct') == dict(noise=dict(type='FeatureNoise', preset='cct'))
     assert noise_settings('FDrop') == dict(noise=dict(type='FDrop'))
-    assert noise_settings('mean_normal')['levels'] == [-1] and noise_settings('uniform_20')['position'] == 'post'
+    assert noise_settings('mean_normal')['levels'] == [-1] and noise_settings('uniform_20')['place'] == 'post'
+    assert noise_settings('MixStyle') == dict(noise=dict(type='MixStyle'), place='stage', levels=[0, 1])
+
+
+@pytest.mark.parametrize(
+    'text, place',
+    [
+        ('MixStyle@pre', dict(place='pre')),
+        ('MixStyle@roi', dict(place='roi')),
+        ('MixStyle@stage:0,-1', dict(place='stage', levels=[0, -1])),
+        ('MixStyle@backbone.layer1.0', dict(place='backbone.layer1.0')),
+    ],
+)
+def test_places_that_are_named(text, place):
+    assert noise_settings(text) == dict(noise=dict(type='MixStyle'), **place)
+
+
+def test_labels_are_names_of_files():
+    assert noise_label('DSU@stage:0,-1') == 'DSU_stage_0_-1' and noise_label('cct') == 'cct'
 
 
 def test_own_noise(tmp_path, monkeypatch):
@@ -55,7 +73,15 @@ def test_own_noise(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'name, message', [('mean_norml', 'did you mean mean_normal'), ('FPN', 'unknown noise FPN'), ('no.such', 'unknown')]
+    'name, message',
+    [
+        ('mean_norml', 'did you mean mean_normal'),
+        ('FPN', 'unknown noise FPN'),
+        ('no.such', 'unknown'),
+        ('no@stage', 'unknown noise no'),
+        ('cct@', 'no place after @: write cct@stage'),
+        ('cct@stage:a', 'must be integers, as in cct@stage:0,1'),
+    ],
 )
 def test_unknown_noise(name, message):
     with pytest.raises(InputError, match=message):

@@ -1,4 +1,3 @@
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from fnoise_mmdet import FeatureNoise, add_fnoise
+from fnoise_mmdet import FeatureNoise
 from fnoise_mmdet.config import use_data_root
 from fnoise_mmdet.datasets import read_coco
 from fnoise_mmdet.errors import InputError
@@ -21,7 +20,6 @@ from fnoise_mmdet.evaluation.robustness import (
     RobustnessSetup,
     make_plan,
     noise_in_evaluation,
-    without_fnoise,
 )
 from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.noise.stream import draw_uniform, make_generator
@@ -67,19 +65,6 @@ def test_plan_begins_with_the_clean_images():
     ]  # fmt: skip
     assert plan[1].settings() == dict(kind='corruption', name='fog', severity=1)
     assert plan[5].settings() == dict(kind='feature_noise', preset='l2', scale=0.25)
-
-
-@pytest.mark.parametrize('neck', [FPN, None, [FPN, dict(type='BFP', in_channels=4)]])
-def test_without_fnoise_is_the_inverse_of_add_fnoise(neck):
-    cfg = Config(dict(model=dict(type='RetinaNet', backbone=dict(type='ResNet', depth=18), neck=neck)))
-    plain = copy.deepcopy(cfg.model)
-    assert without_fnoise(add_fnoise(cfg).model) == plain
-
-
-def test_without_fnoise_in_a_list_of_necks():
-    wrapped = dict(type='FNoiseNeck', neck=[FPN, FPN])
-    alone = dict(type='FNoiseNeck', neck=None)
-    assert without_fnoise(dict(neck=[wrapped, alone, FPN])) == dict(neck=[FPN, FPN, FPN])
 
 
 def test_noise_of_an_image_is_its_own_whatever_the_batch():

@@ -4,8 +4,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...models.layers import find_noise_layers
-from ...models.necks import FNoiseNeck
+from ...models.layers import NoiseLayer, find_noise_layers
 from ...visualization import snr_db
 from ...visualization.tap import Tap
 from .interval import is_due
@@ -16,7 +15,7 @@ class SNRHook(Hook):
     """Log the signal-to-noise ratio of each perturbed level.
 
     The scalars ``snr_db_0``, ``snr_db_1`` and so on are in dB, for one batch
-    and the first neck with F-Noise. In other iterations no forward hook is
+    and the first layer with F-Noise. In other iterations no forward hook is
     attached. Without active F-Noise nothing is logged.
 
     Args:
@@ -34,18 +33,18 @@ class SNRHook(Hook):
         if interval < 1:
             raise ValueError(f'interval must be >= 1, but got {interval}')
         self.interval = interval
-        self._neck: FNoiseNeck | None = None
+        self._layer: NoiseLayer | None = None
         self._tap: Tap | None = None
 
     def before_train(self, runner: Runner) -> None:
-        self._neck = next(iter(find_noise_layers(runner.model)), None)
+        self._layer = next(iter(find_noise_layers(runner.model)), None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         if self._tap is not None:  # left from an aborted iteration
             self._tap.detach()
             self._tap = None
-        if self._neck is not None and not self._neck.noise.is_off and is_due(runner, self.interval):
-            self._tap = Tap(self._neck)
+        if self._layer is not None and not self._layer.noise.is_off and is_due(runner, self.interval):
+            self._tap = Tap(self._layer)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -54,6 +53,6 @@ class SNRHook(Hook):
             return
         tap, self._tap = self._tap, None
         tap.detach()
-        for level, (clean, perturbed) in enumerate(zip(tap.clean or (), tap.perturbed or ())):
+        for level, clean, perturbed in zip(tap.levels, tap.clean or (), tap.perturbed or ()):
             if perturbed is not clean:
                 runner.message_hub.update_scalar(f'train/snr_db_{level}', snr_db(clean, perturbed))

@@ -1,5 +1,6 @@
 """Layers with feature noise."""
 
 from .noise_layer import NoiseLayer, find_noise_layers
+from .output_noise import PLACES, OutputNoise
 
-__all__ = ['NoiseLayer', 'find_noise_layers']
+__all__ = ['PLACES', 'NoiseLayer', 'OutputNoise', 'find_noise_layers']

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -53,10 +54,30 @@ class NoiseLayer(BaseModule):
             raise TypeError(f'noise must be one of {names} or a Noise of your own, but got {noise!r}')
         self.levels = _check_levels(levels)
         self.check_finite = check_finite
-        self._counter = CallCounter()
-        self._check = FiniteCheck()
+        self._num_levels: int | None = None
+        # Of the levels that are perturbed together.
+        self._counters: defaultdict[tuple[int, ...], CallCounter] = defaultdict(CallCounter)
+        self._checks: defaultdict[tuple[int, ...], FiniteCheck] = defaultdict(FiniteCheck)
         self._is_opposite = False
-        self._opposites: set[tuple[int, int]] = set()  # iteration and number of calls
+        self._opposites: set[tuple[int, ...]] = set()  # iteration, number of calls, and levels
+
+    @property
+    def place(self) -> str:
+        """Place in the detector, as in a config."""
+        raise NotImplementedError
+
+    @property
+    def is_of_images(self) -> bool:
+        """True if the features are maps of whole images, rather than of regions or queries."""
+        return True
+
+    def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the perturbed features of the first call of this iteration in training mode.
+
+        Args:
+            features: Features at the place of the noise.
+        """
+        raise NotImplementedError
 
     def is_active(self) -> bool:
         """Return whether features are perturbed now.
@@ -79,7 +100,7 @@ class NoiseLayer(BaseModule):
             self._is_opposite = False
 
     def finish_check(self) -> None:
-        """Check the features of the last pass for NaN and Inf, if still pending.
+        """Check the features of the last passes for NaN and Inf, if still pending.
 
         A forward pass on a GPU does not synchronize. Its features are checked in
         the backward pass, before the optimizer step, or else in the next pass.
@@ -87,7 +108,8 @@ class NoiseLayer(BaseModule):
         Raises:
             FloatingPointError: If a level contained NaN or Inf.
         """
-        self._check.finish()
+        for check in self._checks.values():
+            check.finish()
 
     def perturb(self, levels: Mapping[int, Tensor], what: str) -> list[Tensor]:
         """Perturb levels in a forward pass.
@@ -104,21 +126,23 @@ class NoiseLayer(BaseModule):
         """
         for level, x in levels.items():
             check_features(x, f'level {level}')
-        self.finish_check()
+        check, counter = self._checks[tuple(levels)], self._counters[tuple(levels)]
+        check.finish()
         run = _run_info()
-        peaks = self._check.new_peaks(len(levels), next(iter(levels.values())).device)
-        call = self._counter.count(run.iteration, list(levels.values()), peaks)
+        peaks = check.new_peaks(len(levels), next(iter(levels.values())).device)
+        call = counter.count(run.iteration, list(levels.values()), peaks)
         if self._is_opposite:
-            self._opposites = {one for one in self._opposites if one[0] == run.iteration} | {(run.iteration, call)}
+            self._opposites = {one for one in self._opposites if one[0] == run.iteration}
+            self._opposites.add((run.iteration, call, *levels))
         perturbed = self._draw(levels, run, call, peaks)
         if self.check_finite:
             message = f'{what} are not finite in iteration {run.iteration}'
-            self._check.defer(message, {level: x.shape for level, x in levels.items()}, peaks)
+            check.defer(message, {level: x.shape for level, x in levels.items()}, peaks)
             trained = [y for y in perturbed if y.requires_grad]
             if peaks.is_cuda and trained:
-                trained[-1].register_hook(lambda gradient: self.finish_check())
+                trained[-1].register_hook(lambda gradient: check.finish())
             else:
-                self.finish_check()
+                check.finish()
         return perturbed
 
     def first_draw(self, levels: Mapping[int, Tensor]) -> list[Tensor]:
@@ -133,7 +157,7 @@ class NoiseLayer(BaseModule):
         self, levels: Mapping[int, Tensor], run: '_RunInfo', call: int, peaks: Tensor | None = None
     ) -> list[Tensor]:
         rank = get_rank()
-        is_opposite = (run.iteration, call) in self._opposites
+        is_opposite = (run.iteration, call, *levels) in self._opposites
         keys = [(run.seed, rank, run.iteration, call - is_opposite, level) for level in levels]
         with _negated(self.noise) if is_opposite else contextlib.nullcontext():
             return self.noise._perturb_levels(list(levels.values()), keys, peaks)

@@ -88,13 +88,11 @@ class FNoiseNeck(NoiseLayer):
         except AssertionError as error:
             raise ValueError(self._mismatch(inputs)) from error
 
-    def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the perturbed features of the first call of this iteration in training mode.
+    @property
+    def place(self) -> str:
+        return self.position
 
-        Args:
-            features: Inputs or outputs of the inner neck, depending on
-                ``position``.
-        """
+    def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         levels = self._levels_of(features)
         return self._replaced(features, levels, self.first_draw(levels))
 
