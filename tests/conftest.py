@@ -25,7 +25,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from running import SMALL, Tool, make_tool
 
-from fnoise_mmdet.config import use_data_root
+from fnoise_mmdet.config import add_fnoise, noise_settings, use_data_root
 from fnoise_mmdet.datasets import make_shapes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,10 +136,12 @@ def mirror(shapes: Path, tmp_path: Path) -> Iterator[Mirror]:
 def train(shapes: Path, tmp_path: Path) -> Callable[..., Runner]:
     """Train a config of the checkout for a few iterations on the small data set, without pictures."""
 
-    def run(config: str, name: str = 'run', **options: Any) -> Runner:
+    def run(config: str, name: str = 'run', fnoise: str | None = None, **options: Any) -> Runner:
         torch.set_num_threads(1)  # the sums of several threads are not repeated to the last bit on every machine
         cfg = Config.fromfile(ROOT / 'configs' / config)
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'FeatureMapHook']
+        if fnoise:
+            add_fnoise(cfg, **noise_settings(fnoise))
         cfg.merge_from_dict(
             {
                 'train_dataloader.batch_size': 4,

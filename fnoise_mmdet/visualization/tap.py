@@ -20,9 +20,9 @@ class Tap:
 
     In consistency training some passes of an iteration have no noise.
 
-    ``clean`` and ``perturbed`` are the features of ``levels``, each (B, C, H,
-    W); ``perturbed`` is None without noise. ``padded_shape`` is the height and
-    width of the input batch of the backbone, if given.
+    ``clean`` and ``perturbed`` are the levels, each (B, C, H, W); ``perturbed``
+    is None without noise. ``padded_shape`` is the height and width of the input
+    batch of the backbone, if given.
 
     Args:
         module: A layer with noise, or another module, whose outputs are clean.
@@ -55,11 +55,6 @@ class Tap:
                 module.register_forward_hook(self._take_perturbed),
             ]
 
-    @property
-    def levels(self) -> Sequence[int]:
-        """Indices of the levels."""
-        return list(self._outputs) or range(len(self.clean or ()))
-
     def _begin_pass(self) -> None:
         has_noise = self._noise is None or self._noise.training
         self._captures = self.clean is None or (has_noise and not self._has_captured_noise)
@@ -89,7 +84,7 @@ class Tap:
                 self._outputs = {}
         if self._captures:
             self._outputs[level] = clean, perturbed
-            self.clean, self.perturbed = zip(*self._outputs.values())
+            self.clean, self.perturbed = zip(*(self._outputs[one] for one in sorted(self._outputs)))
 
     def detach(self) -> None:
         """Remove the hooks from the model."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fnoise_mmdet.comparison import compare, find_groups, read_conditions
-from fnoise_mmdet.comparison.conditions import changed_settings, flatten, settings_of
+from fnoise_mmdet.comparison.conditions import changed_settings, flatten, settings_of, split_noise
 from fnoise_mmdet.errors import InputError
 
 
@@ -131,6 +131,19 @@ def test_what_differs_of_a_wrapped_neck_is_the_noise(make_run):
         'model.detector.neck.levels.0': (None, -1),
     }
     assert plain['model.detector.neck.norm_cfg.type'] == wrapped['model.detector.neck.norm_cfg.type'] == 'BN'
+
+
+def test_what_differs_of_a_wrapped_detector_is_the_noise(make_run):
+    detector = dict(type='MaskRCNN', backbone=dict(type='ResNet', depth=18))
+    noisy = dict(type='FNoiseDetector', detector=detector, place='stage', noise=dict(type='DSU'))
+    plain, wrapped = (make_run('a', record=dict(config=dict(model=one, work_dir='x'))) for one in (detector, noisy))
+    assert changed_settings(settings_of(plain), settings_of(wrapped)) == {
+        'model.place': (None, 'stage'),
+        'model.noise.type': (None, 'DSU'),
+    }
+    without, noises = split_noise(wrapped)
+    assert without == split_noise(plain)[0]
+    assert noises == [dict(type='FNoiseDetector', place='stage', noise=dict(type='DSU'))]
 
 
 def test_robustness_that_is_not_alike_is_named(write_run, write_robustness, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from fnoise_mmdet import add_fnoise, make_semi
-from fnoise_mmdet.config import use_data_root
+from fnoise_mmdet.config import noise_settings, use_data_root
 from fnoise_mmdet.config.semi import count_iterations
 from fnoise_mmdet.datasets import read_coco
 from fnoise_mmdet.errors import InputError
@@ -91,7 +91,13 @@ def test_processes_share_an_epoch(load, unlabelled, processes, iterations):
     assert cfg.train_cfg.max_iters == load().train_cfg.max_epochs * iterations
 
 
-def test_noise_before_or_after(load, unlabelled):
+@pytest.mark.parametrize('noise', ['cct', 'DSU'])
+def test_noise_before_or_after_the_switch(load, unlabelled, noise):
+    plain, noisy = load('demo_baseline.py'), add_fnoise(load('demo_baseline.py'), **noise_settings(noise))
+    assert make_semi(noisy, unlabelled).model == add_fnoise(make_semi(plain, unlabelled), **noise_settings(noise)).model
+
+
+def test_the_config_with_noise_is_that_of_the_switch(load, unlabelled):
     plain = make_semi(load('demo_baseline.py'), unlabelled)
     assert plain.model.detector.neck.type == 'FPN'
     after = add_fnoise(plain, dict(type='FeatureNoise', preset='cct'))

@@ -53,6 +53,6 @@ class SNRHook(Hook):
             return
         tap, self._tap = self._tap, None
         tap.detach()
-        for level, clean, perturbed in zip(tap.levels, tap.clean or (), tap.perturbed or ()):
+        for level, (clean, perturbed) in enumerate(zip(tap.clean or (), tap.perturbed or ())):
             if perturbed is not clean:
                 runner.message_hub.update_scalar(f'train/snr_db_{level}', snr_db(clean, perturbed))

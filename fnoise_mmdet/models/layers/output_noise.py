@@ -31,7 +31,8 @@ class OutputNoise(NoiseLayer):
         check_finite: Whether to raise an error if the features contain NaN or Inf. Defaults to True.
 
     Attributes:
-        watchers: Functions that are called in every forward pass with level, clean and perturbed features.
+        watchers: Functions that are called in every forward pass with level, clean and perturbed features, the same
+            tensor where there is no noise.
 
     Raises:
         TypeError: If the noise is invalid, or the levels are not a list of integers.
@@ -51,8 +52,9 @@ class OutputNoise(NoiseLayer):
         self.names = find_outputs(detector, place)
         self.watchers: list[Callable[[int, Tensor, Tensor], None]] = []
         self._detector = (detector,)  # in a tuple, since it is not a submodule
-        for level in resolve_levels(self.levels, len(self.names)):
-            detector.get_submodule(self.names[level]).register_forward_hook(partial(self._replace, level))
+        self._perturbed = resolve_levels(self.levels, len(self.names))
+        for level, name in enumerate(self.names):
+            detector.get_submodule(name).register_forward_hook(partial(self._replace, level))
 
     @property
     def place(self) -> str:
@@ -63,8 +65,10 @@ class OutputNoise(NoiseLayer):
         return self.place not in ('roi', 'query')
 
     def preview(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        levels = resolve_levels(self.levels, len(self.names))
-        return [_restored(self.first_draw({level: _as_map(x)})[0], x) for level, x in zip(levels, features)]
+        return [
+            _restored(self.first_draw({level: _as_map(x)})[0], x) if level in self._perturbed else x
+            for level, x in enumerate(features)
+        ]
 
     @torch.compiler.disable  # the noise can be compiled, but not the access to the runner
     def _replace(self, level: int, module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -72,7 +76,7 @@ class OutputNoise(NoiseLayer):
         # Text follows the memory of some encoders.
         has_more = isinstance(output, tuple) and isinstance(output[0], Tensor) and output[0].ndim == 3
         y = x = output[0] if has_more else output
-        if self.is_active():
+        if level in self._perturbed and self.is_active():
             if not isinstance(x, Tensor) or x.ndim not in (3, 4):
                 what = f'a tensor of shape {tuple(x.shape)}' if isinstance(x, Tensor) else f'a {type(x).__name__}'
                 raise ValueError(

@@ -192,6 +192,27 @@ def batch():
     return demo_mm_inputs(2, [[3, 64, 64]] * 2, num_classes=2, use_box_type=True)
 
 
+@pytest.mark.parametrize('place, perturbed', [('stage:0,2', [0, 2]), ('roi', [])])
+def test_noise_at_other_places(train, place, perturbed):
+    """That of stages is drawn, also in validation; that of regions is not, but the clean features of the image."""
+    hook = dict(type='FeatureMapHook', interval=4, images=1, arrays=True)
+    runner = train(
+        'demo_baseline.py',
+        fnoise=f'cct@{place}',
+        custom_hooks=[hook],
+        **{'visualizer.vis_backends': [dict(type='LocalVisBackend')]},
+    )
+    data = Path(runner.log_dir) / 'vis_data'
+    files = sorted(data.glob('feature_maps_*.npz'))
+    assert len(files) == 2  # of training and validation
+    for file in files:
+        arrays = np.load(file)
+        assert sorted(name for name in arrays if name.startswith('perturbed')) == [f'perturbed_{i}' for i in perturbed]
+        for index in perturbed:
+            clean, noisy = arrays[f'clean_{index}'], arrays[f'perturbed_{index}']
+            assert (abs(noisy - clean) <= 0.3 * abs(clean) + 1e-6).all() and (noisy != clean).any()
+
+
 def test_hook_goes_off_after_an_iteration_that_was_broken_off(detector, batch, tmp_path):
     runner, hook = Stub(detector, tmp_path), FeatureMapHook(interval=1)
     hook.before_run(runner)

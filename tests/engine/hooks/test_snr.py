@@ -3,6 +3,7 @@ import math
 import pytest
 
 from fnoise_mmdet import SNRHook
+from fnoise_mmdet.models.layers import OutputNoise, find_noise_layers
 
 
 @pytest.mark.parametrize('scale', [0.1, 0.3])
@@ -22,6 +23,18 @@ def test_only_perturbed_levels_are_logged(train, read_rows):
     runner = train('demo_fnoise.py', custom_hooks=[dict(type='SNRHook', interval=1)], **{'model.neck.levels': [-1]})
     names = {name for row in read_rows(runner) for name in row if name.startswith('snr')}
     assert names == {'snr_db_3'}
+
+
+@pytest.mark.parametrize(
+    'place, levels', [('pre:0,2', (0, 2)), ('stage', range(4)), ('stage:1,3', (1, 3)), ('roi', (0, 1)), ('roi:1', (1,))]
+)
+def test_other_places(train, read_rows, place, levels):
+    runner = train('demo_baseline.py', fnoise=f'cct@{place}', custom_hooks=[dict(type='SNRHook', interval=1)])
+    rows = [row for row in read_rows(runner) if 'loss' in row]
+    assert {name for name in rows[0] if 'snr' in name} == {f'snr_db_{level}' for level in levels}
+    for level in levels:
+        assert rows[0][f'snr_db_{level}'] == pytest.approx(10 * math.log10(3 / 0.3**2), abs=0.6)
+    assert not any(layer.watchers for layer in find_noise_layers(runner.model) if isinstance(layer, OutputNoise))
 
 
 def test_measuring_changes_nothing(train, read_rows):

@@ -112,6 +112,30 @@ def test_antithetic_views_have_opposite_noise(detector, monkeypatch):
         torch.testing.assert_close(other, -opposite_of_other)
 
 
+def test_noise_inside_the_backbone(root):
+    """Only the student has it, only on images without labels, and every second view has the opposite noise."""
+    plain = Config.fromfile(root / 'configs/demo_baseline.py').model
+    preprocessor = dict(type='MultiBranchDataPreprocessor', data_preprocessor=plain.data_preprocessor)
+    noisy = dict(type='FNoiseDetector', detector=plain, place='stage', levels=[0])
+    settings = dict(cls_pseudo_thr=0.0, views=2, antithetic=True)
+    model = MODELS.build(
+        dict(type='FNoiseTeacher', detector=noisy, data_preprocessor=preprocessor, semi_train_cfg=settings)
+    )
+    model.student.init_weights()
+    model.teacher.load_state_dict(model.student.state_dict())
+    model.train()
+    seen = {'student': [], 'teacher': []}  # of level 0
+    for passes, layer in zip(seen.values(), find_noise_layers(model)):
+        layer.watchers.append(lambda level, x, y, passes=passes: level or passes.append((x.detach(), y.detach())))
+    loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    ((x, y),) = seen['teacher']
+    assert x is y or torch.equal(x, y)
+    labelled, (x, one), (same, opposite) = seen['student']
+    assert torch.equal(*labelled)
+    assert torch.equal(x, same) and not torch.equal(x, one)
+    torch.testing.assert_close(one - x, x - opposite)
+
+
 def test_losses_of_views_are_averaged(detector, monkeypatch):
     model = build(detector, cls_pseudo_thr=0.0, views=2, feature_weight=3.0)
     found = []
