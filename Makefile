@@ -166,7 +166,8 @@ SPACE := $() $()
 SHARE = seeds_$(subst $(SPACE),_,$(strip $(SEEDS)))
 EMBEDDED = $(OUT)/study/embedded/$(SHARE)
 study: | $(READY) $(SHAPES)
-	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop FeatureDropBlock \
+	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop \
+	    --condition FeatureDropBlock:FeatureDropBlock@pre \
 	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
 	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
 	$(call keep_study,$(EMBEDDED),embedded,$(SHARE))

@@ -19,7 +19,7 @@ from .engine.hooks import (
 from .engine.mixed_precision import CPUAmpOptimWrapper
 from .evaluation import CompleteCocoMetric
 from .models.backbones import FNoiseBackbone, TIMMBackbone
-from .models.detectors import FNoiseTeacher, MaskSoftTeacher
+from .models.detectors import FNoiseDetector, FNoiseTeacher, MaskSoftTeacher
 from .models.necks import FNoiseNeck
 from .models.roi_extractors import FastRoIExtractor
 from .noise import FeatureNoise, Noise
@@ -35,6 +35,7 @@ __all__ = [
     'EpochLossHook',
     'ExactResumeHook',
     'FNoiseBackbone',
+    'FNoiseDetector',
     'FNoiseNeck',
     'FNoiseTeacher',
     'FastRoIExtractor',

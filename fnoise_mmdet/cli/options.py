@@ -68,8 +68,10 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         '--fnoise',
         nargs='?',
         const='cct',
-        metavar='NOISE',
-        help='insert noise into a config that has none, before the neck or at the published place of the noise; '
+        metavar='NOISE[@PLACE[:LEVELS]]',
+        help='insert noise into a config that has none, at its published place or another one: '
+        'pre or post (before or after the neck), stage (of the backbone), roi, query or the name of a module, such as '
+        'DSU@stage:0,1; '
         f'default: cct (F-Noise); others: {", ".join(name for name in NOISES if name != "cct")}; or your own, '
         'a registered subclass of Noise',
     )
