@@ -17,7 +17,7 @@ COMMANDS = {
     'dataset split': 'split_coco',
 }
 # Values of ``--fnoise``: presets of FeatureNoise, then classes.
-PRESETS = ('cct', 'mean_normal', 'uniform_20', 'l2')
+PRESETS = ('cct', 'mean_normal', 'uniform_20', 'l2', 'channel_l2')
 NOISES = (
     *PRESETS,
     'FDrop',

@@ -17,6 +17,7 @@ NOISE_CONFIGS: dict[str, dict[str, Any]] = {
 PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
     'mean_normal': dict(levels=[-1]),
     'uniform_20': dict(place='post'),
+    'channel_l2': dict(place='post'),
     'FeatureDropBlock': dict(place='stage', levels=[-2, -1]),  # groups 3 and 4 of ResNet
     'NormalizationPerturbation': dict(place='stage', levels=[0]),  # shallow layers
     'DSU': dict(place='stage'),

@@ -26,6 +26,8 @@ MAGNITUDES = {
     'batch': lambda x: _rms(x, (0, 1, 2, 3)),
     # Divided by sqrt(number of elements), to be independent of the size.
     'l2': lambda x: torch.linalg.vector_norm(at_least_float32(x)) / x.numel() ** 0.5,
+    # Not divided: the larger the map, the stronger the noise, as in its source.
+    'channel_l2': lambda x: torch.linalg.vector_norm(at_least_float32(x), dim=(2, 3), keepdim=True),
     'mean': lambda x: at_least_float32(x).mean().abs(),
     'one': lambda x: torch.ones((), device=x.device),
 }
@@ -52,6 +54,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     'uniform_20': dict(magnitude='element', distribution='uniform', share='none', scale=0.2),
     # cct with the tensor's norm instead of |x|: the same noise power at the same scale, spread evenly.
     'l2': dict(magnitude='l2', distribution='uniform', share='batch', scale=0.3),
+    # AmirSh15/MaskRCNN_with_F-noise: y = x + 1e-3 n ||x||, n ~ N(0, 1), the norm that of each channel.
+    # Published for the outputs of the FPN: ``position='post'`` of the neck.
+    'channel_l2': dict(magnitude='channel_l2', distribution='normal', share='none', scale=1e-3),
 }
 
 
@@ -101,11 +106,14 @@ class FeatureNoise(Noise):
               every element; meant for the neck's outputs.
             - ``'l2'``: :math:`y = x + 0.3 \lVert x \rVert_2 / \sqrt{N}\,\epsilon`,
               :math:`\epsilon \sim U(-1, 1)`, shared as in ``'cct'``.
+            - ``'channel_l2'``: :math:`y = x + 10^{-3} \lVert x_{bc} \rVert_2\,n`,
+              :math:`n \sim N(0, 1)` for every element; meant for the neck's outputs.
         magnitude: Magnitude to which the noise is proportional: ``'element'`` the element
             itself; ``'channel'`` RMS over H, W of each (B, C); ``'sample'`` RMS
             over C, H, W; ``'batch'`` RMS over all; ``'l2'`` the tensor's L2 norm
             divided by the root of its number of elements, which is the same as
-            ``'batch'``; ``'mean'`` the absolute mean over all; ``'one'`` nothing.
+            ``'batch'``; ``'channel_l2'`` the L2 norm over H, W of each (B, C);
+            ``'mean'`` the absolute mean over all; ``'one'`` nothing.
         distribution: Distribution of :math:`\epsilon`: ``'uniform'`` U(-1, 1) or ``'normal'`` N(0, 1).
         share: Axes along which a draw is shared: ``'batch'``, ``'channel'``,
             ``'space'``, a list of several, or ``'none'``.

@@ -251,6 +251,7 @@ def test_add_fnoise_by_name(noise):
     assert (layer.levels, layer.place) == {
         'mean_normal': ((-1,), 'pre'),
         'uniform_20': (None, 'post'),
+        'channel_l2': (None, 'post'),
         'FeatureDropBlock': ((-2, -1), 'stage'),
         'NormalizationPerturbation': ((0,), 'stage'),
         'DSU': (None, 'stage'),

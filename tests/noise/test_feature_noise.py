@@ -28,6 +28,8 @@ def naive_magnitude(x: np.ndarray, name: str, b: int, c: int, i: int, j: int) ->
         return rms(x.flat)
     if name == 'l2':
         return math.sqrt(sum(v * v for v in x.flat)) / math.sqrt(x.size)
+    if name == 'channel_l2':
+        return math.sqrt(sum(v * v for v in x[b, c].flat))
     if name == 'mean':
         return abs(sum(x.flat) / x.size)
     assert name == 'one'
@@ -89,6 +91,14 @@ def naive_l2(x, n):
     return y
 
 
+def naive_channel_l2(x, n):
+    """y = x + n ||x[b, c]||, n ~ N(0, 0.001^2) for every element."""
+    y = np.empty_like(x)
+    for b, c, i, j in np.ndindex(*x.shape):
+        y[b, c, i, j] = x[b, c, i, j] + n[b, c, i, j] * math.sqrt(sum(v * v for v in x[b, c].flat))
+    return y
+
+
 @pytest.mark.parametrize(
     ('preset', 'reference', 'scale', 'shape'),
     [
@@ -96,6 +106,7 @@ def naive_l2(x, n):
         ('mean_normal', naive_mean_normal, 0.1, (5, 6)),
         ('uniform_20', naive_uniform_20, 0.2, (3, 4, 5, 6)),
         ('l2', naive_l2, 0.3, (4, 5, 6)),
+        ('channel_l2', naive_channel_l2, 1e-3, (3, 4, 5, 6)),
     ],
 )
 def test_preset_is_its_formula(x, key, preset, reference, scale, shape):
@@ -104,7 +115,7 @@ def test_preset_is_its_formula(x, key, preset, reference, scale, shape):
     assert eps.numel() == math.prod(shape)
     expected = reference(x.numpy(), scale * eps.double().reshape(shape).numpy())
     np.testing.assert_allclose(noise(x, key).numpy(), expected, rtol=1e-6, atol=1e-6)
-    low, high = (-1, 1) if preset != 'mean_normal' else (-10, 10)
+    low, high = (-10, 10) if noise.distribution == 'normal' else (-1, 1)
     assert low <= eps.min() < 0 < eps.max() <= high
 
 
@@ -189,7 +200,10 @@ def test_statistics_are_held_constant_by_default(x, key, magnitude):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(preset='cctt'), r"preset must be one of \['cct', 'mean_normal', 'uniform_20', 'l2'\], but got 'cctt'"),
+        (
+            dict(preset='cctt'),
+            r"preset must be one of \['cct', 'mean_normal', 'uniform_20', 'l2', 'channel_l2'\], but got 'cctt'",
+        ),
         (dict(preset=['cct']), r"preset must be one of .*, but got \['cct'\]"),
         (dict(magnitude='l3'), r"magnitude must be one of \['element', .*'one'\], but got 'l3'"),
         (dict(distribution='cauchy'), r"distribution must be one of \['uniform', 'normal'\], but got 'cauchy'"),

@@ -94,9 +94,10 @@ def test_feature_noise_is_its_formula(noise, x, key):
     sample, chosen = noise._draw(x, key)
     eps = sample.double().expand_as(x).numpy()
     values = x.numpy()
-    axes = {'channel': (2, 3), 'sample': (1, 2, 3), 'batch': None, 'l2': None}
+    axes = {'channel': (2, 3), 'channel_l2': (2, 3), 'sample': (1, 2, 3), 'batch': None, 'l2': None}
     if noise.magnitude in axes:
-        magnitude = np.sqrt(np.mean(values**2, axis=axes[noise.magnitude], keepdims=True))
+        reduce = np.sum if noise.magnitude == 'channel_l2' else np.mean
+        magnitude = np.sqrt(reduce(values**2, axis=axes[noise.magnitude], keepdims=True))
     else:
         magnitude = dict(element=values, mean=abs(values.mean()), one=1.0)[noise.magnitude]
     expected = values + noise.scale * magnitude * eps + (values.mean() if noise.bias == 'mean' else 0)

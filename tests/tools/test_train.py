@@ -76,7 +76,7 @@ def test_run_is_not_overwritten_but_resumed(tool, runs, shapes, small, tmp_path)
         (['--data-root', 'nowhere'], 'data root nowhere is not a folder'),
         (
             ['--cfg-options', 'model.neck.noise.preset=cctt'],
-            "preset must be one of ['cct', 'mean_normal', 'uniform_20', 'l2']",
+            "preset must be one of ['cct', 'mean_normal', 'uniform_20', 'l2', 'channel_l2']",
         ),
         (['--cfg-options', 'model.neck.noise.magnitude=l3'], "magnitude must be one of ['element', 'channel', "),
         (['--cfg-options', 'model.neck.noise.prob=2'], 'prob must be in [0, 1], but got 2'),
