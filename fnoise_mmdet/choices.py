@@ -20,6 +20,7 @@ COMMANDS = {
 PRESETS = ('cct', 'mean_normal', 'uniform_20', 'l2', 'channel_l2')
 NOISES = (
     *PRESETS,
+    'AntitheticNoise',
     'FDrop',
     'FeatureDropBlock',
     'ChannelDropout',

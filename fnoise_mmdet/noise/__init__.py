@@ -2,18 +2,28 @@
 
 from .base import Noise
 from .dropping import ChannelDropout, FDrop, FeatureDropBlock
-from .feature_noise import PRESETS, FeatureNoise
+from .feature_noise import PRESETS, AntitheticNoise, FeatureNoise
 from .schedule import SCHEDULES, schedule_factor
 from .statistics import DSU, MixStyle, NormalizationPerturbation
 from .stream import make_generator
 
-NOISES = (FeatureNoise, FDrop, FeatureDropBlock, ChannelDropout, NormalizationPerturbation, DSU, MixStyle)
+NOISES = (
+    FeatureNoise,
+    AntitheticNoise,
+    FDrop,
+    FeatureDropBlock,
+    ChannelDropout,
+    NormalizationPerturbation,
+    DSU,
+    MixStyle,
+)
 
 __all__ = [
     'DSU',
     'NOISES',
     'PRESETS',
     'SCHEDULES',
+    'AntitheticNoise',
     'ChannelDropout',
     'FDrop',
     'FeatureDropBlock',

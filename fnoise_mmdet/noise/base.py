@@ -1,6 +1,7 @@
 """Base class of all noises: training only, own random stream, applied per sample with a probability."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,11 +34,26 @@ class Noise(nn.Module):
     def __init__(self, prob: float = 1.0) -> None:
         super().__init__()
         self.prob = in_range('prob', prob, 0, 1)
+        self._is_opposite = False
 
     @property
     def is_off(self) -> bool:
         """True if the settings disable the noise."""
         return any(getattr(self, name) == 0 for name in self.strengths)
+
+    @property
+    def has_opposite(self) -> bool:
+        """True if each draw has an opposite one, see :meth:`opposite`."""
+        return False
+
+    @contextlib.contextmanager
+    def opposite(self) -> Iterator[None]:
+        """In the block, perturb by the opposite of each draw, such as -n for additive noise n."""
+        self._is_opposite = True
+        try:
+            yield
+        finally:
+            self._is_opposite = False
 
     def forward(self, x: Tensor, key: Sequence[int] | None = None) -> Tensor:
         """Perturb ``x`` in training mode, with the random stream named by ``key``.

@@ -154,8 +154,18 @@ class ChannelDropout(Noise):
         if drop_prob == 1:
             raise ValueError('drop_prob must be < 1: no channel would be left')
 
+    @property
+    def has_opposite(self) -> bool:
+        """The opposite drops the channels that were kept, and the other way round.
+
+        Source: complementary dropout of UniMatch V2 (Yang et al., arXiv 2410.10777), whose probability is 0.5.
+        """
+        return True
+
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return torch.empty(*x.shape[:2], 1, 1, device=x.device).bernoulli_(1 - self.drop_prob, generator=generator)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
+        if self._is_opposite:
+            return drop_channels(x, 1 - sample, 1 - self.drop_prob)
         return drop_channels(x, sample, self.drop_prob)

@@ -169,6 +169,14 @@ class FeatureNoise(Noise):
         self.bias = _one_of('bias', settings['bias'], BIASES)
         self.detach_statistics = detach_statistics
 
+    @property
+    def has_opposite(self) -> bool:
+        return self.bias == 'none'
+
+    @property
+    def _signed_scale(self) -> float:
+        return -self.scale if self._is_opposite else self.scale
+
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw eps, of size 1 along the shared axes."""
         shape = list(x.shape)
@@ -181,7 +189,7 @@ class FeatureNoise(Noise):
     def _is_linear(self) -> bool:
         """True if the output is linear in the features: backward is then the same operation as forward."""
         # A subclass may override sampling or application.
-        plain = type(self) is FeatureNoise and self.magnitude == 'element' and self.bias == 'none'
+        plain = type(self) in (FeatureNoise, AntitheticNoise) and self.magnitude == 'element' and self.bias == 'none'
         return plain and not self.is_off
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
@@ -195,12 +203,35 @@ class FeatureNoise(Noise):
     ) -> list[Tensor]:
         if not self._is_linear:
             return super()._perturb_levels(xs, keys, peaks)
-        in_order = self.distribution == 'uniform' and self.share in ((), ('batch',)) and self.prob == 1
-        factors = UniformFactors(self.scale, shared=bool(self.share)) if in_order else None
+        plain = type(self) is FeatureNoise and self.prob == 1
+        in_order = plain and self.distribution == 'uniform' and self.share in ((), ('batch',))
+        factors = UniformFactors(self._signed_scale, shared=bool(self.share)) if in_order else None
         return perturb_linear(xs, self, keys, factors, peaks)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
-        return add_noise(x, sample, self.scale, self.magnitude, self.bias, self.detach_statistics)
+        return add_noise(x, sample, self._signed_scale, self.magnitude, self.bias, self.detach_statistics)
+
+
+class AntitheticNoise(FeatureNoise):
+    """F-Noise in antithetic pairs: every second sample of a batch has the opposite of the noise of the one before.
+
+    The noise of a batch with an even number of samples has a mean of 0, in
+    each element, instead of a random one. A noise that is shared along the
+    batch is +n, -n, +n and so on.
+
+    Source: antithetic variates (Hammersley and Morton, 1956), for noise on
+    features the pairs of SymNoise (Yadav and Singh, arXiv 2605.23171), which
+    appends to a batch of texts its copy with the opposite noise.
+
+    Args: as :class:`FeatureNoise`.
+    """
+
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw eps of every second sample, and return it with its opposite."""
+        eps = super().sample(x[::2], generator)
+        signs = torch.ones(len(x), 1, 1, 1, device=x.device)
+        signs[1::2] = -1
+        return signs * (eps if 'batch' in self.share else eps.repeat_interleave(2, dim=0)[: len(x)])
 
 
 def feature_noise(

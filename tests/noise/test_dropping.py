@@ -123,3 +123,17 @@ def test_channel_dropout_has_the_distribution_of_torch_s(key):
 def test_wrong_settings_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize('drop_prob', [0.5, 0.2])
+def test_complementary_dropout(x, key, drop_prob):
+    """Each channel is in one of the two, rescaled to the same mean over draws."""
+    noise = ChannelDropout(drop_prob)
+    assert noise.has_opposite and not FDrop().has_opposite
+    y = noise(x, key)
+    with noise.opposite():
+        complement = noise(x, key)
+    for b, c in np.ndindex(*x.shape[:2]):
+        kept = bool(y[b, c].any())
+        np.testing.assert_allclose(y[b, c], x[b, c] / (1 - drop_prob) if kept else 0 * x[b, c], rtol=1e-6)
+        np.testing.assert_allclose(complement[b, c], 0 * x[b, c] if kept else x[b, c] / drop_prob, rtol=1e-6)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from fnoise_mmdet.noise import PRESETS, FeatureNoise, Noise, make_generator
+from fnoise_mmdet.noise import PRESETS, AntitheticNoise, FeatureNoise, Noise, make_generator
 from fnoise_mmdet.noise.feature_noise import DISTRIBUTIONS, MAGNITUDES, SHARES, feature_noise
 from fnoise_mmdet.noise.kernels import load_kernels
 from fnoise_mmdet.noise.rounding import MANTISSAS, round_to_float
@@ -117,6 +117,44 @@ def test_preset_is_its_formula(x, key, preset, reference, scale, shape):
     np.testing.assert_allclose(noise(x, key).numpy(), expected, rtol=1e-6, atol=1e-6)
     low, high = (-10, 10) if noise.distribution == 'normal' else (-1, 1)
     assert low <= eps.min() < 0 < eps.max() <= high
+
+
+@pytest.mark.parametrize('share', ['none', 'batch', ('batch', 'channel')])
+@pytest.mark.parametrize('batch', [1, 4, 5])
+def test_antithetic_pairs(key, share, batch):
+    x = torch.randn(batch, 4, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x.requires_grad_()
+    noise = AntitheticNoise(share=share)
+    y = noise(x, key)
+    eps = FeatureNoise(share=share).sample(x[::2], make_generator(key)).double()
+    expected = x.detach().clone()
+    for b in range(batch):
+        n = eps[0 if 'batch' in share else b // 2]
+        expected[b] += 0.3 * x.detach()[b] * (n if b % 2 == 0 else -n)
+    torch.testing.assert_close(y.detach(), expected)
+    y.backward(x.detach())  # linear: the same factors
+    torch.testing.assert_close(x.grad, expected)
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(preset='l2'), dict(preset='channel_l2'), dict(prob=0.5)], ids=str)
+def test_opposite(x, key, settings):
+    noise = FeatureNoise(**settings)
+    assert noise.has_opposite and not FeatureNoise('mean_normal').has_opposite
+    y = noise(x, key)
+    with noise.opposite():
+        opposite = noise(x, key)
+    assert not torch.equal(x, y) and torch.equal(noise(x, key), y)
+    torch.testing.assert_close(opposite - x, x - y)
+
+
+def test_gradient_of_the_opposite(x, key):
+    """It has the same factors, also where backward runs after the block."""
+    noise = FeatureNoise()
+    x.requires_grad_()
+    with noise.opposite():
+        y = noise(x, key)
+    y.backward(x.detach())
+    torch.testing.assert_close(x.grad, y.detach())
 
 
 @pytest.mark.parametrize('preset', PRESETS)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from fnoise_mmdet.noise import (
     DSU,
+    NOISES,
     PRESETS,
+    AntitheticNoise,
     ChannelDropout,
     FDrop,
     FeatureDropBlock,
@@ -23,7 +25,6 @@ from fnoise_mmdet.noise.feature_noise import BIASES, DISTRIBUTIONS, MAGNITUDES, 
 settings.register_profile('fixed', derandomize=True, max_examples=300, deadline=None, database=None)
 settings.load_profile('fixed')
 
-CLASSES = [FeatureNoise, FDrop, FeatureDropBlock, ChannelDropout, NormalizationPerturbation, DSU, MixStyle]
 UNIT = st.floats(0, 1)
 SCALE = st.floats(0, 10)
 SHARE = st.just('none') | st.sampled_from(list(SHARES)) | st.lists(st.sampled_from(list(SHARES)), unique=True)
@@ -38,8 +39,9 @@ FEATURE_NOISES = st.builds(
     detach_statistics=st.booleans(),
     prob=UNIT,
 )
-NOISES = st.one_of(
+ANY_NOISE = st.one_of(
     FEATURE_NOISES,
+    st.builds(AntitheticNoise, share=st.none() | SHARE, scale=st.none() | SCALE, prob=UNIT),
     st.tuples(UNIT, UNIT).map(sorted).flatmap(lambda pair: st.builds(FDrop, *map(st.just, pair), prob=UNIT)),
     st.builds(FeatureDropBlock, UNIT, st.integers(1, 12), prob=UNIT),
     st.builds(ChannelDropout, st.floats(0, 0.99), prob=UNIT),
@@ -71,7 +73,7 @@ def features(draw, dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.f
     return x.to(draw(st.sampled_from(dtypes))).contiguous(memory_format=memory_format)
 
 
-@given(NOISES, features(), KEYS)
+@given(ANY_NOISE, features(), KEYS)
 def test_a_noise_is_a_function_of_features_and_key_alone(noise, x, key):
     before, state = x.clone(), torch.get_rng_state()
     y = noise(x, key)
@@ -82,7 +84,7 @@ def test_a_noise_is_a_function_of_features_and_key_alone(noise, x, key):
     assert torch.equal(noise.perturb(x, key), y)
 
 
-@given(NOISES, features([torch.float32]), KEYS)
+@given(ANY_NOISE, features([torch.float32]), KEYS)
 def test_gradients_are_finite(noise, x, key):
     x = x.requires_grad_()
     noise(x, key).sum().backward()
@@ -120,7 +122,7 @@ def test_noise_is_proportional_to_the_features(x, magnitude, factor):
     )
 
 
-@given(st.sampled_from(CLASSES), st.data())
+@given(st.sampled_from(NOISES), st.data())
 def test_settings_are_taken_or_refused_by_name(cls, data):
     names = list(inspect.signature(cls).parameters)
     given_settings = data.draw(st.dictionaries(st.sampled_from(names), JUNK, max_size=3))

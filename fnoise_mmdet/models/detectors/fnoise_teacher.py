@@ -16,7 +16,6 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from ...noise import FeatureNoise, Noise
 from ...noise.schedule import schedule_factor
 from ..layers import find_noise_layers
 from .pseudo_masks import bitmap_masks, project_masks, view_homography
@@ -84,8 +83,10 @@ class FNoiseTeacher(SemiBaseDetector):
               ``('unsup_feature',)``, as published.
             - ``views``: passes of ``unsup_feature`` with noise of their own,
               whose losses are averaged. Defaults to 1.
-            - ``antithetic``: whether every second of them has the noise of the
-              one before with the opposite sign. Defaults to False.
+            - ``antithetic``: whether every second of them has the opposite of
+              the noise of the one before: -n for F-Noise n, and for
+              ``ChannelDropout`` the channels that were dropped, which is the
+              complementary dropout of UniMatch V2. Defaults to False.
             - ``freeze_teacher``: whether no gradient reaches the teacher, as in
               mmdet. Defaults to True.
         semi_test_cfg: ``predict_on``: ``'teacher'`` or ``'student'``.
@@ -128,8 +129,10 @@ class FNoiseTeacher(SemiBaseDetector):
         if settings['freeze_teacher']:
             self.freeze(self.teacher)
         self._layers = find_noise_layers(self.student)
-        if settings['antithetic'] and not all(_has_opposite(layer.noise) for layer in self._layers):
-            raise ValueError('antithetic needs FeatureNoise without bias: no other noise has an opposite')
+        if settings['antithetic'] and not all(layer.noise.has_opposite for layer in self._layers):
+            raise ValueError(
+                'antithetic needs FeatureNoise without bias or ChannelDropout: other noise has no opposite'
+            )
         if settings['targets'] == 'soft':
             check_soft_targets(self.student)
 
@@ -280,8 +283,3 @@ def _check_schedule(ramp_up: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         message = f"ramp_up must be None or such as dict(schedule='linear', end=100), but got {ramp_up}: {error}"
         raise ValueError(message) from None
-
-
-def _has_opposite(noise: Noise) -> bool:
-    """Return whether y - x changes its sign with that of the draw, as a negative scale does."""
-    return isinstance(noise, FeatureNoise) and noise.bias == 'none'

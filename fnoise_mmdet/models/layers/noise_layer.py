@@ -89,10 +89,7 @@ class NoiseLayer(BaseModule):
 
     @contextlib.contextmanager
     def opposite(self) -> Iterator[None]:
-        """In the block, repeat the noise of the call before with the opposite sign (antithetic noise).
-
-        The noise must have a ``scale`` whose sign is that of the noise, as :class:`.FeatureNoise` without bias.
-        """
+        """In the block, use the opposite of the noise of the call before, see :meth:`.Noise.opposite`."""
         self._is_opposite = True
         try:
             yield
@@ -159,7 +156,7 @@ class NoiseLayer(BaseModule):
         rank = get_rank()
         is_opposite = (run.iteration, call, *levels) in self._opposites
         keys = [(run.seed, rank, run.iteration, call - is_opposite, level) for level in levels]
-        with _negated(self.noise) if is_opposite else contextlib.nullcontext():
+        with self.noise.opposite() if is_opposite else contextlib.nullcontext():
             return self.noise._perturb_levels(list(levels.values()), keys, peaks)
 
     def _is_teacher(self) -> bool:
@@ -203,16 +200,6 @@ def resolve_levels(levels: tuple[int, ...] | None, num_levels: int) -> tuple[int
     if len(resolved) < len(levels):
         raise ValueError(f'levels must name each of {num_levels} levels once, but got {list(levels)}')
     return tuple(resolved)
-
-
-@contextlib.contextmanager
-def _negated(noise: Any) -> Iterator[None]:
-    """Turn the sign of a noise in the block by that of its scale."""
-    noise.scale = -noise.scale
-    try:
-        yield
-    finally:
-        noise.scale = -noise.scale
 
 
 class _RunInfo(NamedTuple):

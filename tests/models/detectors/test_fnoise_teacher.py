@@ -136,6 +136,25 @@ def test_noise_inside_the_backbone(root):
     torch.testing.assert_close(one - x, x - opposite)
 
 
+def test_complementary_dropout(root):
+    """Each channel of an image is in one of the two views, doubled."""
+    torch.set_num_threads(1)
+    cfg = Config.fromfile(root / 'configs/semi/demo_semi_complementary_dropout.py').model
+    cfg.semi_train_cfg.cls_pseudo_thr = 0.0
+    model = MODELS.build(cfg)
+    model.student.init_weights()
+    model.teacher.load_state_dict(model.student.state_dict())
+    model.train()
+    seen = []
+    model.student.neck.neck.register_forward_pre_hook(lambda neck, args: seen.append([x.detach() for x in args[0]]))
+    loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    _, one, other = seen  # the first pass is that of labelled images
+    for a, b in zip(one, other):
+        dropped, dropped_too = ((view == 0).flatten(2).all(dim=2) for view in (a, b))
+        used = ~(dropped & dropped_too)
+        assert used.any() and torch.equal(dropped[used], ~dropped_too[used])
+
+
 def test_losses_of_views_are_averaged(detector, monkeypatch):
     model = build(detector, cls_pseudo_thr=0.0, views=2, feature_weight=3.0)
     found = []
@@ -266,8 +285,8 @@ def test_without_noise_it_is_a_mean_teacher(detector):
 
 
 def test_noise_that_has_no_opposite_is_named(detector):
-    detector.neck.noise = dict(type='ChannelDropout')
-    with pytest.raises(ValueError, match='antithetic needs FeatureNoise without bias'):
+    detector.neck.noise = dict(type='DSU')
+    with pytest.raises(ValueError, match='antithetic needs FeatureNoise without bias or ChannelDropout'):
         build(detector, views=2, antithetic=True)
 
 
