@@ -141,6 +141,9 @@ pictures: demo compare
 	    $(SHAPES)/test/000002.png --sweep 0.1 0.3 1 3 --out $(OUT)/demo/sweep --force
 	@cp $(OUT)/demo/sweep/000002.png docs/pictures/sweep.png
 	@for i in 1 2 3; do cp $(OUT)/demo/detections/vis/00000$$i.png docs/pictures/detections_$$i.png; done
+	@$(RUN) tools/infer.py configs/demo_baseline.py $$(cat $(OUT)/pair/baseline/seed_0/last_checkpoint) \
+	    $(SHAPES)/test/000002.png --fnoise --samples 10 --out-dir $(OUT)/demo/spread --force
+	@cp $(OUT)/demo/spread/vis/000002.png docs/pictures/spread.png
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1300 \
 	    --virtual-time-budget=5000 --screenshot=docs/pictures/report.png "file://$$(realpath $(OUT))/pair/report/report.html"
 

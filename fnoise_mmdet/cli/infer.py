@@ -16,6 +16,7 @@ def parse_args() -> argparse.Namespace:
         examples=[
             'configs/fnoise.py work_dirs/fnoise/epoch_10.pth photos/ --out-dir drawn',
             'configs/baseline.py work_dirs/baseline/epoch_10.pth work_dirs/fnoise/epoch_10.pth photos/ --out-dir both',
+            'configs/baseline.py work_dirs/baseline/epoch_10.pth photos/ --fnoise --samples 10 --out-dir spread',
         ],
     )
     options.add_config_arguments(parser)
@@ -37,6 +38,14 @@ def parse_args() -> argparse.Namespace:
         help='annotations of the images in COCO format: the ground truth is drawn beside the detections, with true '
         'positives (IoU of at least 0.5), false positives and missed objects in different colours',
     )
+    parser.add_argument(
+        '--samples',
+        type=options.at_least(2),
+        metavar='N',
+        help='evaluate each image N more times with the noise of the config or of --fnoise, and draw how boxes, masks '
+        'and scores spread; the JSON files get their means and standard deviations',
+    )
+    parser.add_argument('--seed', type=options.at_least(0), default=0, help='seed of the noise (default: 0)')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder')
     parser.add_argument('--force', action='store_true', help='replace a non-empty folder')
     parser.add_argument('--score-thr', type=float, default=0.3, help='score threshold for drawing')
@@ -51,4 +60,6 @@ def parse_args() -> argparse.Namespace:
         parser.error('give images or folders of images after the checkpoints')
     if len(args.checkpoints) == 1 and (args.names or args.second_config):
         parser.error('--names and --second-config need two checkpoints')
+    if args.samples and (len(args.checkpoints) > 1 or args.annotations):
+        parser.error('--samples shows the spread of one checkpoint, without --annotations')
     return args

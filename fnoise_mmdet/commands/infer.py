@@ -1,7 +1,8 @@
 """Draw the detections of one detector on images, or of two side by side."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
 from mmdet.utils import get_test_pipeline_cfg
+from mmengine.logging import MessageHub
 from pycocotools import mask as coco_mask
 
 from ..config import check_has, load_config, use_classes, use_data_root
@@ -21,7 +23,15 @@ from ..datasets.images import output_stem, printable, readable_images
 from ..datasets.validate import annotation_findings
 from ..engine.preflight import check_checkpoint, check_model
 from ..errors import ImageError, InputError
-from ..visualization import Detection, annotated_objects, detections_panel, mark_outcomes
+from ..models.layers import find_noise_layers
+from ..visualization import (
+    Detection,
+    annotated_objects,
+    detections_panel,
+    mark_outcomes,
+    spread_columns,
+    spread_of,
+)
 from .output import draw_in_batches
 
 
@@ -173,6 +183,32 @@ def draw_columns(
             write_prediction(out / 'preds' / folder_name(name), output_stem(path), prediction)
 
 
+def draw_spread(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespace, out: Path) -> None:
+    """Draw the detections of a model and how they spread over draws of the noise; write both."""
+    classes = model.model.dataset_meta['classes']
+    paths = [str(path) for path in batch]
+
+    def predict() -> list[dict[str, Any]]:
+        return model(paths, batch_size=len(paths))['predictions']
+
+    predictions = predict()
+    of_samples = []
+    hub = MessageHub.get_current_instance()
+    with contextlib.ExitStack() as stack:
+        for layer in find_noise_layers(model.model):
+            stack.enter_context(layer.in_evaluation())
+        for sample in range(args.samples):
+            hub.update_info('iter', sample)  # every sample has noise of its own
+            of_samples.append([to_detections(prediction, classes, 0.0) for prediction in predict()])
+    for path, prediction, *samples in zip(batch, predictions, *of_samples):
+        spreads = spread_of(to_detections(prediction, classes, args.score_thr), samples)
+        image = np.ascontiguousarray(mmcv.imread(str(path))[..., ::-1])
+        panel = detections_panel(image, spread_columns(spreads, args.samples), printable(path.name), classes)
+        write_picture(out / 'vis' / f'{output_stem(path)}.png', panel)
+        prediction['spread'] = [spread.summary() for spread in spreads]
+        write_prediction(out / 'preds', output_stem(path), prediction)
+
+
 def main(args: argparse.Namespace) -> None:
     """Run the command."""
     names = args.names or default_names(args.checkpoints) if len(args.checkpoints) > 1 else []
@@ -184,8 +220,16 @@ def main(args: argparse.Namespace) -> None:
     with staged_folder(args.out_dir, args.force) as out:
         models = read_models(args)
         (out / 'vis').mkdir()
-        together = len(models) > 1 or annotated
-        draw = partial(draw_columns, models, names or [''], annotated) if together else partial(draw_one, models[0])
+        draw: Callable[..., None]
+        if args.samples:
+            if not any(not layer.noise.is_off for layer in find_noise_layers(models[0].model)):
+                raise InputError(f'--samples needs noise, which {args.config} does not have: insert it by --fnoise')
+            MessageHub.get_current_instance().update_info('seed', args.seed)
+            draw = partial(draw_spread, models[0])
+        elif len(models) > 1 or annotated:
+            draw = partial(draw_columns, models, names or [''], annotated)
+        else:
+            draw = partial(draw_one, models[0])
         drawn = draw_in_batches(partial(draw, args=args, out=out), images, args.batch_size)
     print(
         f'wrote {drawn} image{"s" * (drawn != 1)} to {args.out_dir / "vis"}, the detections to {args.out_dir / "preds"}'

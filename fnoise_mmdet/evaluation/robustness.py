@@ -29,7 +29,6 @@ from ..engine.checkpoint import load_checkpoint, load_weights
 from ..engine.preflight import check_checkpoint, check_data, check_model
 from ..errors import InputError
 from ..models.layers import find_noise_layers
-from ..models.necks import FNoiseNeck
 from ..noise import FeatureNoise, Noise
 from ..visualization.maps import signal_and_noise
 from .coco_metric import CompleteCocoMetric
@@ -328,31 +327,23 @@ class NoisePerImage(Noise):
 
 @contextlib.contextmanager
 def noise_in_evaluation(model: nn.Module, noise: Noise | None) -> Iterator[None]:
-    """Apply noise in the :class:`~fnoise_mmdet.FNoiseNeck` of a model also in evaluation mode, within the block.
+    """Apply noise at its place in a model also in evaluation mode, within the block.
 
     Args:
-        model: Model with at least one such neck, if there is a noise.
-        noise: Replaces the noise of the neck; None changes nothing.
+        model: Model with such a place, if there is a noise.
+        noise: Replaces the noise of the model; None changes nothing.
     """
-    necks = find_noise_layers(model) if noise is not None else []
-    handles, own = [], [neck.noise for neck in necks]
-    try:
-        for neck in necks:
-            neck.noise = noise
-            if neck.position == 'pre':
-                handles.append(neck.register_forward_pre_hook(lambda neck, args: (_preview(neck, args[0]), *args[1:])))
-            else:
-                handles.append(neck.register_forward_hook(lambda neck, args, output: _preview(neck, output)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for neck, noise in zip(necks, own):
-            neck.noise = noise
-
-
-def _preview(neck: FNoiseNeck, features: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
-    return neck.preview([features])[0] if isinstance(features, Tensor) else neck.preview(features)
+    layers = find_noise_layers(model) if noise is not None else []
+    own = [layer.noise for layer in layers]
+    with contextlib.ExitStack() as stack:
+        try:
+            for layer in layers:
+                layer.noise = noise
+                stack.enter_context(layer.in_evaluation())
+            yield
+        finally:
+            for layer, noise in zip(layers, own):
+                layer.noise = noise
 
 
 def quiet() -> contextlib.AbstractContextManager:

@@ -7,6 +7,7 @@ from .outcomes import IOU_THR, annotated_objects, corners, f1_score, mark_outcom
 from .panel import SCORE_THR, Boxes, Sweep, feature_panel, sweep_panel
 from .reductions import check_reduction, choose_reduction
 from .sequence import find_frames, write_gif
+from .spread import Spread, spread_columns, spread_of
 
 __all__ = [
     'IOU_THR',
@@ -14,6 +15,7 @@ __all__ = [
     'Boxes',
     'Detection',
     'FeatureMap',
+    'Spread',
     'Sweep',
     'annotated_objects',
     'check_reduction',
@@ -27,6 +29,8 @@ __all__ = [
     'mark_outcomes',
     'save_arrays',
     'snr_db',
+    'spread_columns',
+    'spread_of',
     'sweep_panel',
     'without_padding',
     'write_gif',

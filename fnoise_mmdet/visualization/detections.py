@@ -37,7 +37,8 @@ class Detection(NamedTuple):
 
     ``box`` is (x1, y1, x2, y2) in pixels of the image, ``mask`` a bool array
     (H, W) or None, ``score`` None for ground truth. ``outcome`` is None, or
-    that of :func:`.mark_outcomes`, which then decides the colour.
+    that of :func:`.mark_outcomes`, which then decides the colour. ``text`` is
+    what is written on the box, by default label and score.
     """
 
     box: Sequence[float]
@@ -45,6 +46,7 @@ class Detection(NamedTuple):
     score: float | None = None
     mask: np.ndarray | None = None
     outcome: str | None = None
+    text: str | None = None
 
 
 class Style(NamedTuple):
@@ -71,7 +73,7 @@ def _check(image: np.ndarray, columns: Sequence[tuple[str, Sequence[Detection]]]
     if not columns:
         raise ValueError('columns must not be empty')
     for heading, detections in columns:
-        for box, label, _, mask, _ in detections:
+        for box, label, _, mask, *_ in detections:
             if len(box) != 4 or not np.isfinite(np.asarray(box, dtype=float)).all():
                 raise ValueError(f'the box of a {label} in column {heading!r} must be 4 finite numbers, but got {box}')
             if mask is not None and (mask.dtype != bool or mask.shape != image.shape[:2]):
@@ -168,7 +170,9 @@ def _draw_column(
         if sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in taken) > LABEL_SHARE * width * height:
             break
         label = textwrap.shorten(one.label, 24, placeholder='…') or one.label[:24]
-        _draw_label(axes, label if one.score is None else f'{label} {one.score:.2f}', style.colour, box, taken)
+        text = (label if one.score is None else f'{label} {one.score:.2f}') if one.text is None else one.text
+        if text:
+            _draw_label(axes, text, style.colour, box, taken)
     if not detections:
         _draw_label(axes, 'no objects', '#ffffff', (left, top, left + width, top), taken)
 

@@ -29,6 +29,32 @@ def test_draws_images_and_folders(tool, runs, shapes, tmp_path):
     )
 
 
+def test_spread_under_noise(tool, runs, shapes, tmp_path):
+    def infer(name, *options):
+        tool(
+            'infer', 'configs/demo_baseline.py', runs.baseline / 'epoch_2.pth', shapes / 'test', '--samples', 3,
+            '--out-dir', tmp_path / name, '--score-thr', '0.01', '--device', 'cpu', *options,
+        )  # fmt: skip
+        return json.loads((tmp_path / name / 'preds/000002.json').read_text())
+
+    first, again = infer('first', '--fnoise', 'cct'), infer('again', '--fnoise', 'cct')
+    assert first == again
+    assert len(first['spread']) == sum(score >= 0.01 for score in first['scores']) > 0
+    assert any(one['detected'] for one in first['spread']) and all(one['samples'] == 3 for one in first['spread'])
+    assert any(one['score_std'] for one in first['spread'])
+    other = infer('other', '--fnoise', 'cct', '--seed', 1)
+    assert other['scores'] == first['scores'] and other['spread'] != first['spread']
+    assert (tmp_path / 'first/vis/000001.png').is_file()
+    result = tool(
+        'infer', 'configs/demo_baseline.py', runs.baseline / 'epoch_2.pth', shapes / 'test', '--samples', 3,
+        '--out-dir', tmp_path / 'none', status=2,
+    )  # fmt: skip
+    assert 'insert it by --fnoise' in result.stderr and not (tmp_path / 'none').exists()
+    both = [runs.baseline / 'epoch_2.pth'] * 2
+    result = tool('infer', 'configs/demo_fnoise.py', *both, shapes / 'test', '--samples', 3, status=2)
+    assert 'spread of one checkpoint' in result.stderr
+
+
 def test_classes_are_the_checkpoint_s(tool, runs, shapes, tmp_path):
     """A config of other classes, as the COCO config is for a training on one's own data, gives the same detections."""
     two = [

@@ -58,7 +58,7 @@ class NoiseLayer(BaseModule):
         # Of the levels that are perturbed together.
         self._counters: defaultdict[tuple[int, ...], CallCounter] = defaultdict(CallCounter)
         self._checks: defaultdict[tuple[int, ...], FiniteCheck] = defaultdict(FiniteCheck)
-        self._is_opposite = False
+        self._is_opposite = self._acts_in_evaluation = False
         self._opposites: set[tuple[int, ...]] = set()  # iteration, number of calls, and levels
 
     @property
@@ -85,7 +85,18 @@ class NoiseLayer(BaseModule):
         A teacher, i.e. a module with only frozen parameters that runs without
         gradients, gets no noise: its targets come from clean features.
         """
-        return self.training and self.noise.training and not self.noise.is_off and not self._is_teacher()
+        if self.noise.is_off:
+            return False
+        return self._acts_in_evaluation or (self.training and self.noise.training and not self._is_teacher())
+
+    @contextlib.contextmanager
+    def in_evaluation(self) -> Iterator[None]:
+        """In the block, perturb in evaluation mode, too."""
+        self._acts_in_evaluation = True
+        try:
+            yield
+        finally:
+            self._acts_in_evaluation = False
 
     @contextlib.contextmanager
     def opposite(self) -> Iterator[None]:
