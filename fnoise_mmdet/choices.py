@@ -21,6 +21,7 @@ PRESETS = ('cct', 'mean_normal', 'uniform_20', 'l2', 'channel_l2')
 NOISES = (
     *PRESETS,
     'AntitheticNoise',
+    'AdversarialNoise',
     'FDrop',
     'FeatureDropBlock',
     'ChannelDropout',

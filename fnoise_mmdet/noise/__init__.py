@@ -1,5 +1,6 @@
 """Feature noise and related perturbations in PyTorch, with Numba and Triton kernels; independent of mmdet."""
 
+from .adversarial import AdversarialNoise
 from .base import Noise
 from .dropping import ChannelDropout, FDrop, FeatureDropBlock
 from .feature_noise import PRESETS, AntitheticNoise, FeatureNoise
@@ -10,6 +11,7 @@ from .stream import make_generator
 NOISES = (
     FeatureNoise,
     AntitheticNoise,
+    AdversarialNoise,
     FDrop,
     FeatureDropBlock,
     ChannelDropout,
@@ -23,6 +25,7 @@ __all__ = [
     'NOISES',
     'PRESETS',
     'SCHEDULES',
+    'AdversarialNoise',
     'AntitheticNoise',
     'ChannelDropout',
     'FDrop',

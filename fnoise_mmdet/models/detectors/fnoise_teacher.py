@@ -16,6 +16,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from torch import Tensor
 
+from ...noise import AdversarialNoise
 from ...noise.schedule import schedule_factor
 from ..layers import find_noise_layers
 from .pseudo_masks import bitmap_masks, project_masks, view_homography
@@ -195,6 +196,8 @@ class FNoiseTeacher(SemiBaseDetector):
         losses: dict[str, Any] = {}
         for view in range(views):
             opposite = self.semi_train_cfg.antithetic and view % 2 == 1
+            if weight:
+                self._search_directions(run)
             with contextlib.ExitStack() as stack:
                 for layer in self._layers if opposite else ():
                     stack.enter_context(layer.opposite())
@@ -204,6 +207,17 @@ class FNoiseTeacher(SemiBaseDetector):
                     value = value / views
                 losses[name] = _add(losses[name], value) if name in losses else value
         return losses
+
+    def _search_directions(self, run: Callable[[], dict]) -> None:
+        """Find the directions of adversarial noise, by a pass that leaves no trace in statistics and random streams."""
+        noises = [layer.noise for layer in self._layers if isinstance(layer.noise, AdversarialNoise)]
+        if not any(noise.training and not noise.is_off for noise in noises):
+            return
+        with torch.random.fork_rng(), _kept_statistics(self.student), contextlib.ExitStack() as stack:
+            finds = [stack.enter_context(noise.search()) for noise in noises]
+            loss, _ = self.parse_losses(run())
+            for find in finds:
+                find(loss)
 
     def _hard_losses(self, inputs: Tensor, labelled: SampleList) -> dict:
         return self.student.loss(inputs, copy.deepcopy(labelled))  # which may change its samples
@@ -246,6 +260,19 @@ class FNoiseTeacher(SemiBaseDetector):
         finally:
             for layer in self._layers:
                 layer.noise.train(layer.training)
+
+
+@contextlib.contextmanager
+def _kept_statistics(model: torch.nn.Module) -> Iterator[None]:
+    """Do not update the running statistics of batch norm in the block."""
+    tracking: list[Any] = [one for one in model.modules() if getattr(one, 'track_running_stats', False)]
+    try:
+        for one in tracking:
+            one.track_running_stats = False
+        yield
+    finally:
+        for one in tracking:
+            one.track_running_stats = True
 
 
 @contextlib.contextmanager

@@ -155,6 +155,35 @@ def test_complementary_dropout(root):
         assert used.any() and torch.equal(dropped[used], ~dropped_too[used])
 
 
+@pytest.mark.parametrize('targets', ['hard', 'soft'])
+def test_adversarial_direction_raises_the_loss(detector, targets, monkeypatch):
+    """More than a random one of the same power, and the search leaves no trace."""
+    detector.neck.noise = dict(type='AdversarialNoise')
+    model = build(detector, cls_pseudo_thr=0.0, targets=targets)
+    batch = data(model, sup=stream(), unsup_teacher=stream(1))
+    buffers = copy.deepcopy(dict(model.student.named_buffers()))
+    search = model._search_directions
+
+    def traced(run):
+        before = torch.get_rng_state(), copy.deepcopy(dict(model.student.named_buffers()))
+        search(run)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert all(torch.equal(value, before[1][name]) for name, value in model.student.named_buffers())
+        assert not any(parameter.grad is not None for parameter in model.parameters())
+
+    def total():
+        model.student.load_state_dict(buffers, strict=False)
+        torch.manual_seed(1)
+        losses = loss(model, *copy.deepcopy(batch))
+        losses, _ = model.parse_losses({name: value for name, value in losses.items() if name.startswith('feature_')})
+        return float(losses)
+
+    monkeypatch.setattr(model, '_search_directions', traced)
+    adversarial = total()
+    monkeypatch.setattr(model, '_search_directions', lambda run: None)
+    assert adversarial > total()
+
+
 def test_losses_of_views_are_averaged(detector, monkeypatch):
     model = build(detector, cls_pseudo_thr=0.0, views=2, feature_weight=3.0)
     found = []
