@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mmdet
 import torch
-from compatibility import Finding, Outcome, check_config, shipped_configs
+from compatibility import Finding, Outcome, PlaceOutcome, check_config, shipped_configs
 
 from fnoise_mmdet.cli import options
 from fnoise_mmdet.cli.parser import ArgumentParser
@@ -48,8 +49,13 @@ def read_findings(path: Path) -> dict[str, Finding | None]:
         except json.JSONDecodeError:  # truncated by an interruption
             continue
         config, finding = row['config'], row['finding']
-        findings[config] = None if finding is None else Finding(**{**finding, 'outcome': Outcome(finding['outcome'])})
+        findings[config] = None if finding is None else _finding(finding)
     return findings
+
+
+def _finding(row: dict[str, Any]) -> Finding:
+    places = {place: PlaceOutcome(outcome) for place, outcome in row['places'].items()}
+    return Finding(**{**row, 'outcome': Outcome(row['outcome']), 'places': places})
 
 
 def find_out(names: list[str], workers: int) -> Iterator[tuple[str, Finding | None]]:
@@ -74,6 +80,15 @@ MEANINGS = {
 }
 
 
+PLACE_MEANINGS = {
+    PlaceOutcome.CHECKED: 'the same keys, strict loading both ways, the same features in evaluation, and in a '
+    'prediction with noise the ratio of F-Noise at every module of the place',
+    PlaceOutcome.ABSENT: 'a clear error',
+    PlaceOutcome.UNRUNNABLE: 'the plain detector cannot predict from images alone here, or finds no region',
+    PlaceOutcome.FAILED: 'F-Noise breaks one of its promises',
+}
+
+
 def table(findings: Iterable[Finding]) -> str:
     """Write the findings as Markdown: counts, one line per family, and reasons for incomplete checks."""
     findings = list(findings)
@@ -93,6 +108,13 @@ def table(findings: Iterable[Finding]) -> str:
                 f'{number(min(ratios), 1)} to {number(max(ratios), 1)}' if ratios else '',
             ]
         )
+    places = sorted({place for finding in findings for place in finding.places})
+    by_place = Counter((place, outcome) for finding in findings for place, outcome in finding.places.items())
+    in_places = [
+        [outcome.value, *(str(by_place[place, outcome]) for place in places), meaning]
+        for outcome, meaning in PLACE_MEANINGS.items()
+    ]
+    broken = [[finding.place_reason, finding.config] for finding in findings if finding.place_reason]
     reasons: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
         if finding.outcome is not Outcome.WHOLE:
@@ -105,6 +127,9 @@ def table(findings: Iterable[Finding]) -> str:
             f'What `tools/dev/check_configs.py` found with mmdet {mmdet.__version__} and torch {torch.__version__}, '
             f'without a GPU: {len(findings)} configs with a model in {len(families)} families.',
             Table.of(['outcome', 'configs', 'meaning'], outcomes, numeric=1).markdown(),
+            '## Noise inside whole detectors',
+            Table.of(['outcome', *places, 'meaning'], in_places, numeric=len(places)).markdown(),
+            *([Table.of(['failure', 'config'], broken, numeric=0).markdown()] if broken else []),
             '## Families',
             Table.of(heads, rows, numeric=1 + len(Outcome)).markdown(),
             '## Why a config was not checked as a whole',
@@ -137,9 +162,9 @@ def main() -> None:
     counts = Counter(finding.outcome for finding in checked)
     print(', '.join(f'{outcome.value}: {counts[outcome]}' for outcome in Outcome))
     print(f'table: {out / "table.md"}')
-    failed = [finding for finding in checked if finding.outcome is Outcome.FAILED]
+    failed = [one for one in checked if one.outcome is Outcome.FAILED or PlaceOutcome.FAILED in one.places.values()]
     for finding in failed:
-        print(f'FAILED {finding.config}: {finding.reason}')
+        print(f'FAILED {finding.config}: {finding.reason or finding.place_reason}')
     if failed:
         raise SystemExit(1)
 

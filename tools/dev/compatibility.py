@@ -2,7 +2,8 @@
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import mmdet
 import torch
 from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
@@ -22,7 +24,7 @@ from fnoise_mmdet.config import add_fnoise, find_detector, nested_dicts
 from fnoise_mmdet.config.types import type_name, with_named_types
 from fnoise_mmdet.engine.preview import initialise
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.models.layers import find_noise_layers
+from fnoise_mmdet.models.layers import PLACES, find_noise_layers
 from fnoise_mmdet.visualization import snr_db
 from fnoise_mmdet.visualization.tap import Tap
 
@@ -41,6 +43,15 @@ class Outcome(str, Enum):
     FAILED = 'FAILED'  # F-Noise breaks a promise
 
 
+class PlaceOutcome(str, Enum):
+    """Outcome of the check of a place inside a detector."""
+
+    CHECKED = 'checked'
+    ABSENT = 'no such place'
+    UNRUNNABLE = 'not here'  # the plain detector cannot predict, or its random weights find no region
+    FAILED = 'FAILED'  # F-Noise breaks a promise
+
+
 @dataclass
 class Finding:
     """Finding for one config; ``reason`` explains an outcome other than WHOLE."""
@@ -52,6 +63,8 @@ class Finding:
     outcome: Outcome = Outcome.WHOLE
     reason: str = ''
     snr_db: tuple[float, ...] = ()  # of each level
+    places: dict[str, PlaceOutcome] = field(default_factory=dict)  # of whole detectors
+    place_reason: str = ''  # why a place failed
 
     @property
     def family(self) -> str:
@@ -107,7 +120,8 @@ def check_config(name: str) -> Finding | None:
     Both get the same weights, by strict loading, and the same two images of
     uniform noise. Their state dicts must have the same keys, the features in
     evaluation must be bitwise equal, and every level in training must have the
-    signal-to-noise ratio of F-Noise.
+    signal-to-noise ratio of F-Noise. The same is checked for the places inside
+    a whole detector, whose levels are those of a prediction with noise.
 
     Returns:
         The finding, None if the file has no model.
@@ -127,7 +141,7 @@ def check_config(name: str) -> Finding | None:
     finding.detector = outer if place == 'model' else f'{outer} of {type_name(detector)}'
     finding.backbone = type_name(detector.get('backbone'))
     finding.neck = neck_types(detector)
-    noisy_cfg = copy.deepcopy(cfg)
+    noisy_cfg, original = copy.deepcopy(cfg), copy.deepcopy(cfg)  # some detectors change theirs
     try:
         add_fnoise(noisy_cfg)
     except InputError as error:
@@ -150,7 +164,69 @@ def check_config(name: str) -> Finding | None:
         finding.snr_db = _compare(plain, build_noisy(), images, expected)
     except Exception as error:
         return replace(finding, outcome=Outcome.FAILED, reason=_one_line(error))
+    for place in PLACES if finding.outcome is Outcome.WHOLE else ():
+        try:
+            finding.places[place] = _check_place(original, place, plain, images, expected)
+        except Exception as error:
+            finding.places[place] = PlaceOutcome.FAILED
+            finding.place_reason = f'{place}: {_one_line(error)}'
     return finding
+
+
+def _check_place(cfg: Config, place: str, plain: nn.Module, images: Tensor, expected: Sequence[Tensor]) -> PlaceOutcome:
+    """Compare a detector with F-Noise at a place inside it to the plain one.
+
+    Raises:
+        AssertionError: If a property is violated.
+    """
+    try:
+        noisy = MODELS.build(add_fnoise(copy.deepcopy(cfg), place=place).model)
+    except ValueError as error:
+        if 'has no place' not in str(error):
+            raise
+        return PlaceOutcome.ABSENT
+    _compare_weights(plain, noisy)
+    noisy.eval()
+    if not all(torch.equal(a, b) for a, b in zip(expected, _features(noisy, images), strict=True)):
+        raise AssertionError('the features in evaluation differ')
+    run = _features if place == 'stage' else _predict
+    try:
+        run(noisy, images)
+    except Exception:  # every detector fails in its own way without a package, proposals or previous frames
+        return PlaceOutcome.UNRUNNABLE
+    layer: Any = find_noise_layers(noisy)[0]
+    ratios: dict[int, float] = {}
+    layer.watchers.append(lambda level, x, y: ratios.update({level: snr_db(x, y)} if x.numel() else {}))
+    with layer.in_evaluation():
+        run(noisy, images)
+    if not ratios:
+        return PlaceOutcome.UNRUNNABLE
+    if any(abs(ratio - CCT_SNR_DB) > 1 for ratio in ratios.values()):
+        raise AssertionError(f'the signal-to-noise ratios {ratios} are not those of F-Noise')
+    return PlaceOutcome.CHECKED
+
+
+def _compare_weights(plain: nn.Module, noisy: nn.Module) -> None:
+    """Load the weights of each detector into the other one.
+
+    Raises:
+        AssertionError: If their keys differ.
+    """
+    weights = plain.state_dict()
+    if list(weights) != list(noisy.state_dict()):
+        raise AssertionError('the keys of the state dicts differ')
+    noisy.load_state_dict(weights, strict=True)
+    plain.load_state_dict(noisy.state_dict(), strict=True)
+
+
+@torch.no_grad()
+def _predict(model: nn.Module, images: Tensor) -> None:
+    detector: Any = model
+    for name in ('student', 'detector'):  # of a semi-supervised pair, of a tracker
+        detector = detector._modules.get(name) or detector
+    shape = tuple(images.shape[2:])
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
+    detector.predict(images, [DetDataSample(metainfo=meta) for _ in images])
 
 
 def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[Tensor]) -> tuple[float, ...]:
@@ -162,11 +238,7 @@ def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[
     Raises:
         AssertionError: If a property is violated.
     """
-    weights = plain.state_dict()
-    if list(weights) != list(noisy.state_dict()):
-        raise AssertionError('the keys of the state dicts differ')
-    noisy.load_state_dict(weights, strict=True)
-    plain.load_state_dict(noisy.state_dict(), strict=True)
+    _compare_weights(plain, noisy)
     noisy.eval()
     found = _features(noisy, images)
     if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(expected, found)):

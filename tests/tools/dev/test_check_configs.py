@@ -11,6 +11,7 @@ def test_checks_writes_a_table_and_goes_on_where_it_was_interrupted(tool, tmp_pa
     assert 'whole detector: 2,' in result.stdout and 'FAILED: 0' in result.stdout
     table = (tmp_path / 'table.md').read_text()
     assert '2 configs with a model in 1 families' in table and '| retinanet | 2 | 2 |' in table
+    assert '| checked | 0 | 0 | 2 |' in table
     findings = tmp_path / 'findings.jsonl'
     lines = findings.read_text().splitlines()
     assert [json.loads(line)['finding']['outcome'] for line in lines] == ['whole detector'] * 2

@@ -1,7 +1,8 @@
 import pytest
-from compatibility import Outcome, check_config, shipped_configs
+from compatibility import Outcome, PlaceOutcome, check_config, shipped_configs
 
 from fnoise_mmdet import FeatureNoise, FNoiseNeck
+from fnoise_mmdet.models.layers import OutputNoise
 
 RETINANET = 'retinanet/retinanet_r18_fpn_1x_coco.py'
 
@@ -34,6 +35,26 @@ def test_every_kind_of_place(name, detector, neck, levels):
     assert (finding.detector, finding.neck, finding.family) == (detector, neck, name.split('/')[0])
     # 10 log10(3 / 0.3^2) dB; that of the smallest level spreads by 0.12, 5 of them.
     assert len(finding.snr_db) == levels and finding.snr_db == pytest.approx([15.23] * levels, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ('name', 'places'),
+    [
+        (RETINANET, dict(stage='checked', roi='no such place', query='no such place')),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', dict(stage='checked', roi='checked', query='no such place')),
+        ('detr/detr_r50_8xb2-150e_coco.py', dict(stage='checked', roi='no such place', query='checked')),
+    ],
+)
+def test_places_inside_a_detector(name, places):
+    finding = check_config(name)
+    assert finding.places == places and not finding.place_reason
+
+
+def test_a_place_that_breaks_a_promise_is_named(monkeypatch):
+    monkeypatch.setattr(OutputNoise, '_replace', lambda self, level, module, inputs, output: output * 1.1)
+    finding = check_config(RETINANET)
+    assert finding.outcome is Outcome.WHOLE and finding.places['stage'] is PlaceOutcome.FAILED
+    assert finding.place_reason == 'stage: AssertionError: the features in evaluation differ'
 
 
 def test_what_cannot_be_built_is_said():
