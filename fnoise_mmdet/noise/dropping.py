@@ -100,7 +100,7 @@ class FeatureDropBlock(Noise):
     def __init__(self, drop_prob: float = 0.1, block_size: int = 7, prob: float = 1.0) -> None:
         super().__init__(prob)
         self.drop_prob = in_range('drop_prob', drop_prob, 0, 1)
-        if not isinstance(block_size, int) or block_size < 1:
+        if not isinstance(block_size, int) or isinstance(block_size, bool) or block_size < 1:
             raise ValueError(f'block_size must be an integer >= 1, but got {block_size!r}')
         self.block_size = block_size
 

@@ -2,45 +2,143 @@
 
 They decompose each (B, C) channel into mean + standard deviation x normalized
 features over H and W, and perturb the statistics (the style of an image) but
-not the normalized features (its content).
+not the normalized features (its content). So the output of a channel is affine
+in its features, with coefficients that depend on the statistics.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from .base import Noise, at_least_float32, in_range
+from .base import Noise, at_least_float32, check_features, in_range
 
 EPS = 1e-6  # added to variances, as in the published code of DSU and MixStyle
 
 
-def _deviation(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Return the standard deviation over dimensions, keeping them; sqrt(EPS) instead of NaN for one element."""
-    count = 1
-    for dim in dims:
-        count *= x.shape[dim]
-    return (x.var(dims, correction=min(1, count - 1), keepdim=True) + EPS).sqrt()
+Coefficients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
-    return x.mean((2, 3), keepdim=True), _deviation(x, (2, 3))
+def restyle(x: Tensor, coefficients: Coefficients, chosen: Tensor | None = None) -> Tensor:
+    r"""Return :math:`y = a x + b` with coefficients that are a function of the statistics of each channel.
+
+    One pass over the features for their statistics and one for y, in the
+    backward pass likewise. Only x is saved, and only if the coefficients
+    depend on the statistics.
+
+    Args:
+        x: Features.
+        coefficients: Returns a and b of the means and the standard deviations of x.
+        chosen: Samples to perturb, bool; the others are unchanged. Defaults to None, which is all.
+
+    Shape:
+        x and output: (B, C, H, W). Means, standard deviations, a and b: (B, C, 1, 1). chosen: (B, 1, 1, 1).
+    """
+    y: Tensor = _Restyle.apply(x, coefficients, chosen)
+    return y
 
 
-def perturb_normalization(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    r"""Return :math:`y = a (x - m) + b m`, m the mean of each channel.
+class _Restyle(torch.autograd.Function):
+    """Autograd function of :func:`restyle`, whose intermediate results have one element per channel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, coefficients: Coefficients, chosen: Tensor | None) -> Tensor:
+        wide = at_least_float32(x)
+        correction = min(1, x[0, 0].numel() - 1)
+        variance, mean = torch.var_mean(wide, (2, 3), correction=correction, keepdim=True)
+        with torch.enable_grad():
+            statistics = mean.requires_grad_(), (variance + EPS).sqrt().requires_grad_()
+            a, b = coefficients(*statistics)
+            if chosen is not None:
+                a, b = torch.where(chosen, a, 1.0), torch.where(chosen, b, 0.0)
+        y = torch.addcmul(b.detach(), wide, a.detach()).to(x.dtype)
+        ctx.statistics, ctx.coefficients = statistics, (a, b)
+        ctx.save_for_backward(*[x] if a.requires_grad or _depends(b, statistics[1]) else [])
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (a, b), (mean, deviation) = ctx.coefficients, ctx.statistics
+        wide = at_least_float32(gradient)
+        x = at_least_float32(ctx.saved_tensors[0]) if ctx.saved_tensors else None
+        of_outputs = {}
+        if a.requires_grad:
+            assert x is not None
+            of_outputs[a] = torch.einsum('bcn,bcn->bc', wide.flatten(2), x.flatten(2)).view_as(mean)
+        if b.requires_grad:
+            of_outputs[b] = wide.sum((2, 3), keepdim=True)
+        of_mean = of_deviation = None
+        if of_outputs:
+            of_mean, of_deviation = torch.autograd.grad(
+                list(of_outputs), [mean, deviation], list(of_outputs.values()), retain_graph=True, allow_unused=True
+            )
+        count = gradient[0, 0].numel()
+        slope = constant = torch.zeros_like(mean)
+        if of_mean is not None:
+            constant = constant + of_mean / count
+        if of_deviation is not None:  # d s / d x = (x - m) / ((count - 1) s)
+            slope = of_deviation / (max(count - 1, 1) * deviation.detach())
+            constant = constant - slope * mean.detach()
+        found = torch.addcmul(constant, wide, a.detach())
+        if of_deviation is not None:
+            assert x is not None
+            found.addcmul_(x, slope)
+        return found.to(gradient.dtype), None, None
+
+
+def _depends(output: Tensor, on: Tensor) -> bool:
+    """Return whether an output has a gradient with respect to a tensor."""
+    if not output.requires_grad:
+        return False
+    (found,) = torch.autograd.grad(output, on, torch.ones_like(output), retain_graph=True, allow_unused=True)
+    return found is not None
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Return the standard deviation over the batch; sqrt(EPS) instead of NaN for one sample."""
+    return (values.var(0, correction=min(1, len(values) - 1), keepdim=True) + EPS).sqrt()
+
+
+class _StatisticsNoise(Noise):
+    """Noise by :func:`restyle`."""
+
+    def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
+        if self.is_off:
+            return x
+        check_features(x, 'features')
+        sample, chosen = self._draw(x, key)
+        return restyle(x, self.coefficients(sample), chosen)
+
+    def apply_sample(self, x: Tensor, sample: Any) -> Tensor:
+        return restyle(x, self.coefficients(sample))
+
+    def coefficients(self, sample: Any) -> Coefficients:
+        """Return the coefficients of :func:`restyle` for a draw."""
+        raise NotImplementedError
+
+
+def perturb_normalization(a: Tensor, b: Tensor) -> Coefficients:
+    r"""Return the coefficients of :math:`y = a (x - m) + b m`, m the mean of each channel.
 
     Source: Normalization Perturbation, Fan et al., "Towards Robust Object
     Detection Invariant to Real-World Domain Shifts", ICLR 2023.
 
     Shape:
-        x: (B, C, H, W). a, b: (B, C, 1, 1). Output: (B, C, H, W).
+        a, b: (B, C, 1, 1).
     """
-    wide = at_least_float32(x)
-    mean = wide.mean((2, 3), keepdim=True)
-    return (a * (wide - mean) + b * mean).to(x.dtype)
+
+    def coefficients(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        wide = a.to(mean.dtype)
+        return wide, (b - wide) * mean
+
+    return coefficients
 
 
-class NormalizationPerturbation(Noise):
+class NormalizationPerturbation(_StatisticsNoise):
     """Normalization Perturbation, see :func:`perturb_normalization`.
 
     Args:
@@ -61,12 +159,12 @@ class NormalizationPerturbation(Noise):
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return torch.empty(2, *x.shape[:2], 1, 1, device=x.device).normal_(1, self.std, generator=generator)
 
-    def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
-        return perturb_normalization(x, *sample)
+    def coefficients(self, sample: Tensor) -> Coefficients:
+        return perturb_normalization(*sample)
 
 
-def perturb_statistics(x: Tensor, e1: Tensor, e2: Tensor) -> Tensor:
-    r"""Return :math:`y = (s + e_1 \sigma_B(s)) (x - m) / s + m + e_2 \sigma_B(m)`.
+def perturb_statistics(e1: Tensor, e2: Tensor) -> Coefficients:
+    r"""Return the coefficients of :math:`y = (s + e_1 \sigma_B(s)) (x - m) / s + m + e_2 \sigma_B(m)`.
 
     m and s are the mean and the standard deviation of each channel,
     :math:`\sigma_B` the standard deviation over the batch, 0 but for a
@@ -76,16 +174,17 @@ def perturb_statistics(x: Tensor, e1: Tensor, e2: Tensor) -> Tensor:
     Generalization", ICLR 2022, arXiv 2202.03958.
 
     Shape:
-        x: (B, C, H, W). e1, e2: (B, C, 1, 1). Output: (B, C, H, W).
+        e1, e2: (B, C, 1, 1).
     """
-    wide = at_least_float32(x)
-    mean, deviation = _mean_and_deviation(wide)
-    new_deviation = deviation + e1 * _deviation(deviation, (0,))
-    new_mean = mean + e2 * _deviation(mean, (0,))
-    return (new_deviation * ((wide - mean) / deviation) + new_mean).to(x.dtype)
+
+    def coefficients(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        a = 1 + e1 * _spread(deviation) / deviation
+        return a, (1 - a) * mean + e2 * _spread(mean)
+
+    return coefficients
 
 
-class DSU(Noise):
+class DSU(_StatisticsNoise):
     """DSU, see :func:`perturb_statistics`; e1 and e2 are drawn from N(0, 1).
 
     Args:
@@ -102,12 +201,12 @@ class DSU(Noise):
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return torch.empty(2, *x.shape[:2], 1, 1, device=x.device).normal_(generator=generator)
 
-    def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
-        return perturb_statistics(x, *sample)
+    def coefficients(self, sample: Tensor) -> Coefficients:
+        return perturb_statistics(*sample)
 
 
-def mix_statistics(x: Tensor, weight: Tensor, partner: Tensor) -> Tensor:
-    r"""Mix the statistics of each sample with those of another one.
+def mix_statistics(weight: Tensor, partner: Tensor) -> Coefficients:
+    r"""Return the coefficients that mix the statistics of each sample with those of another one.
 
     :math:`y = s' (x - m) / s + m'` with :math:`m' = w m + (1 - w) m_{partner}`
     and :math:`s'` likewise; m and s, the mean and the standard deviation of
@@ -117,16 +216,18 @@ def mix_statistics(x: Tensor, weight: Tensor, partner: Tensor) -> Tensor:
     ICLR 2021, arXiv 2104.02008.
 
     Shape:
-        x: (B, C, H, W). weight: (B, 1, 1, 1). partner: (B,), indices of samples. Output: (B, C, H, W).
+        weight: (B, 1, 1, 1). partner: (B,), indices of samples.
     """
-    wide = at_least_float32(x)
-    mean, deviation = _mean_and_deviation(wide.detach())
-    new_mean = weight * mean + (1 - weight) * mean[partner]
-    new_deviation = weight * deviation + (1 - weight) * deviation[partner]
-    return (new_deviation * ((wide - mean) / deviation) + new_mean).to(x.dtype)
+
+    def coefficients(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = mean.detach(), deviation.detach()
+        a = weight + (1 - weight) * deviation[partner] / deviation
+        return a, weight * mean + (1 - weight) * mean[partner] - a * mean
+
+    return coefficients
 
 
-class MixStyle(Noise):
+class MixStyle(_StatisticsNoise):
     """MixStyle, see :func:`mix_statistics`; partners are a permutation of the batch.
 
     Args:
@@ -151,5 +252,5 @@ class MixStyle(Noise):
         weight = torch.from_numpy(rng.beta(self.alpha, self.alpha, (len(x), 1, 1, 1))).to(x.device, torch.float32)
         return weight, torch.randperm(len(x), generator=generator, device=x.device)
 
-    def apply_sample(self, x: Tensor, sample: tuple[Tensor, Tensor]) -> Tensor:
-        return mix_statistics(x, *sample)
+    def coefficients(self, sample: tuple[Tensor, Tensor]) -> Coefficients:
+        return mix_statistics(*sample)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fnoise_mmdet.noise import DSU, MixStyle, NormalizationPerturbation, make_generator
-from fnoise_mmdet.noise.statistics import EPS, mix_statistics, perturb_normalization, perturb_statistics
+from fnoise_mmdet.noise.statistics import EPS, mix_statistics, perturb_normalization, perturb_statistics, restyle
 
 
 def mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
@@ -66,7 +66,7 @@ def test_mix_style_is_its_formula(x, key):
         w = weight[n, 0, 0, 0].item()
         new_m, new_s = w * m + (1 - w) * other_m, w * s + (1 - w) * other_s
         expected[n, c, i, j] = new_s * (x[n, c, i, j].item() - m) / s + new_m
-    np.testing.assert_allclose(mix_statistics(x, weight, partner).numpy(), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(restyle(x, mix_statistics(weight, partner)).numpy(), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_mix_style_draws_beta_weights_and_permutations(key):
@@ -80,7 +80,7 @@ def test_mix_style_draws_beta_weights_and_permutations(key):
 def test_mix_style_holds_statistics_constant_in_the_backward_pass(x, key):
     weight, partner = torch.full((3, 1, 1, 1), 0.5), torch.tensor([1, 2, 0])
     x.requires_grad_()
-    mix_statistics(x, weight, partner).sum().backward()
+    restyle(x, mix_statistics(weight, partner)).sum().backward()
     deviation = (x.detach().var((2, 3), keepdim=True) + EPS).sqrt()
     expected = (0.5 * deviation + 0.5 * deviation[partner]) / deviation
     torch.testing.assert_close(x.grad, expected.expand_as(x))
@@ -89,8 +89,8 @@ def test_mix_style_holds_statistics_constant_in_the_backward_pass(x, key):
 @pytest.mark.parametrize(
     'function',
     [
-        lambda x: perturb_normalization(x, torch.full((3, 4, 1, 1), 1.3), torch.full((3, 4, 1, 1), 0.6)),
-        lambda x: perturb_statistics(x, torch.full((3, 4, 1, 1), 1.3), torch.full((3, 4, 1, 1), -0.6)),
+        lambda x: restyle(x, perturb_normalization(torch.full((3, 4, 1, 1), 1.3), torch.full((3, 4, 1, 1), 0.6))),
+        lambda x: restyle(x, perturb_statistics(torch.full((3, 4, 1, 1), 1.3), torch.full((3, 4, 1, 1), -0.6))),
     ],
     ids=['perturb_normalization', 'perturb_statistics'],
 )
