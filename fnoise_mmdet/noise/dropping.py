@@ -7,9 +7,9 @@ application of a draw to mmdet and torch.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .base import Noise, in_range
+from .fused import LinearNoise
 
 
 def f_drop(x: Tensor, threshold: Tensor) -> Tensor:
@@ -56,6 +56,22 @@ class FDrop(Noise):
         return f_drop(x, sample)
 
 
+def sparse_bernoulli(count: int, probability: float, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Draw which of ``count`` independent events of a small probability happen, without drawing each.
+
+    The gaps between those that happen are geometrically distributed.
+
+    Returns:
+        Their indices in ascending order, int64, followed by some that are ``count``.
+    """
+    if probability >= 1:
+        return torch.arange(count, device=device)
+    expected = count * probability
+    number = int(expected + 10 * expected**0.5 + 10)  # more happen with a probability below 1e-20
+    gaps = torch.empty(number, dtype=torch.float64, device=device).geometric_(probability, generator=generator)
+    return (gaps.cumsum(0) - 1).clamp(max=count).long()
+
+
 def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
     r"""Drop square blocks, and rescale the rest by (number of positions) / (positions kept).
 
@@ -64,20 +80,29 @@ def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
 
     Args:
         x: Features.
-        corners: 1 at the first row and column of each block to drop, else 0.
+        corners: Indices of the first row and column of each block to drop, in the flattened
+            (B, C, H - block_size + 1, W - block_size + 1); the number of its elements stands for none.
         block_size: Rows and columns of a block.
 
     Shape:
-        x: (B, C, H, W). corners: (B, C, H - block_size + 1, W - block_size + 1). Output: (B, C, H, W).
+        x: (B, C, H, W). corners: (N,). Output: (B, C, H, W).
     """
-    padded = F.pad(corners, [block_size - 1] * 4)
-    # Separable maximum: 2 s comparisons per position instead of s^2.
-    dropped = F.max_pool2d(F.max_pool2d(padded, (block_size, 1), stride=1), (1, block_size), stride=1)
-    left = 1 - dropped
-    return x * (left * (left.numel() / left.sum().clamp(min=1))).to(x.dtype)
+    batch, channels, height, width = x.shape
+    columns = width - block_size + 1
+    per_map = (height - block_size + 1) * columns
+    # Where there is none, the block lies in a map after the last one.
+    rest = corners % per_map
+    first = corners // per_map * (height * width) + rest // columns * width + rest % columns
+    within = torch.arange(block_size, device=x.device)
+    block = (within[:, None] * width + within).flatten()
+    dropped = torch.zeros((batch * channels + 1) * height * width, dtype=torch.bool, device=x.device)
+    dropped.index_fill_(0, (first[:, None] + block).flatten(), True)
+    dropped = dropped[: x.numel()].view(x.shape)
+    kept = x.numel() - torch.count_nonzero(dropped)  # several times as fast as a sum on a CPU
+    return (x * (x.numel() / kept.clamp(min=1)).to(x.dtype)).masked_fill_(dropped, 0)
 
 
-class FeatureDropBlock(Noise):
+class FeatureDropBlock(LinearNoise):
     r"""DropBlock, see :func:`drop_blocks`, with independent blocks per channel.
 
     The name DropBlock is already registered by mmdet.
@@ -112,8 +137,7 @@ class FeatureDropBlock(Noise):
         height, width = x.shape[2:]
         rows, columns = height - size + 1, width - size + 1
         gamma = min(1.0, self.drop_prob / size**2 * height * width / (rows * columns))
-        corners = torch.empty(*x.shape[:2], rows, columns, device=x.device)
-        return corners.bernoulli_(gamma, generator=generator)
+        return sparse_bernoulli(x.shape[0] * x.shape[1] * rows * columns, gamma, generator, x.device)
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return drop_blocks(x, sample, self._block_size(x))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .base import Noise, measure_peaks
+from .base import Noise, check_features, measure_peaks
 from .kernels import load_kernels
 from .stream import make_seed
 
@@ -56,6 +56,24 @@ def perturb_linear(
     else:
         draws = _EagerDraws(copy.copy(noise), keys)  # a copy, since a schedule may change the settings
     return list(_LinearNoise.apply(draws, peaks, *xs))
+
+
+class LinearNoise(Noise):
+    """Noise whose output is linear in the features: backward is the same operation, with the same draw.
+
+    The draw must not depend on the values of the features. Nothing is saved for backward.
+    """
+
+    def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
+        if self.is_off:
+            return x
+        check_features(x, 'features')
+        return self._perturb_levels([x], [key])[0]
+
+    def _perturb_levels(
+        self, xs: Sequence[Tensor], keys: Sequence[Sequence[int]], peaks: Tensor | None = None
+    ) -> list[Tensor]:
+        return perturb_linear(xs, self, keys, None, peaks)
 
 
 class _FusedDraws(NamedTuple):

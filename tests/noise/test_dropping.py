@@ -5,7 +5,7 @@ from mmdet.models.layers import DropBlock as MMDetDropBlock
 from torch.nn import functional as F
 
 from fnoise_mmdet.noise import ChannelDropout, FDrop, FeatureDropBlock, make_generator
-from fnoise_mmdet.noise.dropping import drop_blocks, drop_channels, f_drop
+from fnoise_mmdet.noise.dropping import drop_blocks, drop_channels, f_drop, sparse_bernoulli
 
 
 def naive_f_drop(x: np.ndarray, u: float) -> np.ndarray:
@@ -51,15 +51,39 @@ def naive_drop_blocks(x: np.ndarray, corners: np.ndarray, size: int) -> np.ndarr
 def test_drop_blocks_is_its_formula(x, size):
     generator = torch.Generator().manual_seed(size)
     corners = torch.empty(3, 4, 5 - size + 1, 6 - size + 1).bernoulli_(0.2, generator=generator)
+    indices = torch.cat([corners.flatten().nonzero()[:, 0], torch.tensor([corners.numel()])])
     np.testing.assert_allclose(
-        drop_blocks(x, corners, size).numpy(), naive_drop_blocks(x.numpy(), corners.numpy(), size), rtol=1e-6
+        drop_blocks(x, indices, size).numpy(), naive_drop_blocks(x.numpy(), corners.numpy(), size), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize('probability', [0.002, 0.3, 0.999, 1])
+def test_sparse_bernoulli_has_the_distribution_of_single_draws(probability):
+    count = 1000
+    numbers, places = [], torch.zeros(count + 1)
+    for i in range(2000):
+        drawn = sparse_bernoulli(count, probability, make_generator((i,)), torch.device('cpu'))
+        happened = drawn[drawn < count]
+        assert (happened.diff() > 0).all() and (len(happened) < len(drawn) or probability == 1)
+        numbers.append(len(happened))
+        places[happened] += 1
+    # Binomial: mean and variance; standard errors of 2000 draws, 5 of them.
+    variance = count * probability * (1 - probability)
+    assert np.mean(numbers) == pytest.approx(count * probability, abs=5 * (variance / 2000) ** 0.5)
+    assert np.var(numbers) == pytest.approx(variance, rel=0.16)
+    # Everywhere as often: halves and the ends.
+    share = places[:count] / 2000
+    error = (probability * (1 - probability) / 2000) ** 0.5
+    assert float(share[:500].mean()) == pytest.approx(float(share[500:].mean()), abs=10 * error / 500**0.5)
+    assert (share - probability).abs().max() <= 6 * error + 1e-9
 
 
 def test_drop_block_agrees_with_mmdet_s(x, key, monkeypatch):
     """The same corners give the same features as the layer that mmdet keeps."""
     noise = FeatureDropBlock(drop_prob=0.3, block_size=3)
-    corners = noise.sample(x, make_generator(key))
+    indices = noise.sample(x, make_generator(key))
+    corners = torch.zeros(3, 4, 3, 4, dtype=x.dtype)
+    corners.view(-1)[indices[indices < corners.numel()]] = 1
     layer = MMDetDropBlock(drop_prob=0.3, block_size=3, warmup_iters=0).train()
     asked = []
     monkeypatch.setattr(torch, 'bernoulli', lambda gamma: asked.append(gamma) or corners)
