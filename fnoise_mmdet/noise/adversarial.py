@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import Noise, at_least_float32, check_features, in_range
+from .stream import draw_uniform
 
 
 def add_along(x: Tensor, direction: Tensor, size: float) -> Tensor:
@@ -54,8 +55,8 @@ class AdversarialNoise(Noise):
         self._found: list[Tensor] = []  # directions that the next calls take, in this order
 
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a random direction, (B, C, H, W)."""
-        return _normalized(torch.empty(x.shape, device=x.device).normal_(generator=generator))
+        """Draw a random direction, (B, C, H, W), uniformly in a cube as in CCT."""
+        return _normalized(draw_uniform(torch.empty(x.shape, device=x.device), generator))
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return add_along(x, sample, self.scale / 3**0.5)
