@@ -126,15 +126,15 @@ def find_outputs(detector: nn.Module, place: str) -> list[str]:
         modules = [name for name, _ in detector.named_modules() if name]
         if place not in modules:
             raise ValueError(
-                f'place must be one of {list(PLACES)} or the name of a module, but {type(detector).__name__} has no '
-                f'{place!r}{did_you_mean(place, [*PLACES, *modules])}'
+                f'place must be pre, post, {", ".join(PLACES)} or the name of a module, but '
+                f'{type(detector).__name__} has no {place!r}{did_you_mean(place, [*PLACES, *modules])}'
             )
         names = [place]
     if not names:
         what = dict(stage='stages of its backbone', roi='RoI extractors', query='encoder outputs')[place]
         raise ValueError(
             f'{type(detector).__name__} has no place {place!r}, since {what} {known}: choose another one of '
-            f"{list(PLACES)}, or name a module, such as 'backbone.layer1'"
+            f'pre, post, {", ".join(PLACES)}, or name a module, such as backbone.layer1'
         )
     return names
 
