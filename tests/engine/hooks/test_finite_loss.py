@@ -43,7 +43,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_level_before_the_step(model
 def test_where_the_features_were_not_finite_their_level_is_named_instead(model):
     """On a GPU the neck has not said so yet."""
     model.neck = FNoiseNeck(None)
-    model.neck._check.defer('inputs are not finite', {0: (2, 3), 1: (4, 5)}, torch.tensor([1.0, float('inf')]))
+    model.neck._checks[0, 1].defer('inputs are not finite', {0: (2, 3), 1: (4, 5)}, torch.tensor([1.0, float('inf')]))
     attach(FiniteLossHook(action='skip'), model)(broken=False)
     with pytest.raises(FloatingPointError, match=r'inputs are not finite: level 1 of shape \(4, 5\) has Inf'):
         model(broken=True)
