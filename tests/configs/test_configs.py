@@ -17,6 +17,7 @@ from fnoise_mmdet.config import (
     NOISE_CONFIGS,
     PUBLISHED_PLACES,
     SAFETY_HOOKS,
+    find_detector,
     train_from_scratch,
     without_fnoise,
 )
@@ -39,6 +40,11 @@ def test_builds_and_takes_a_step(name):
     cfg = load(name)
     init_default_scope('mmdet')
     train_from_scratch(cfg)
+    if name.startswith('variants/'):  # of one detector: a smaller one is enough to run each noise
+        _, detector = find_detector(cfg)
+        detector['backbone'].depth = 18
+        neck = detector['neck']
+        neck.get('neck', neck).in_channels = [64, 128, 256, 512]
     model = MODELS.build(cfg.model).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     batch = demo_mm_inputs(2, [[3, 64, 96], [3, 64, 64]], with_mask=True, num_classes=5)
