@@ -13,7 +13,7 @@ from fnoise_mmdet.datasets.files import staged_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'fnoise_mmdet'
-CODE = ('noise', 'models/necks', 'models/wrapping.py', 'errors.py')
+CODE = ('noise', 'models/layers', 'models/necks', 'models/wrapping.py', 'errors.py')
 INIT = '''"""Feature noise for detectors: noises, and a neck wrapper that applies one of them in training."""
 
 from .models.necks import FNoiseNeck
