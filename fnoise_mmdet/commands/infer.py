@@ -222,7 +222,7 @@ def main(args: argparse.Namespace) -> None:
         (out / 'vis').mkdir()
         draw: Callable[..., None]
         if args.samples:
-            if not any(not layer.noise.is_off for layer in find_noise_layers(models[0].model)):
+            if all(layer.noise.is_off for layer in find_noise_layers(models[0].model)):
                 raise InputError(f'--samples needs noise, which {args.config} does not have: insert it by --fnoise')
             MessageHub.get_current_instance().update_info('seed', args.seed)
             draw = partial(draw_spread, models[0])

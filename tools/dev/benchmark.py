@@ -262,8 +262,8 @@ def time_step(args: argparse.Namespace) -> dict[str, Any]:
     if 'cct' in args.noises:
         cfg = read(args.config, args, 'cct')
         model = build(cfg, args.device)
-        for neck in find_noise_layers(model):
-            neck.noise.scale = FAINT_SCALE
+        for layer in find_noise_layers(model):
+            layer.noise.scale = FAINT_SCALE
         subjects[FAINT] = training_step(model, cfg, first)
     found = measure(subjects, args)
     print_timings(f'a training step of {args.config}, {args.batch_size} images, {args.device}', found)

@@ -189,10 +189,7 @@ def _check_place(cfg: Config, place: str, plain: nn.Module, images: Tensor, expe
         if 'has no place' not in str(error):
             raise
         return PlaceOutcome.ABSENT
-    _compare_weights(plain, noisy)
-    noisy.eval()
-    if not all(torch.equal(a, b) for a, b in zip(expected, _features(noisy, images), strict=True)):
-        raise AssertionError('the features in evaluation differ')
+    _compare_in_evaluation(plain, noisy, images, expected)
     run = _features if place == 'stage' else _predict
     try:
         run(noisy, images)
@@ -210,27 +207,28 @@ def _check_place(cfg: Config, place: str, plain: nn.Module, images: Tensor, expe
     return PlaceOutcome.CHECKED
 
 
-def _compare_weights(plain: nn.Module, noisy: nn.Module) -> None:
-    """Load the weights of each detector into the other one.
+def _compare_in_evaluation(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: Sequence[Tensor]) -> None:
+    """Load the weights of each detector into the other one, and compare their features in evaluation.
 
     Raises:
-        AssertionError: If their keys differ.
+        AssertionError: If the keys or the features differ.
     """
     weights = plain.state_dict()
     if list(weights) != list(noisy.state_dict()):
         raise AssertionError('the keys of the state dicts differ')
     noisy.load_state_dict(weights, strict=True)
     plain.load_state_dict(noisy.state_dict(), strict=True)
+    noisy.eval()
+    found = _features(noisy, images)
+    if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(expected, found)):
+        raise AssertionError('the features in evaluation differ')
 
 
 @torch.no_grad()
 def _predict(model: nn.Module, images: Tensor) -> None:
-    detector: Any = model
-    for name in ('student', 'detector'):  # of a semi-supervised pair, of a tracker
-        detector = detector._modules.get(name) or detector
     shape = tuple(images.shape[2:])
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
-    detector.predict(images, [DetDataSample(metainfo=meta) for _ in images])
+    _innermost(model).predict(images, [DetDataSample(metainfo=meta) for _ in images])
 
 
 def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[Tensor]) -> tuple[float, ...]:
@@ -242,12 +240,7 @@ def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[
     Raises:
         AssertionError: If a property is violated.
     """
-    _compare_weights(plain, noisy)
-    noisy.eval()
-    found = _features(noisy, images)
-    if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(expected, found)):
-        raise AssertionError('the features in evaluation differ')
-
+    _compare_in_evaluation(plain, noisy, images, expected)
     neck = find_noise_layers(noisy)[0]
     tap = Tap(neck)
     noisy.train()
@@ -267,11 +260,16 @@ def _compare(plain: nn.Module, noisy: nn.Module, images: Tensor, expected: list[
     return ratios
 
 
+def _innermost(model: nn.Module) -> Any:
+    """Return the student of a semi-supervised pair, the detector of a tracker, else the model itself."""
+    for name in ('student', 'detector'):
+        model = model._modules.get(name) or model
+    return model
+
+
 @torch.no_grad()
 def _features(model: nn.Module, images: Tensor) -> list[Tensor]:
-    detector: Any = model
-    for name in ('student', 'detector'):  # of a semi-supervised pair, of a tracker
-        detector = detector._modules.get(name) or detector
+    detector = _innermost(model)
     # A model for videos has no way to the features of images but its backbone.
     extract = detector.backbone if isinstance(detector, BaseMOTModel) else detector.extract_feat
     return _tensors(extract(images))
