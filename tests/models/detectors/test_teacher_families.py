@@ -49,6 +49,8 @@ def test_a_training_step_and_an_evaluation(family):
         node.pop('batch_augments', None)
         if 'score_thr' in node:
             node['score_thr'] = 0.0  # for detections of random weights
+        if 'max_per_img' in node:
+            node['max_per_img'] = min(node['max_per_img'], 20)  # of proposals and of detections: fewer take less time
     with_mask = any(node.get('with_mask') for node in nested_dicts(cfg._cfg_dict))
     preprocessor = dict(type='MultiBranchDataPreprocessor', data_preprocessor=cfg.model.data_preprocessor)
     model = MODELS.build(
@@ -64,7 +66,7 @@ def test_a_training_step_and_an_evaluation(family):
     model.teacher.load_state_dict(model.student.state_dict())
     model.train()
     streams = {
-        name: model.student.data_preprocessor(stream(seed, 128, with_mask), True)
+        name: model.student.data_preprocessor(stream(seed, 64, with_mask), True)
         for seed, name in enumerate(('sup', 'unsup_teacher', 'unsup_student'))
     }
     inputs, samples = ({name: one[key] for name, one in streams.items()} for key in ('inputs', 'data_samples'))
