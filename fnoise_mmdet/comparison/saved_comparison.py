@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..cli.parser import command_for
 from ..errors import InputError
 from .compare import Difference, paired_difference
+from .conditions import changed_settings
 from .intervals import Interval
 from .measures import STUDY_MEASURES, Measure
 
@@ -20,7 +21,7 @@ class SavedComparison(NamedTuple):
     conditions: list[str]
     measures: list[Measure]
     differences: list[Difference]
-    settings: dict[str, Any]
+    settings: dict[str, list[Any]]
 
     def seeds(self) -> set[int]:
         """Return the seeds that any condition has."""
@@ -72,7 +73,7 @@ def _read(path: Path) -> SavedComparison:
             list(content['conditions']),
             [measure for measure, _ in kept],
             [_difference(measure, one) for measure, differences in kept for one in differences],
-            content['settings'],
+            {key: list(values) for key, values in content['settings'].items()},
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
@@ -105,10 +106,15 @@ def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
     if not others:
         return study
     for path, other in others:
-        if (other.conditions, other.settings) != (study.conditions, study.settings):
+        if other.conditions != study.conditions:
             raise InputError(
-                f'{path} and {first} are not of one study: their conditions, or the settings in which these differ, '
-                'are not the same'
+                f'{path} and {first} are not of one study: their conditions are {", ".join(other.conditions)} and '
+                f'{", ".join(study.conditions)}'
+            )
+        if differing := changed_settings(_without_file_names(study.settings), _without_file_names(other.settings)):
+            raise InputError(
+                f'{path} and {first} are not of one study: their conditions differ in other settings, '
+                f'{", ".join(differing)}'
             )
         if twice := study.seeds() & other.seeds():
             raise InputError(f'{path}: seed {min(twice)} is in another file already: name only one of the two')
@@ -117,6 +123,14 @@ def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
     reference, *names = study.conditions
     found = (paired_difference(measure, reference, name) for measure in study.measures for name in names)
     return study._replace(differences=[one for one in found if one])
+
+
+def _without_file_names(settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Replace each annotation file by the first condition that has it: every seed may have images of its own."""
+    return {
+        key: [values.index(value) for value in values] if key.endswith('ann_file') else values
+        for key, values in settings.items()
+    }
 
 
 def _join_values(one: Measure, other: Measure) -> Measure:

@@ -83,14 +83,34 @@ def test_what_one_share_has_not_measured_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'changes', [dict(settings=dict(scale=['–', 0.2, 1.0])), dict(conditions=dict(plain={}, weak={}, other={}))]
+    ('changes', 'what'),
+    [
+        (dict(settings=dict(scale=['–', 0.2, 1.0])), 'their conditions differ in other settings, scale'),
+        (dict(conditions=dict(plain={}, weak={}, other={})), 'their conditions are plain, weak, other and plain, weak'),
+    ],
 )
-def test_other_conditions_are_not_joined(tmp_path, changes):
+def test_other_conditions_are_not_joined(tmp_path, changes, what):
     a, b = write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], **changes)
-    with pytest.raises(
-        InputError, match=r'b\.json and .*a\.json are not of one study: their conditions, or the settings'
-    ):
+    with pytest.raises(InputError, match=rf'b\.json and .*a\.json are not of one study: {what}'):
         read_comparisons([a, b])
+
+
+def test_annotation_files_may_depend_on_the_seed(tmp_path):
+    def files(*names):
+        return dict(settings={'train_dataloader.dataset.ann_file': list(names)})
+
+    a = write(tmp_path / 'a.json', [0, 1], **files('0@64', '0@64', '0@128'))
+    b = write(tmp_path / 'b.json', [2], **files('2@64', '2@64', '2@128'))
+    assert read_comparisons([a, b]).seeds() == {0, 1, 2}
+    other = write(tmp_path / 'c.json', [3], **files('3@64', '3@128', '3@128'))
+    with pytest.raises(InputError, match='differ in other settings, train_dataloader.dataset.ann_file'):
+        read_comparisons([a, other])
+
+
+@pytest.mark.parametrize('kept', ['embedded', 'photos', 'semi/trained', 'semi/frozen', 'semi/settings'])
+def test_kept_files_are_one_study(root, kept):
+    files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))
+    assert len(read_comparisons(files).seeds()) >= len(files) > 1
 
 
 def test_a_seed_in_two_files_is_refused(tmp_path):
@@ -121,7 +141,17 @@ def test_what_is_not_there_is_named(tmp_path):
         read_comparisons([path], [], ['val_loss'])
 
 
-@pytest.mark.parametrize('content', ['[]', '{', '{}', '{"measures": {"a": 1}}', '{"measures": [1]}'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        '[]',
+        '{',
+        '{}',
+        '{"measures": {"a": 1}}',
+        '{"measures": [1]}',
+        '{"conditions": [], "measures": [], "settings": [1]}',
+    ],
+)
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / 'a.json'
     with pytest.raises(InputError, match='is not the comparison.json of a report'):
