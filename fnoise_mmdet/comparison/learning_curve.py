@@ -1,6 +1,6 @@
 """Number of labelled images with which supervised training matches a condition, from its learning curve."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,24 +11,27 @@ from .numbers import number
 from .table import Table
 
 RESAMPLES = 9999
+TINY = 1e-6  # images, by which rounding moves an end of the curve
 
 
 class Worth(NamedTuple):
     """Number of labelled images with which the supervised training is as good as a condition.
 
-    ``at_most`` and ``at_least`` are true where the condition is outside of the
-    curve, whose end is given then.
+    Numbers outside the range of the learning curve are unknown: its ``ends`` are bounds.
     """
 
     labels: float
     interval: Interval
-    at_most: bool
-    at_least: bool
+    ends: tuple[int, int]
 
-    def in_words(self) -> str:
-        """Return the number with its 95 % confidence interval as text."""
-        bound = 'at most ' if self.at_most else 'at least ' if self.at_least else ''
-        return f'{bound}{self.labels:.0f} ({self.interval.low:.0f} to {self.interval.high:.0f})'
+    def in_words(self, show: Callable[[float], str] = '{:.0f}'.format) -> str:
+        """Return the number with its 95 % confidence interval as text, with ≤ or ≥ at the ends of the curve."""
+
+        def bounded(value: float) -> str:
+            sign = '≤ ' if value < self.ends[0] + TINY else '≥ ' if value > self.ends[1] - TINY else ''
+            return f'{sign}{show(value)}'
+
+        return f'{bounded(self.labels)} ({" to ".join(map(bounded, self.interval))})'
 
 
 def worth_in_labels(curve: Mapping[int, Mapping[int, float]], values: Mapping[int, float]) -> Worth | None:
@@ -55,13 +58,8 @@ def worth_in_labels(curve: Mapping[int, Mapping[int, float]], values: Mapping[in
     condition = np.array([values[seed] for seed in seeds])
     draws = np.random.default_rng(0).integers(len(seeds), size=(RESAMPLES, len(seeds)))
     resampled = _interpolate(counts, supervised[:, draws].mean(axis=2), condition[draws].mean(axis=1))
-    means, mean = supervised.mean(axis=1), condition.mean()
-    return Worth(
-        float(_interpolate(counts, means[:, None], condition.mean(keepdims=True))[0]),
-        percentile_interval(resampled),
-        at_most=bool(mean < means[0]),
-        at_least=bool(mean > means.max()),
-    )
+    labels = _interpolate(counts, supervised.mean(axis=1, keepdims=True), condition.mean(keepdims=True))
+    return Worth(float(labels[0]), percentile_interval(resampled), (counts[0], counts[-1]))
 
 
 def worth_table(measure: Measure, curve: Mapping[int, Mapping[int, float]], labels: int) -> Table:
@@ -72,17 +70,16 @@ def worth_table(measure: Measure, curve: Mapping[int, Mapping[int, float]], labe
         curve: That of the supervised training, by number of labelled images and seed.
         labels: Number of labelled images that the conditions were trained with.
     """
+
+    def more(value: float) -> str:
+        return f'{number(round(100 * (value / labels - 1)), 0, signed=True)} %'
+
     rows = []
     for name, values in measure.values.items():
+        if values in curve.values():  # the condition is a point of the curve
+            continue
         worth = worth_in_labels(curve, values)
-        if worth:
-            more, low, high = (
-                f'{number(round(100 * (value / labels - 1)), 0, signed=True)} %'
-                for value in (worth.labels, *worth.interval)
-            )
-            found = [worth.in_words(), f'{more} ({low} to {high})']
-        else:
-            found = [number(None), number(None)]
+        found = [worth.in_words(), worth.in_words(more)] if worth else [number(None), number(None)]
         rows.append([name, number(measure.mean(name)), *found])
     return Table.of(['', measure.label, 'labelled images (95 % CI)', f'more than {labels} (95 % CI)'], rows)
 

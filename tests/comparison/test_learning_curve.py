@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from fnoise_mmdet.comparison.learning_curve import worth_in_labels
+from fnoise_mmdet.comparison.learning_curve import worth_in_labels, worth_table
+from fnoise_mmdet.comparison.measures import Measure
 
 
 def curve(slope=0.05, noise=0.0, seeds=8):
@@ -31,7 +32,17 @@ def test_seeds_are_paired():
 
 def test_outside_of_the_curve_only_a_bound_is_known():
     below, above = (worth_in_labels(curve(), dict.fromkeys(range(8), value)) for value in (0.1, 0.4))
-    assert below.in_words() == 'at most 32 (32 to 32)' and above.in_words() == 'at least 128 (128 to 128)'
+    assert below.in_words() == '≤ 32 (≤ 32 to ≤ 32)' and above.in_words() == '≥ 128 (≥ 128 to ≥ 128)'
+
+
+def test_table_marks_bounds_and_omits_points_of_the_curve():
+    points = curve(noise=0.001)
+    values = dict(below=dict.fromkeys(range(8), 0.1), inside=dict.fromkeys(range(8), 0.24), supervised=points[64])
+    below, inside = (
+        worth_table(Measure('coco/segm_mAP', 'mask AP', 'higher', values), points, 64).markdown().splitlines()[2:]
+    )
+    assert below == '| below | 0.100 | ≤ 32 (≤ 32 to ≤ 32) | ≤ −50 % (≤ −50 % to ≤ −50 %) |'
+    assert inside.startswith('| inside | 0.240 | 55 (55 to 56) |') and '≤' not in inside and '≥' not in inside
 
 
 def test_more_labels_are_never_worth_less():

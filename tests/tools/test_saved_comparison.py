@@ -30,9 +30,8 @@ def test_worth_in_labels(tool, tmp_path):
         cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
         for cells in (line.split('|') for line in lines[head + 2 :])
     }
-    assert rows['FDrop'][1:] == ['64 (64 to 64)', '+0 % (+0 % to +0 %)']
-    assert rows['baseline'][1:] == ['128 (128 to 128)', '+100 % (+100 % to +100 %)']
-    assert rows['cct_1.0'][1].startswith('7') and len(rows) == 10
+    assert rows['cct_1.0'][1].startswith('7') and rows['cct_1.0'][2].startswith('+')
+    assert len(rows) == 8 and not {'FDrop', 'baseline'} & rows.keys(), 'the points of the curve'
 
 
 @pytest.mark.parametrize(
