@@ -31,11 +31,17 @@ def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differ
     shown = {measure.key for measure in measures}
     found = {(one.measure.key, one.condition): one for one in differences if one.measure.key in shown}
     intervals = 1 + any(one.images is not None for one in found.values())
+    seeds = max((len(one.by_seed) for one in found.values()), default=0)
     heads = ['difference', *INTERVALS[:intervals], 'conclusion']
     if len(conditions) == 2:
         reference, other = conditions
         rows = [
-            _row([_title(one), _spread(one, reference), _spread(one, other)], found.get((one.key, other)), intervals)
+            _row(
+                [_title(one), _spread(one, reference), _spread(one, other)],
+                found.get((one.key, other)),
+                intervals,
+                seeds,
+            )
             for one in measures
         ]
         return Table(['', reference, other, *heads], [Section('', rows)], numeric=3 + intervals, emphasized=3)
@@ -43,7 +49,7 @@ def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differ
         Section(
             _title(measure),
             [
-                _row([name, _spread(measure, name)], found.get((measure.key, name)), intervals)
+                _row([name, _spread(measure, name)], found.get((measure.key, name)), intervals, seeds)
                 for name in conditions
                 if measure.mean(name) is not None
             ],
@@ -62,13 +68,17 @@ def _spread(measure: Measure, condition: str) -> str:
     return mean if deviation is None else f'{mean} ± {number(deviation, measure.decimals)}'
 
 
-def _row(cells: Sequence[str], difference: Difference | None, intervals: int) -> Row:
+def _row(cells: Sequence[str], difference: Difference | None, intervals: int, seeds: int) -> Row:
+    """Return the row of a difference, which names its number of pairs if it has fewer than ``seeds``."""
     if difference is None:
         return Row([*cells, '', *[''] * intervals, ''])
     decimals = difference.measure.decimals
     bounds = [one.in_words(decimals) if one else number(None) for one in (difference.seeds, difference.images)]
     needed = difference.seeds_needed
     conclusion = f'{difference.conclusion}, needs {needed} seeds' if needed else difference.conclusion
+    pairs = len(difference.by_seed)
+    if pairs < seeds:
+        conclusion += f' (n = {pairs})'
     emphasis = difference.conclusion if difference.conclusion == difference.direction else 'different'
     significant = difference.seeds is not None and difference.seeds.excludes_zero()
     return Row(
@@ -87,22 +97,28 @@ def study_page(study: SavedComparison) -> str:
         f'{escape_markdown(study.conditions[0])} are paired by seed, with 95 % confidence intervals ({intervals}); '
         f'bold: the interval over seeds excludes 0. {CONCLUSIONS}'
     )
-    return f'{table.markdown()}\n\n{note}{_by_chance(study)}'
+    warnings = ''.join(f'\n- {escape_markdown(warning)}' for warning in study.warnings)
+    return f'{table.markdown()}\n\n{note}{_by_chance(study)}' + (f'\n\nWarnings:\n{warnings}' if warnings else '')
 
 
 def _by_chance(study: SavedComparison) -> str:
     """State how many differences are significant, and how many are expected to be by chance.
 
-    The training loss has no preferred direction and does not count.
+    The training loss has no preferred direction and does not count. Holm's
+    correction is for the number of conditions, in each measure by itself.
     """
-    of_seeds = [list(one.by_seed.values()) for one in study.differences if one.measure.better and len(one.by_seed) > 1]
+    of_measures: dict[str, list[list[float]]] = {}
+    for one in study.differences:
+        if one.measure.better and len(one.by_seed) > 1:
+            of_measures.setdefault(one.measure.key, []).append(list(one.by_seed.values()))
+    of_seeds = [values for found in of_measures.values() for values in found]
     if len(of_seeds) < 2:
         return ''
     level = 1 - LEVEL
     found = sum(t_test(values) < level for values in of_seeds)
-    kept = sum(significant_after_holm(of_seeds))
+    kept = sum(sum(significant_after_holm(values)) for values in of_measures.values())
     return (
         f' Of the {len(of_seeds)} differences in measures with a preferred direction, {found or "none"} '
         f'{"is" if found < 2 else "are"} significant ({number(level * len(of_seeds), 1)} expected by chance), '
-        f"{kept or 'none'} after Holm's correction."
+        f"{kept or 'none'} after Holm's correction within each measure."
     )

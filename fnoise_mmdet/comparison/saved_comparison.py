@@ -14,14 +14,15 @@ from .measures import STUDY_MEASURES, Measure
 
 
 class SavedComparison(NamedTuple):
-    """The conditions, of which the first is the reference, their figures, the differences to the reference, and the
-    settings in which the conditions differ.
+    """The conditions, of which the first is the reference, their measures, the differences to the reference, the
+    settings in which the conditions differ, and warnings about the runs.
     """
 
     conditions: list[str]
     measures: list[Measure]
     differences: list[Difference]
     settings: dict[str, list[Any]]
+    warnings: list[str]
 
     def seeds(self) -> set[int]:
         """Return the seeds that any condition has."""
@@ -74,6 +75,7 @@ def _read(path: Path) -> SavedComparison:
             [measure for measure, _ in kept],
             [_difference(measure, one) for measure, differences in kept for one in differences],
             {key: list(values) for key, values in content['settings'].items()},
+            list(map(str, content.get('warnings', []))),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
@@ -119,7 +121,7 @@ def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
         if twice := study.seeds() & other.seeds():
             raise InputError(f'{path}: seed {min(twice)} is in another file already: name only one of the two')
         measures = [_join_values(one, more) for one in study.measures for more in other.measures if one.key == more.key]
-        study = study._replace(measures=measures)
+        study = study._replace(measures=measures, warnings=[*study.warnings, *other.warnings])
     reference, *names = study.conditions
     found = (paired_difference(measure, reference, name) for measure in study.measures for name in names)
     return study._replace(differences=[one for one in found if one])

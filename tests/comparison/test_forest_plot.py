@@ -20,7 +20,7 @@ def study():
         Difference(measures[key], name, 'plain', dict(enumerate(seeds)), interval, None, None)
         for key, name, (seeds, interval) in found
     ]
-    return SavedComparison(['plain', 'weak', 'strong'], list(measures.values()), differences, {})
+    return SavedComparison(['plain', 'weak', 'strong'], list(measures.values()), differences, {}, [])
 
 
 def plot(study):

@@ -23,7 +23,7 @@ def difference(condition, by_seed, seeds, images=None, measure=AP):
 def study():
     """Three conditions, in two measures."""
     weak = difference('weak', [0.04, 0.06], Interval(0.01, 0.09), Interval(-0.02, 0.12))
-    return SavedComparison(['plain', 'weak', 'strong'], [AP, LOSS], [weak, difference('strong', [-0.2], None)], {})
+    return SavedComparison(['plain', 'weak', 'strong'], [AP, LOSS], [weak, difference('strong', [-0.2], None)], {}, [])
 
 
 def markdown(study):
@@ -37,7 +37,7 @@ def test_several_conditions_have_a_row_each_under_every_measure(study):
         '| **mask AP ↑** |  |  |  |  |  |',
         '| plain | 0.350 ± 0.071 |  |  |  |  |',
         '| weak | 0.400 ± 0.071 | **+0.050** | +0.010 to +0.090 | −0.020 to +0.120 | helps |',
-        '| strong | 0.100 | −0.200 | – | – | one pair |',
+        '| strong | 0.100 | −0.200 | – | – | one pair (n = 1) |',
         '| **training loss** |  |  |  |  |  |',
         '| plain | 1.500 |  |  |  |  |',
     ]
@@ -70,7 +70,7 @@ def test_memory_has_no_decimals():
     memory = Measure('memory', 'peak memory, MiB', '', {'plain': {0: 900.4}, 'weak': {0: 1000.5}})
     row = markdown(
         SavedComparison(
-            ['plain', 'weak'], [memory], [difference('weak', [100.1], Interval(-9.6, 210.2), None, memory)], {}
+            ['plain', 'weak'], [memory], [difference('weak', [100.1], Interval(-9.6, 210.2), None, memory)], {}, []
         )
     )
     assert row[-1] == '| peak memory, MiB | 900 | 1000 | +100 | −10 to +210 | inconclusive |'
@@ -80,6 +80,11 @@ def test_note_states_the_statistics(study):
     note = study_page(study).splitlines()[-1]
     assert note.startswith('Mean ± standard deviation over 2 seeds; ↑ higher is better, ↓ lower; differences to plain')
     assert 'bootstrap over images' in note
+
+
+def test_warnings_follow_the_table(study):
+    page = study_page(study._replace(warnings=['weak/seed_1 diverged: loss is NaN at 7', 'a|b']))
+    assert page.endswith('\n\nWarnings:\n\n- weak/seed_1 diverged: loss is NaN at 7\n- a\\|b')
 
 
 def test_note_counts_significant_differences(study):
@@ -93,7 +98,7 @@ def test_note_counts_significant_differences(study):
     chance, sure, lucky = (-0.1, 0.1, 0.2), (0.2, 0.2001, 0.2002), (0.1, 0.15, 0.19)
     assert note(chance, lucky) == (
         'Of the 2 differences in measures with a preferred direction, 1 is significant (0.1 expected by chance), none '
-        "after Holm's correction."
+        "after Holm's correction within each measure."
     )
     assert ' 2 are significant' in note(lucky, sure) and ', 2 after' in note(lucky, sure)
     assert ' none is significant' in note(chance, chance) and ', none after' in note(chance, chance)
