@@ -118,11 +118,16 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
                 warnings.append(f'{run.name} diverged: {run.diverged()}')
             if not run.val:
                 warnings.append(f'{run.name} was never validated: it has no AP and no validation loss')
-            elif not any('/' in key for row in run.val for key in row):
+            elif not any('/' in key for key in run.val[-1]):
                 warnings.append(
-                    f'{run.name} was validated, but no metric was reported (CocoMetric reports none if nothing is '
+                    f'the last validation of {run.name} reported no metric (CocoMetric reports none if nothing is '
                     'detected): it has no AP'
                 )
+        unknown = [run.name for run in kept if run.seed is None]
+        if 0 < len(unknown) < len(kept):
+            raise InputError(f'the seed of {unknown[0]} is unknown (no run.json), but not that of {kept[0].name}')
+        if len(unknown) > 1:
+            warnings.append(f'the seeds of the runs of {name} are unknown: they are paired in the order of their names')
         twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
         if twice:
             raise InputError(f'condition {name} has {len(twice)} seeds with more than one run, e.g. {twice[0]}')

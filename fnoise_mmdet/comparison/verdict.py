@@ -2,7 +2,7 @@
 
 from .compare import EQUIVALENT, HARMS, HELPS, INCONCLUSIVE, Comparison, Difference
 from .intervals import significant_after_holm
-from .measures import AP_METRICS, HIGHER, LOWER, ROBUST_METRICS
+from .measures import AP_METRICS, HIGHER, LOWER, ROBUST_METRICS, Measure
 from .numbers import number
 
 WORDS = (HELPS, HARMS, HIGHER, LOWER, EQUIVALENT, INCONCLUSIVE)
@@ -26,6 +26,8 @@ def verdict(comparison: Comparison) -> list[str]:
 def _overview(comparison: Comparison) -> list[str]:
     """Summarize all conditions, if several have an interval over seeds in the first measure."""
     reference, main = comparison.conditions[0].name, comparison.measures[0]
+    if is_untrained(main):
+        return []
     found = [one for one in comparison.differences if one.measure is main and one.seeds is not None]
     if len(found) < 2:
         return []
@@ -50,8 +52,11 @@ def _about(comparison: Comparison, name: str) -> list[str]:
             f'{name} and {reference} cannot be compared: they have no pair of runs with the same seed, '
             'data, schedule and length. See the notes below for the differences.'
         ]
-    main = found[0]
-    first = UNTRAINED.format(main.measure.label) if _is_untrained(main) else _headline(main)
+    label = comparison.measures[0].label
+    main = comparison.difference(comparison.measures[0].key, name)
+    if main is None:
+        return [f'{name} and {reference} have no pair of runs with a {label}: nothing is concluded.']
+    first = UNTRAINED.format(label) if is_untrained(main.measure) else _headline(main)
     sentences = [first, *_losses(comparison, name), *_robustness(comparison, name)]
     if main.images is not None and main.seeds is not None and main.seeds.excludes_zero() != main.images.excludes_zero():
         which = (
@@ -94,10 +99,10 @@ def _headline(main: Difference) -> str:
     return f'{label} of {main.condition} is {main.conclusion} than that of {main.reference}: {result}.'
 
 
-def _is_untrained(main: Difference) -> bool:
+def is_untrained(measure: Measure) -> bool:
     """Return whether no model has learned to detect, which makes equal AP meaningless."""
-    values = [value for of_seeds in main.measure.values.values() for value in of_seeds.values()]
-    return main.measure.key in AP_METRICS and max(values) < LEARNED
+    values = [value for of_seeds in measure.values.values() for value in of_seeds.values()]
+    return measure.key in AP_METRICS and max(values) < LEARNED
 
 
 def _losses(comparison: Comparison, name: str) -> list[str]:

@@ -99,7 +99,7 @@ def test_notes_of_odd_runs(write_run, tmp_path):
     assert f'torn: the last line of {next(torn.glob("*/vis_data/scalars.json"))} is truncated' in text
     assert 'unvalidated was never validated: it has no AP and no validation loss' in text
     assert 'nothing was never validated' not in text and 'nothing does not match' not in text
-    assert 'nothing was validated, but no metric was reported (CocoMetric reports none if nothing is detected)' in text
+    assert 'the last validation of nothing reported no metric (CocoMetric reports none if nothing is detected)' in text
     assert 'nan diverged: loss, loss_cls not finite from iteration 1 on' in text
 
 
@@ -110,6 +110,15 @@ def test_seeds(write_run, tmp_path):
     assert warnings == ['seeds 0, 2 are in only one of a and b and are excluded from the differences']
     with pytest.raises(InputError, match='condition a has 1 seeds with more than one run, e.g. 0'):
         read_conditions({'a': [a[0], write_run(tmp_path / 'c', record=record(0))]})
+
+
+def test_unknown_seeds(write_run, tmp_path):
+    known = write_run(tmp_path / 'a' / 'seed_1', record=record(1))
+    first, second = (write_run(tmp_path / 'b' / name) for name in ('x', 'y'))
+    _, warnings = read_conditions({'b': [first, second]})
+    assert warnings == ['the seeds of the runs of b are unknown: they are paired in the order of their names']
+    with pytest.raises(InputError, match='the seed of a/x is unknown .* but not that of a/seed_1'):
+        read_conditions({'a': [known, first]})
 
 
 def test_settings_that_differ_inside_a_condition_are_named(write_run, tmp_path):

@@ -60,6 +60,30 @@ def test_models_that_have_not_learned_are_named(make_run):
     assert not any('hardly' in sentence for sentence in settle(make_run, [-0.2], [-0.18]))
 
 
+def test_untrained_models_are_not_equivalent(make_run):
+    conditions = [
+        Condition(name, [make_run(f'{name}/{seed}', -0.2, record=dict(seed=seed)) for seed in range(3)], [])
+        for name in ('baseline', 'a', 'b')
+    ]
+    sentences = verdict(compare(conditions))
+    assert sentences[0].startswith('No model reaches a box AP of 0.01')
+    assert not any('equivalent' in sentence for sentence in sentences)
+
+
+def test_without_the_first_measure_nothing_is_concluded(make_run):
+    def runs(name, has_ap):
+        found = [make_run(f'{name}/{seed}', 0.1 * seed, record=dict(seed=seed)) for seed in range(3)]
+        return [
+            run if has_ap else run._replace(val=[{'val_loss': row['val_loss'], 'step': row['step']} for row in run.val])
+            for run in found
+        ]
+
+    conditions = [Condition('baseline', runs('baseline', True), []), Condition('dead', runs('dead', False), [])]
+    assert verdict(compare(conditions)) == [
+        'dead and baseline have no pair of runs with a box AP: nothing is concluded.'
+    ]
+
+
 def test_no_difference(make_run):
     first, *_ = settle(make_run, [0.0, 0.1, 0.2], [0.01, 0.09, 0.2])
     assert re.match(r'The difference in box AP is inconclusive: .* confidence interval −\d.\d+ to \+\d.\d+', first)

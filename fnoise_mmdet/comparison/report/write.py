@@ -41,6 +41,7 @@ from ..resampling import RESAMPLES
 from ..robustness import Cell
 from ..study_file import study_command
 from ..table import Table
+from ..verdict import is_untrained
 from .detections import MarkedPicture
 from .picture import Picture, data_address
 
@@ -119,6 +120,7 @@ def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], com
     )
     names = [condition.name for condition in comparison.conditions]
     groups, charts = _charts(choices)
+    main = comparison.measures[0]
     runs = [run for condition in comparison.conditions for run in condition.runs]
     aside = [run for condition in comparison.conditions for run in condition.set_aside]
     return environment.get_template('report.html.j2').render(
@@ -130,7 +132,7 @@ def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], com
         names=names,
         numbers=_table(comparison, components=False),
         component_numbers=_table(comparison, components=True),
-        badges=[one for one in comparison.differences if one.measure is comparison.measures[0]],
+        badges=[] if is_untrained(main) else [one for one in comparison.differences if one.measure is main],
         conclusions=CONCLUSIONS,
         resamples=RESAMPLES,
         robust=_describe_cells(common_cells(runs)),
