@@ -1,5 +1,6 @@
 """Measures that are compared: AP, losses, robustness, time and memory of every run."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import methodcaller
@@ -60,8 +61,9 @@ class Measure(NamedTuple):
 
     @property
     def margin(self) -> float | None:
-        """Margin of equivalence, None for a measure that is no AP or other share."""
-        return MARGIN if self.better == HIGHER else None
+        """Margin of equivalence, None for a measure that is no AP or other share in [0, 1]."""
+        values = [value for of_seeds in self.values.values() for value in of_seeds.values()]
+        return MARGIN if self.better == HIGHER and not any(value > 1 for value in values) else None
 
     @property
     def decimals(self) -> int:
@@ -108,8 +110,9 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
     for key, label in PSEUDO_LABELS.items():
         yield from collect(key, label, HIGHER, last_validation(key))
     if not validated & AP_METRICS.keys():  # metric of another data set
-        for key in sorted(key for key in validated if '/' in key and key != 'coco/objects'):  # see CompleteCocoMetric
-            yield from collect(key, key, HIGHER, last_ap(key))
+        others = {key for key in validated if '/' in key and key != 'coco/objects'}  # see CompleteCocoMetric
+        for key in sorted(others, key=lambda key: ('AP' not in key, key)):
+            yield from collect(key, key, better_direction(key), last_ap(key))
     yield from collect('val_loss', 'validation loss', LOWER, last_validation('val_loss'))
     yield from collect('loss', 'training loss', '', methodcaller('last_epoch_loss', 'loss'))
     for stream, label in STREAMS.items():
@@ -146,6 +149,14 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             yield from collect(f'{metric}/{name}', f'{label} AP: {name.replace("_", " ")}', HIGHER, of_name, True)
 
 
+def better_direction(metric: str) -> str:
+    """Return the preferred direction of a metric by its name in mmdet, empty if it is unknown."""
+    name = metric.rpartition('/')[2]
+    if 'mMR' in name:  # log-average miss rate of CrowdHuman
+        return LOWER
+    return HIGHER if re.search('AP|AR|PQ|JI|IoU|Recall|Precision|Acc|Dice|F1|HOTA|MOTA', name) else ''
+
+
 def common_cells(runs: Sequence[Run]) -> list[Cell]:
     """Return the corruptions and severities that all runs with a robustness evaluation have in common."""
     found = [run.robustness.cells() for run in runs if run.robustness]
@@ -153,12 +164,12 @@ def common_cells(runs: Sequence[Run]) -> list[Cell]:
 
 
 def common_scales(runs: Sequence[Run]) -> list[float]:
-    """Return the feature-noise scales > 0 that all runs with a robustness evaluation have in common."""
+    """Return the scales > 0 of F-Noise (``cct``) that all runs with a robustness evaluation have in common."""
     found = [
         {
             result['scale']
             for result in run.robustness.results
-            if result['kind'] == 'feature_noise' and result['scale'] > 0
+            if result['kind'] == 'feature_noise' and result['preset'] == 'cct' and result['scale'] > 0
         }
         for run in runs
         if run.robustness

@@ -99,6 +99,29 @@ def test_an_undefined_ap_is_no_measure(make_run, undefined):
     assert 'val_loss' in keys and not [key for key in keys if key.startswith('coco/')]
 
 
+@pytest.mark.parametrize(
+    ('metric', 'value', 'better', 'margin'),
+    [
+        ('crowd_human/mMR', 0.4, 'lower', None),
+        ('coco_panoptic/PQ', 40.0, 'higher', None),
+        ('voc/mAP', 0.4, 'higher', 0.01),
+        ('mine/latency', 0.4, '', None),
+    ],
+)
+def test_metrics_of_other_data_sets_have_a_direction(make_run, metric, value, better, margin):
+    run = make_run('a')._replace(val=[{metric: value, 'step': 1}])
+    measure = next(collect_measures([Condition('a', [run], [])], []))
+    assert (measure.key, measure.better, measure.margin) == (metric, better, margin)
+
+
+def test_average_precision_is_the_first_of_other_metrics(make_run):
+    run = make_run('a')._replace(val=[{'crowd_human/JI': 0.5, 'crowd_human/mAP': 0.4, 'step': 1}])
+    assert [one.key for one in collect_measures([Condition('a', [run], [])], [])][:2] == [
+        'crowd_human/mAP',
+        'crowd_human/JI',
+    ]
+
+
 def test_losses_of_a_semi_supervised_training_by_stream(make_run):
     losses = dict(loss=3.0, sup_loss_cls=1.0, sup_loss_mask=0.5, feature_loss_cls=1.5)
     run = make_run('a')
