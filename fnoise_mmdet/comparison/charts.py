@@ -289,7 +289,8 @@ def _average(name: str, place: int, of_runs: Sequence[Sequence[tuple[float, floa
     if not of_runs:
         return None
     x = sorted({step for points in of_runs for step, _ in points})
-    values = np.array([smooth([dict(points).get(step, np.nan) for step in x], window) for points in of_runs])
+    by_step = [dict(points) for points in of_runs]
+    values = np.array([smooth([found.get(step, np.nan) for step in x], window) for found in by_step])
     mean, low, high = values.mean(axis=0), values.min(axis=0), values.max(axis=0)
     return Line(name, place, list(map(float, x)), mean.tolist(), low.tolist(), high.tolist())
 
