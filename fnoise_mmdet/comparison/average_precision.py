@@ -17,9 +17,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..datasets.ground_truth import read_ground_truth
+from ..errors import InputError
 
 RECALLS = np.linspace(0, 1, 101)
 AP50 = 0  # index of the IoU threshold 0.5
+BLOCK = 2**22  # detections of all resamples that are in memory at once, in several arrays of 8 bytes each
 
 
 class Matches(NamedTuple):
@@ -45,9 +47,18 @@ def evaluate_detections(ann_file: Path, results: Path, kind: str, image_ids: Seq
         results: Detections in COCO's results format.
         kind: ``'bbox'`` or ``'segm'``.
         image_ids: Images to evaluate. Defaults to None, which is all.
+
+    Raises:
+        InputError: If a detection is of an image or a category that the annotations do not have.
     """
     truth = read_ground_truth(ann_file)
     detections = json.loads(results.read_text(encoding='utf-8'))
+    for what, known in (('image', truth.imgs), ('category', truth.cats)):
+        if unknown := {one[f'{what}_id'] for one in detections} - known.keys():
+            raise InputError(
+                f'{results} has detections with {what}_id {min(unknown)}, which {ann_file} does not have: the data '
+                'set has changed since the training. Use the annotations of that time, or validate again'
+            )
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to the terminal
         evaluation = COCOeval(
             truth, truth.loadRes(detections) if detections else COCO(), kind
@@ -100,6 +111,12 @@ def average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
         (B, 2): AP averaged over the IoU thresholds 0.50 to 0.95, and at 0.50. A resample
         without objects has NaN.
     """
+    most = max((len(table.image) for table in tables), default=0)
+    blocks = np.array_split(weights, max(1, -(-most * len(weights) // BLOCK)))
+    return np.concatenate([_average_precision(tables, block) for block in blocks])
+
+
+def _average_precision(tables: list[Matches], weights: np.ndarray) -> np.ndarray:
     sums, categories = np.zeros((len(weights), 2)), np.zeros(len(weights))
     for table in tables:
         objects = weights @ table.objects
