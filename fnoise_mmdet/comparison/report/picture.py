@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+
+MOST_PIXELS = 1600  # of a side of a photograph in a report
 
 
 class Picture(NamedTuple):
@@ -17,11 +19,15 @@ class Picture(NamedTuple):
 
     @classmethod
     def read(cls, path: Path, caption: str) -> 'Picture | None':
-        """Read a picture from a file, None where it is none or broken off, as a killed run leaves it."""
+        """Read a picture from a file, rotated as its EXIF orientation says, as mmcv does.
+
+        Returns:
+            None where it is no picture, is truncated, as a killed run leaves it, or larger than Pillow opens.
+        """
         try:
             with Image.open(path) as opened:
-                return cls(caption, np.asarray(opened.convert('RGB')))
-        except OSError:
+                return cls(caption, np.asarray(ImageOps.exif_transpose(opened).convert('RGB')))
+        except (OSError, Image.DecompressionBombError):
             return None
 
     @property
@@ -33,9 +39,11 @@ class Picture(NamedTuple):
 
     @property
     def photograph(self) -> str:
-        """The picture as lossy WebP, for photographs."""
+        """The picture as lossy WebP, for photographs, at most 1600 pixels wide and high."""
         buffer = io.BytesIO()
-        Image.fromarray(self.image).save(buffer, 'WEBP', quality=80)
+        image = Image.fromarray(self.image)
+        image.thumbnail((MOST_PIXELS, MOST_PIXELS))
+        image.save(buffer, 'WEBP', quality=80)
         return data_address(buffer.getvalue(), 'image/webp')
 
 
