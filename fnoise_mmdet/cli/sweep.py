@@ -18,8 +18,8 @@ def parse_args() -> argparse.Namespace:
             'configs/demo_baseline.py --out work_dirs/sweep',
             'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --data-root data/mine --out work_dirs/mine '
             '--preset cct mean_normal=0.1 FDrop --scale 0 0.1 0.2 0.3 0.5 --seeds 0 1 2 3 4 --cpus 4',
-            'configs/demo_baseline.py --out work_dirs/longer --preset cct=0.3 '
-            '--condition longer train_cfg.max_epochs=8 --condition mixed:cct=0.3 model.neck.noise.prob=0.5',
+            'configs/demo_baseline.py --out work_dirs/half --preset cct=0.3 '
+            '--condition half:cct=0.3 model.neck.noise.prob=0.5 --condition frozen model.backbone.norm_eval=True',
         ],
     )
     parser.add_argument(
