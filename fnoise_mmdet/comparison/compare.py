@@ -12,7 +12,6 @@ from .conditions import Condition
 from .intervals import (
     LEVEL,
     Interval,
-    bootstrap_interval,
     equivalence_test,
     percentile_interval,
     seeds_to_settle,
@@ -29,8 +28,8 @@ class Difference(NamedTuple):
     """A condition minus the reference in one measure, over the seeds that both have.
 
     ``seeds`` is the 95 % confidence interval of the mean over seeds by
-    Student's t, ``bootstrap`` the same by the percentile bootstrap, and
-    ``images`` the bootstrap interval over validation images for fixed models.
+    Student's t, and ``images`` the percentile bootstrap interval over
+    validation images for fixed models.
     """
 
     measure: Measure
@@ -38,7 +37,6 @@ class Difference(NamedTuple):
     reference: str
     by_seed: dict[int, float]
     seeds: Interval | None
-    bootstrap: Interval | None
     images: Interval | None
 
     @property
@@ -158,4 +156,4 @@ def paired_difference(
     pairs = [((condition, seed, measure.key), (reference, seed, measure.key)) for seed in by_seed]
     if draws and all(key in draws for pair in pairs for key in pair):
         images = percentile_interval(np.mean([draws[b] - draws[a] for b, a in pairs], axis=0))
-    return Difference(measure, condition, reference, by_seed, t_interval(values), bootstrap_interval(values), images)
+    return Difference(measure, condition, reference, by_seed, t_interval(values), images)

@@ -23,7 +23,7 @@ def forest_plot(conditions: Sequence[str], measures: Sequence[Measure], differen
     A row has the difference to the reference with Student's 95 % confidence
     interval over the seeds, and each seed by itself. Blue helps, vermilion
     harms, green is equivalent, grey inconclusive or without a preferred
-    direction. An arrow points to the better side, a band shows the margin of
+    direction. An arrow points in the preferred direction, a band shows the margin of
     equivalence.
 
     Args:

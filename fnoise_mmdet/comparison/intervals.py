@@ -33,7 +33,7 @@ class Interval(NamedTuple):
 def t_interval(values: Sequence[float]) -> Interval | None:
     """Return Student's t interval for the mean, None for fewer than two values.
 
-    For a handful of seeds its coverage is right, where a bootstrap interval is too narrow.
+    For a handful of seeds its coverage is right, where a bootstrap interval would be too narrow.
     """
     if len(values) < 2:
         return None
@@ -123,23 +123,6 @@ def holm(probabilities: Sequence[float]) -> list[float]:
 def significant_after_holm(samples: Sequence[Sequence[float]]) -> list[bool]:
     """Return which sample means differ significantly from 0 after Holm's correction for their number."""
     return [p_value < 1 - LEVEL for p_value in holm([t_test(values) for values in samples])]
-
-
-def bootstrap_interval(values: Sequence[float], resamples: int = 9999) -> Interval | None:
-    """Return the percentile bootstrap interval for the mean (Efron, 1979), None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    if math.isclose(min(values), max(values)):  # SciPy returns NaN for a distribution without spread
-        return Interval(values[0], values[0])
-    found = stats.bootstrap(
-        (np.asarray(values),),
-        np.mean,
-        confidence_level=LEVEL,
-        n_resamples=resamples,
-        method='percentile',
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
 
 
 def percentile_interval(draws: np.ndarray) -> Interval:

@@ -95,8 +95,7 @@ def _measure(kept: Mapping[str, Any]) -> Measure:
 
 def _difference(measure: Measure, kept: Mapping[str, Any]) -> Difference:
     intervals = (
-        Interval(*kept[key]) if kept[key] else None
-        for key in ('interval_seeds_t', 'interval_seeds_bootstrap', 'interval_images_bootstrap')
+        Interval(*kept[key]) if kept[key] else None for key in ('interval_seeds_t', 'interval_images_bootstrap')
     )
     by_seed = {int(seed): value for seed, value in kept['by_seed'].items()}
     return Difference(measure, kept['condition'], kept['reference'], by_seed, *intervals)

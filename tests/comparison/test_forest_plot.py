@@ -17,7 +17,7 @@ def study():
     found = [('AP', 'weak', UP), ('AP', 'strong', DOWN), ('val_loss', 'weak', UP), ('val_loss', 'strong', UNCLEAR),
              ('loss', 'strong', DOWN)]  # fmt: skip
     differences = [
-        Difference(measures[key], name, 'plain', dict(enumerate(seeds)), interval, None, None)
+        Difference(measures[key], name, 'plain', dict(enumerate(seeds)), interval, None)
         for key, name, (seeds, interval) in found
     ]
     return SavedComparison(['plain', 'weak', 'strong'], list(measures.values()), differences, {}, [])
@@ -54,7 +54,7 @@ def test_colour_is_what_the_interval_tells(study):
 
 def test_equivalence_is_green_within_its_band(study):
     ap = study.measures[0]
-    same = Difference(ap, 'weak', 'plain', {0: 0.001, 1: 0.002, 2: 0.0}, Interval(-0.001, 0.003), None, None)
+    same = Difference(ap, 'weak', 'plain', {0: 0.001, 1: 0.002, 2: 0.0}, Interval(-0.001, 0.003), None)
     axes = forest_plot(['plain', 'weak'], [ap], [same]).axes[0]
     assert same_color(dots(axes)[0.001, 0].get_color(), COLOURS['equivalent'])
     band = axes.patches[0]

@@ -16,7 +16,7 @@ LOSS = Measure('loss', 'training loss', '', {'plain': {0: 1.5}})
 
 
 def difference(condition, by_seed, seeds, images=None, measure=AP):
-    return Difference(measure, condition, 'plain', dict(enumerate(by_seed)), seeds, None, images)
+    return Difference(measure, condition, 'plain', dict(enumerate(by_seed)), seeds, images)
 
 
 @pytest.fixture

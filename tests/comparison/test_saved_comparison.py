@@ -25,7 +25,6 @@ def write(path, seeds, **changes):
             mean=sum(by_seed.values()) / len(seeds),
             by_seed=by_seed,
             interval_seeds_t=t_interval(list(by_seed.values())),
-            interval_seeds_bootstrap=None,
             interval_images_bootstrap=[-0.1, 0.2],
         )
 

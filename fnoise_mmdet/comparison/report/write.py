@@ -297,7 +297,6 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
             mean=one.mean,
             by_seed=one.by_seed,
             interval_seeds_t=one.seeds,
-            interval_seeds_bootstrap=one.bootstrap,
             interval_images_bootstrap=one.images,
             conclusion=one.conclusion,
         )
