@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fnoise_mmdet.visualization.markup import escape_markdown, legend_label, replace_undecodable, without_mathtext
@@ -27,10 +28,10 @@ def test_matplotlib_draws_names_as_they_are(name):
     @without_mathtext
     def draw():
         figure = Figure()
-        figure.add_subplot().plot([0], [0], label=legend_label(name))
-        return figure
+        axes = figure.add_subplot()
+        axes.plot([0], [0], label=legend_label(name))
+        legend = axes.legend()
+        FigureCanvasAgg(figure).draw()  # the canvas of a figure without one draws nothing
+        return legend
 
-    figure = draw()
-    legend = figure.axes[0].legend()
-    figure.canvas.draw()
-    assert [text.get_text().strip() for text in legend.get_texts()] == [name]
+    assert [text.get_text().strip() for text in draw().get_texts()] == [name]

@@ -84,7 +84,7 @@ def test_channels_can_be_given():
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_and_dead_features_are_drawn(dtype):
     zeros = torch.zeros(3, 5, 5, dtype=dtype)
-    assert feature_panel(IMAGE, [FeatureMap(0, zeros, zeros)], '').any()
+    assert feature_panel(IMAGE, [FeatureMap(0, zeros, zeros)], '').std() > 0
 
 
 def test_reductions_differ_and_unknown_is_refused():
