@@ -13,7 +13,7 @@ def number(value: float | None, decimals: int = 3, signed: bool = False) -> str:
     if value is None:
         return '–'
     if not math.isfinite(value):
-        return 'NaN' if math.isnan(value) else 'Inf'
+        return 'NaN' if math.isnan(value) else 'Inf' if value > 0 else '−Inf'
     return f'{value:{"+" if signed else ""}.{decimals}f}'.replace('-', '−')
 
 

@@ -18,7 +18,7 @@ class Robustness(NamedTuple):
     """The evaluations of one checkpoint, as ``tools/robustness.py`` wrote them.
 
     AP is in [0, 1], under the names of mmdet's metric such as ``bbox_mAP`` and
-    ``segm_mAP_50``. Only evaluations that were run count; undefined values are None.
+    ``segm_mAP_50``. Only evaluations that were run count; undefined values are absent, or −1 as in COCO.
 
     Attributes:
         name: Name of the work dir.
@@ -92,10 +92,6 @@ class Robustness(NamedTuple):
         """Return the mean AP of each severity over its corruptions, in the order of severity."""
         means = _means(self.corrupted(metric, cells), lambda cell: cell[1])
         return dict(sorted(means.items()))
-
-    def presets(self) -> list[str]:
-        """Return the names of the feature noises that were run."""
-        return list(dict.fromkeys(r['preset'] for r in self.results if r['kind'] == 'feature_noise'))
 
     def by_scale(self, metric: str, preset: str = 'cct') -> dict[float, float]:
         """Return the AP at each scale of a feature noise, sorted by scale; scale 0 is the clean AP."""

@@ -37,7 +37,8 @@ def from_package(image: np.ndarray, name: str, severity: int, seeds: np.random.S
 
 Corruption = Callable[[np.ndarray, str, int, np.random.SeedSequence], np.ndarray]
 # Every corruption by its group: the common ones of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness
-# to Common Corruptions and Perturbations", ICLR 2019, arXiv 1903.12261. One more is one more entry.
+# to Common Corruptions and Perturbations", ICLR 2019, arXiv 1903.12261. Another one needs an entry
+# here and its name in ``choices.py``.
 CORRUPTIONS: dict[str, dict[str, Corruption]] = {
     'noise': dict.fromkeys(('gaussian_noise', 'shot_noise', 'impulse_noise'), from_package),
     'blur': dict.fromkeys(('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'), from_package),

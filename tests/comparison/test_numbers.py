@@ -15,6 +15,7 @@ from fnoise_mmdet.comparison.numbers import duration, number, quantity
         (None, {}, '–'),
         (math.nan, dict(signed=True), 'NaN'),
         (math.inf, {}, 'Inf'),
+        (-math.inf, {}, '−Inf'),
     ],
 )
 def test_number(value, options, text):

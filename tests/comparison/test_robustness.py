@@ -35,7 +35,6 @@ def test_figures_are_those_of_the_formulas(full):
     assert full.by_severity('bbox_mAP') == pytest.approx(dict(zip(SEVERITIES, AP.mean(axis=0))))
     assert full.by_scale('bbox_mAP') == {0: 0.4, 0.5: 0.3, 1: 0.2}
     assert full.by_scale('bbox_mAP', 'l2') == {0: 0.4, 0.5: 0.1}
-    assert full.presets() == ['cct', 'l2']
 
 
 def test_cells_restrict_the_figures(full):
