@@ -19,7 +19,7 @@ def test_shipped_configs_are_those_of_mmdet():
         (RETINANET, 'RetinaNet', 'FPN', 4),
         ('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py', 'YOLOV3', 'YOLOV3Neck', 3),
         ('tridentnet/tridentnet_r50-caffe_1x_coco.py', 'TridentFasterRCNN', '', 1),
-        pytest.param('detectors/htc_r50-rfp_1x_coco.py', 'HybridTaskCascade', 'RFP', 4, marks=pytest.mark.slow),
+        pytest.param('detectors/htc_r50-rfp_1x_coco.py', 'HybridTaskCascade', 'RFP', 4, marks=pytest.mark.long),
         (
             'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
             'SoftTeacher of FasterRCNN',
