@@ -47,4 +47,6 @@ FORMATS = (
 )  # fmt: skip
 ANALOG = ('additive', 'multiplicative')
 ANALOG_SCALES = (0.05, 0.1, 0.2, 0.4)
+# How the embedded data set is painted.
+STYLES = ('textured', 'flat', 'night', 'outline')
 COCO_URL = 'http://images.cocodataset.org'

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..choices import STYLES
 from . import options
 from .parser import ArgumentParser
 
@@ -11,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
         description='Write the embedded data set: textured images of overlapping shapes of five classes, '
         'with boxes and masks in COCO format. The same arguments give the same images.',
-        examples=['', '--num-val 1000 --out data/shapes_1000'],
+        examples=['', '--num-val 1000 --out data/shapes_1000', '--style night --out data/shapes_night'],
     )
     parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to create')
     parser.add_argument('--num-train', type=options.at_least(1), default=640, help='number of training images')
@@ -19,4 +20,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-test', type=options.at_least(1), default=20, help='number of test images')
     parser.add_argument('--size', type=options.at_least(64), default=256, help='height and width in pixels')
     parser.add_argument('--seed', type=options.at_least(0), default=0, help='random seed')
+    parser.add_argument(
+        '--style',
+        choices=STYLES,
+        default=STYLES[0],
+        help='how the images are painted: textured; flat, without textures; night, dark and noisy; or the outline of '
+        'objects only. The objects of a seed are the same in all styles, for tests on another domain '
+        '(robustness --domain)',
+    )
     return parser.parse_args()

@@ -7,7 +7,7 @@ texture are drawn from the same distributions for all of them.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -59,6 +59,27 @@ OBJECTS = (2, 6)  # per image, inclusive
 RADIUS = (0.1, 0.32)  # of the image's side
 
 
+class Style(NamedTuple):
+    """How objects and background are painted; the objects themselves are the same in all styles.
+
+    ``texture`` is the contrast of all textures, relative to the default style,
+    ``brightness`` a factor of all values, ``grain`` the standard deviation of
+    the noise of each pixel, of 255, and ``outline`` the width of objects drawn
+    as their outline, as a fraction of the image's side, 0 for filled ones.
+    """
+
+    texture: float = 1.0
+    brightness: float = 1.0
+    grain: float = 4.0
+    outline: float = 0.0
+
+
+STYLES = dict(
+    textured=Style(), flat=Style(texture=0.0, grain=0.0), night=Style(brightness=0.25, grain=12.0),
+    outline=Style(outline=0.012),
+)  # fmt: skip
+
+
 def _texture(rng: np.random.Generator, size: int, contrast: float) -> Array:
     """Draw a zero-mean pattern of shape (size, size): stripes, checks, blobs or grain."""
     y, x = np.mgrid[:size, :size] / size
@@ -79,14 +100,14 @@ def _texture(rng: np.random.Generator, size: int, contrast: float) -> Array:
     return contrast * pattern
 
 
-def _background(rng: np.random.Generator, size: int) -> Array:
+def _background(rng: np.random.Generator, size: int, style: Style) -> Array:
     """Draw a textured background of muted colours, float (size, size, 3) in 0..255."""
     y, x = np.mgrid[:size, :size] / size
     start, end = rng.uniform(40, 200) + rng.uniform(-25, 25, size=(2, 3))
     angle = rng.uniform(0, 2 * np.pi)
     ramp = 0.5 + 0.5 * (np.cos(angle) * (2 * x - 1) + np.sin(angle) * (2 * y - 1)) / np.sqrt(2)
     image = start + ramp[..., None] * (end - start)
-    return image + _texture(rng, size, rng.uniform(4, 18))[..., None]
+    return image + style.texture * _texture(rng, size, rng.uniform(4, 18))[..., None]
 
 
 def _colour(rng: np.random.Generator) -> Array:
@@ -94,12 +115,15 @@ def _colour(rng: np.random.Generator) -> Array:
     return rng.permutation([rng.uniform(200, 255), rng.uniform(0, 60), rng.uniform(0, 255)])
 
 
-def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[int, Array]]]:
+def draw_image(
+    rng: np.random.Generator, size: int, style: Style = STYLES['textured']
+) -> tuple[Array, list[tuple[int, Array]]]:
     """Draw one image and the visible masks of its objects.
 
     Args:
         rng: Random generator.
         size: Height and width in pixels.
+        style: How it is painted.
 
     Returns:
         The RGB image, uint8 (size, size, 3), and per object its class index
@@ -121,14 +145,23 @@ def draw_image(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[i
         if all(visible.mean() >= max(MIN_AREA, MIN_VISIBLE * full.mean()) for _, full, visible in below):
             objects = [*below, (label, mask, mask)]
 
-    image = _background(rng, size)
+    image = _background(rng, size, style)
     for _, full, _ in objects:
-        paint = _colour(rng) + _texture(rng, size, rng.uniform(0, 25))[..., None]
+        paint = _colour(rng) + style.texture * _texture(rng, size, rng.uniform(0, 25))[..., None]
         # Anti-aliased edge, one pixel wide.
-        alpha = cv2.GaussianBlur(full.astype(np.float32), (3, 3), 0.5)[..., None]
+        alpha = cv2.GaussianBlur(_outline(full, style.outline * size).astype(np.float32), (3, 3), 0.5)[..., None]
         image = image * (1 - alpha) + paint * alpha
-    image += rng.normal(scale=4, size=image.shape)
+    image = style.brightness * image + rng.normal(scale=style.grain, size=image.shape)
     return np.clip(image, 0, 255).astype(np.uint8), [(label, visible) for label, _, visible in objects]
+
+
+def _outline(mask: Array, width: float) -> Array:
+    """Return the pixels of a mask that are at most ``width`` from its edge, all of them for 0."""
+    if not width:
+        return mask
+    return mask & ~cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, round(width))).astype(
+        bool
+    )
 
 
 def _annotate(objects: list[tuple[int, Array]], image_id: int, first_id: int) -> list[dict[str, Any]]:
@@ -157,12 +190,13 @@ def make_shapes(
     num_test: int,
     size: int = 256,
     seed: int = 0,
+    style: str = 'textured',
     progress: Callable[[Iterable[int], str], Iterable[int]] = lambda items, _: items,
 ) -> None:
     """Write the data set in COCO layout: ``annotations/instances_{split}.json`` and ``{split}/``.
 
-    The same arguments give the same pixels and annotations. An image depends
-    only on the seed, its split and its index, so a larger set begins with the
+    The same arguments give the same pixels and annotations, and other styles
+    the same annotations. An image depends only on the seed, its split and its index, so a larger set begins with the
     images of a smaller one.
 
     Args:
@@ -170,6 +204,7 @@ def make_shapes(
         num_train: Number of training images; ``num_val`` and ``num_test`` likewise.
         size: Height and width of the images in pixels.
         seed: Random seed.
+        style: A name in :data:`STYLES`.
         progress: Wraps the loop over the images of a split, given a label.
 
     Raises:
@@ -182,6 +217,8 @@ def make_shapes(
             raise ValueError(f'num_{split} must be >= 1, but got {count}')
     if size < 64:
         raise ValueError(f'size must be >= 64 pixels, but got {size}')
+    if style not in STYLES:
+        raise ValueError(f'style must be one of {", ".join(STYLES)}, but got {style}')
     categories = [dict(id=i + 1, name=name, supercategory='shape') for i, name in enumerate(CLASSES)]
     with staged_folder(out) as folder:
         for part, (split, count) in enumerate(counts.items()):
@@ -189,7 +226,7 @@ def make_shapes(
             images: list[dict[str, Any]] = []
             annotations: list[dict[str, Any]] = []
             for index in progress(range(count), f'{split} images'):
-                image, objects = draw_image(np.random.default_rng([seed, part, index]), size)
+                image, objects = draw_image(np.random.default_rng([seed, part, index]), size, STYLES[style])
                 name = f'{index + 1:06d}.png'
                 write_picture(folder / split / name, image)
                 images.append(dict(id=index + 1, file_name=name, width=size, height=size))

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from pycocotools.coco import COCO
 
 from fnoise_mmdet.datasets import check_images, find_split, make_shapes, read_coco
-from fnoise_mmdet.datasets.shapes import CLASSES, MIN_VISIBLE, draw_image
+from fnoise_mmdet.datasets.shapes import CLASSES, MIN_VISIBLE, STYLES, draw_image
 from fnoise_mmdet.errors import InputError
 
 
@@ -80,6 +80,30 @@ def test_objects_differ_from_the_background_and_occlude_each_other():
     assert occluded > 0.2 * len(areas), 'objects touch and overlap'
     assert max(areas) > 15 * min(areas), 'small to large'
     assert 0 < MIN_VISIBLE < 1
+
+
+@pytest.mark.parametrize('style', list(STYLES)[1:])
+def test_styles_show_the_same_objects_otherwise(style, shapes, tmp_path):
+    make_shapes(tmp_path / style, num_train=1, num_val=4, num_test=1, size=64, style=style)
+    for folder in (shapes, tmp_path / style):
+        assert len(list((folder / 'val').iterdir())) == 4
+    name = 'annotations/instances_val.json'
+    assert (tmp_path / style / name).read_bytes() == (shapes / name).read_bytes()
+    textured, other = (cv2.imread(str(folder / 'val/000001.png')).astype(int) for folder in (shapes, tmp_path / style))
+    assert np.abs(textured - other).mean() > 3
+
+
+def test_what_styles_change():
+    def draw(style):
+        image, objects = draw_image(np.random.default_rng(0), 128, STYLES[style])
+        return image.astype(float), objects[-1][1]  # the object in front
+
+    images = {style: draw(style) for style in STYLES}
+    assert all((mask == images['textured'][1]).all() for _, mask in images.values())
+    assert images['night'][0].mean() < 0.4 * images['textured'][0].mean()
+    inside = cv2.erode(images['flat'][1].astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    assert images['flat'][0][inside].std(axis=0).max() == 0, 'one colour'
+    assert np.abs(images['outline'][0] - images['textured'][0])[inside].mean() > 20, 'not filled'
 
 
 def test_demo_config_names_the_same_classes(root):
