@@ -1,12 +1,31 @@
-"""Evaluate checkpoints under image corruptions, feature noise and perturbations of features by hardware."""
+"""Evaluate checkpoints on corrupted images and other domains, and under perturbations of the features."""
 
 import argparse
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 from ..choices import ANALOG, ANALOG_SCALES, CORRUPTIONS, FORMATS, PRESETS, SEVERITIES
 from . import options
 from .parser import ArgumentParser
+
+
+class DomainAction(argparse.Action):
+    """Collect NAME=FOLDER pairs in a dict of paths."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        domains = dict(getattr(namespace, self.dest))
+        for text in values:
+            name, found, folder = text.partition('=')
+            if not found or not folder or not re.fullmatch(r'[\w.-]+', name):
+                parser.error(f'{option} {text} is not of the form NAME=FOLDER, with a name of letters, digits and ._-')
+            if name in domains:
+                parser.error(f'{option}: two domains are called {name}')
+            if not Path(folder).is_dir():
+                parser.error(f'{option} {name}: {folder} is not a folder')
+            domains[name] = Path(folder)
+        setattr(namespace, self.dest, domains)
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,6 +36,7 @@ def parse_args() -> argparse.Namespace:
         'interrupted call can be resumed. Corruptions and noise of an image are the same for every checkpoint.',
         examples=[
             'work_dirs/demo --severities 1 3 5',
+            'work_dirs/demo --corruptions none --noise-scales --domain night=data/shapes_night/val',
         ],
     )
     parser.add_argument(
@@ -68,6 +88,15 @@ def parse_args() -> argparse.Namespace:
         help='evaluate also with features as on the hardware of a deployment, on every level before the neck: '
         f'rounded to a number format ({", ".join(FORMATS)}), and with Gaussian noise of analog hardware '
         f'({", ".join(ANALOG)}; scales {", ".join(map(str, ANALOG_SCALES))})',
+    )
+    parser.add_argument(
+        '--domain',
+        nargs='+',
+        action=DomainAction,
+        default={},
+        metavar='NAME=FOLDER',
+        help='evaluate also on the same images in another domain, such as fog or another style, from a folder with '
+        'files of the same names; the annotations are those of the data set',
     )
     parser.add_argument('--part', choices=['val', 'test'], default='val', help='split to evaluate')
     parser.add_argument('--data-root', help='folder in COCO layout that replaces the data root of the configs')

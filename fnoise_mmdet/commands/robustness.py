@@ -1,4 +1,4 @@
-"""Evaluate checkpoints under image corruptions, feature noise and perturbations of features by hardware."""
+"""Evaluate checkpoints on corrupted images and other domains, and under perturbations of the features."""
 
 import argparse
 import time
@@ -71,6 +71,8 @@ def prepare(run: Evaluated, args: argparse.Namespace, plan: Sequence[Evaluation]
     setup = RobustnessSetup(cfg, run.checkpoint, args.part, args.seed, args.images)
     if any(one.kind == 'corruption' for one in plan):
         setup.check_sizes()
+    for folder in args.domain.values():
+        setup.check_domain(folder)
     results = ResultFile(run.work_dir, setup, args.force)
     if results.missing(plan):
         check_writable(results.path.parent)
@@ -130,6 +132,19 @@ def deployment_table(robustness: Robustness) -> Table:
     return Table.of(['features', 'SNR (dB)', *map(metric_title, metrics)], [clean, *rows])
 
 
+def domain_table(robustness: Robustness, names: Sequence[str]) -> Table:
+    """Return a table with one row per metric and one column per domain."""
+    rows = [
+        [
+            metric_title(metric),
+            number(robustness.clean(metric)),
+            *(number(robustness.by_domain(metric).get(name)) for name in names),
+        ]
+        for metric in robustness.metric_names()
+    ]
+    return Table.of(['', 'own', *names], rows)
+
+
 def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell]) -> Table:
     """Return a table with one row per run."""
     figures = [(name, one.clean(metric), one.mpc(metric, cells), one.rpc(metric, cells)) for name, one in runs]
@@ -167,6 +182,9 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
     if used is not None and len(scales) > 1:
         title = f'AP at scale of the feature noise {used}'
         console.print(noise_table(robustness, scales, used).terminal(title))
+    domains = [one.name for one in plan if one.kind == 'domain' and one.name is not None]
+    if names and domains:
+        console.print(domain_table(robustness, domains).terminal('AP on images of other domains'))
     if names and any(one.kind == 'deployment' for one in plan):
         console.print(deployment_table(robustness).terminal('AP with features as on hardware'))
 
@@ -184,7 +202,7 @@ def main(args: argparse.Namespace) -> None:
         )
     MMLogger.get_current_instance().setLevel('ERROR')
     names = corruption_names(args.corruptions)
-    plan = make_plan(names, args.severities, args.noise_scales, args.noise_preset, args.deployment)
+    plan = make_plan(names, args.severities, args.noise_scales, args.noise_preset, args.deployment, args.domain)
     runs = find_runs(args.runs) if args.runs else [Evaluated(args.out, args.config, args.checkpoint)]
     prepared = [prepare(run, args, plan) for run in runs]
     check_corruptions(names)

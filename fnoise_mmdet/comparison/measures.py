@@ -31,7 +31,7 @@ STUDY_MEASURES = (
     *TRAIN_AP,
     'val_loss',
     'loss',
-    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise') for metric in ROBUST_METRICS),
+    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise', 'domains') for metric in ROBUST_METRICS),
 )
 
 
@@ -122,6 +122,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
 
     cells = common_cells(runs)
     scales = common_scales(runs)
+    domains = common_domains(runs)
     for metric, label in ROBUST_METRICS.items():
         yield from collect(f'{metric}/mPC', f'{label} mPC', HIGHER, robust(methodcaller('mpc', metric, cells)))
         yield from collect(f'{metric}/rPC', f'{label} rPC', HIGHER, robust(methodcaller('rpc', metric, cells)))
@@ -131,6 +132,8 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             HIGHER,
             robust(partial(mean_over_scales, metric=metric, scales=scales)),
         )
+        of_domains = robust(partial(_mean_over_domains, metric=metric, domains=domains))
+        yield from collect(f'{metric}/domains', f'{label} AP, other domains', HIGHER, of_domains)
     yield from collect('time', 'seconds per iteration', '', Run.seconds_per_iteration)
     yield from collect('memory', 'peak memory, MiB', '', Run.memory_mib)
 
@@ -147,6 +150,9 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
         for name in dict.fromkeys(name for name, _ in cells):
             of_name = robust(partial(_under, metric=metric, name=name, cells=cells))
             yield from collect(f'{metric}/{name}', f'{label} AP: {name.replace("_", " ")}', HIGHER, of_name, True)
+        for name in domains:
+            of_domain = robust(partial(_mean_over_domains, metric=metric, domains=[name]))
+            yield from collect(f'{metric}/domain {name}', f'{label} AP, domain {name}', HIGHER, of_domain, True)
 
 
 def better_direction(metric: str) -> str:
@@ -177,10 +183,25 @@ def common_scales(runs: Sequence[Run]) -> list[float]:
     return sorted(set.intersection(*found)) if found else []
 
 
+def common_domains(runs: Sequence[Run]) -> list[str]:
+    """Return the other domains that all runs with a robustness evaluation have in common."""
+    found = [
+        {result['name']: None for result in run.robustness.results if result['kind'] == 'domain'}
+        for run in runs
+        if run.robustness
+    ]
+    return [name for name in found[0] if all(name in names for names in found)] if found else []
+
+
 def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) -> float | None:
     """Return the mean AP over scales of feature noise, None if one of them is missing."""
     values = found.by_scale(metric)
     return float(np.mean([values[scale] for scale in scales])) if scales and set(scales) <= values.keys() else None
+
+
+def _mean_over_domains(found: Robustness, metric: str, domains: Sequence[str]) -> float | None:
+    values = found.by_domain(metric)
+    return float(np.mean([values[name] for name in domains])) if domains and set(domains) <= values.keys() else None
 
 
 def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:

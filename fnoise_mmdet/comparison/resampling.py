@@ -8,7 +8,7 @@ import numpy as np
 
 from .average_precision import average_precision, draw_resamples, match_detections
 from .conditions import Condition
-from .measures import AP_METRICS, common_cells, common_scales
+from .measures import AP_METRICS, common_cells, common_domains, common_scales
 from .robustness import Cell, Robustness
 from .runs import Run
 
@@ -35,23 +35,25 @@ def resample_images(conditions: Sequence[Condition], progress: Progress) -> Draw
 
     cells = common_cells([run for _, _, run in runs])
     scales = common_scales([run for _, _, run in runs])
+    domains = common_domains([run for _, _, run in runs])
     tested = [(name, seed, run.robustness) for name, seed, run in runs if run.robustness]
     if tested and Path(tested[0][2].ann_file).is_file():
         for name, seed, robustness in progress(tested, 'resampling the corrupted images'):
-            for key, values in _robust_draws(robustness, cells, scales):
+            for key, values in _robust_draws(robustness, cells, scales, domains):
                 draws[name, seed, key] = values
     return draws
 
 
 def _robust_draws(
-    robustness: Robustness, cells: Sequence[Cell], scales: Sequence[float]
+    robustness: Robustness, cells: Sequence[Cell], scales: Sequence[float], domains: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield mPC, rPC and the mean AP with perturbed features, one value per resample."""
+    """Yield mPC, rPC and the mean AP with perturbed features and on other domains, one value per resample."""
     for metric in robustness.metric_names():
         kind = metric.partition('_')[0]
         clean: list[np.ndarray] = []
         corrupted: list[np.ndarray] = []
         perturbed: list[np.ndarray] = []
+        of_domains: list[np.ndarray] = []
         for result in robustness.results:
             if result['kind'] == 'clean':
                 chosen = clean
@@ -59,6 +61,8 @@ def _robust_draws(
                 chosen = corrupted
             elif result['kind'] == 'feature_noise' and result['preset'] == 'cct' and result['scale'] in scales:
                 chosen = perturbed
+            elif result['kind'] == 'domain' and result['name'] in domains:
+                chosen = of_domains
             else:
                 continue
             file = robustness.predictions(result, kind)
@@ -76,6 +80,8 @@ def _robust_draws(
                     yield f'{metric}/rPC', mpc / clean[0]
             if perturbed:
                 yield f'{metric}/noise', np.mean(perturbed, axis=0)
+            if of_domains:
+                yield f'{metric}/domains', np.mean(of_domains, axis=0)
 
 
 def _resample(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None) -> np.ndarray | None:

@@ -29,9 +29,10 @@ class Robustness(NamedTuple):
         seed: Seed of the corruptions and the feature noise.
         results: One dict per evaluation: ``kind`` is ``'clean'``, ``'corruption'``
             (with ``name``, ``severity``), ``'feature_noise'`` (with ``preset``,
-            ``scale``) or ``'deployment'`` (with ``name``, and ``scale`` of analog
-            noise); ``metrics`` its figures; ``predictions`` names its
-            detections, see :meth:`predictions`.
+            ``scale``), ``'deployment'`` (with ``name``, and ``scale`` of analog
+            noise) or ``'domain'`` (with ``name``, and ``folder`` of the images);
+            ``metrics`` its figures; ``predictions`` names its detections, see
+            :meth:`predictions`.
     """
 
     name: str
@@ -92,6 +93,10 @@ class Robustness(NamedTuple):
         """Return the mean AP of each severity over its corruptions, in the order of severity."""
         means = _means(self.corrupted(metric, cells), lambda cell: cell[1])
         return dict(sorted(means.items()))
+
+    def by_domain(self, metric: str) -> dict[str, float]:
+        """Return the AP on the images of each other domain."""
+        return self._by(lambda result: result['name'], 'domain', metric)
 
     def by_scale(self, metric: str, preset: str = 'cct') -> dict[float, float]:
         """Return the AP at each scale of a feature noise, sorted by scale; scale 0 is the clean AP."""

@@ -1,10 +1,11 @@
-"""Reproducible image corruptions, seeded by image, corruption and severity."""
+"""Images of a robustness evaluation: corrupted reproducibly, or of another domain."""
 
 import contextlib
 import hashlib
 import inspect
 import io
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,30 @@ class SeededCorrupt(BaseTransform):
 
     def __repr__(self) -> str:
         return f'SeededCorrupt(corruption={self.corruption!r}, severity={self.severity}, seed={self.seed})'
+
+
+@TRANSFORMS.register_module()
+class OtherDomain(BaseTransform):
+    """Load an image from another folder, where the file of the same name shows the same scene in another domain.
+
+    Required key: ``img_path``. Modified key: ``img_path``.
+
+    Args:
+        images: Folder of the images of the data set.
+        folder: The other folder, or None for the unchanged image. Defaults to None.
+    """
+
+    def __init__(self, images: str, folder: str | None = None) -> None:
+        self.images = images
+        self.folder = folder
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        if self.folder is not None:
+            results['img_path'] = str(Path(self.folder, Path(results['img_path']).relative_to(self.images)))
+        return results
+
+    def __repr__(self) -> str:
+        return f'OtherDomain(images={self.images!r}, folder={self.folder!r})'
 
 
 def check_size(name: Any, width: int, height: int) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from ..config import add_fnoise, config_classes, innermost_datasets, is_coco, no
 from ..config.types import type_class, type_name
 from ..datasets import count_objects, read_coco
 from ..datasets.files import write_atomically
+from ..datasets.images import check_image_files, printable
 from ..engine.checkpoint import load_checkpoint, load_weights
 from ..engine.preflight import check_checkpoint, check_data, check_model
 from ..errors import InputError
@@ -32,7 +33,7 @@ from ..models.layers import find_noise_layers
 from ..noise import FeatureNoise, Noise
 from ..visualization.maps import signal_and_noise
 from .coco_metric import CompleteCocoMetric
-from .corruption import SeededCorrupt, as_number, check_size
+from .corruption import OtherDomain, SeededCorrupt, as_number, check_size
 from .deployment import deployment_noise, deployment_plan
 
 # Properties that results in one file must share, and their descriptions.
@@ -45,13 +46,18 @@ IDENTITY = {
 
 
 class Evaluation(NamedTuple):
-    """One evaluation of a checkpoint; ``kind`` is ``clean``, ``corruption``, ``feature_noise`` or ``deployment``."""
+    """One evaluation of a checkpoint.
+
+    ``kind`` is ``clean``, ``corruption``, ``feature_noise``, ``deployment`` or
+    ``domain``, whose images are in ``folder``.
+    """
 
     kind: str
     name: str | None = None
     severity: int | None = None
     preset: str | None = None
     scale: float | None = None
+    folder: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that are not None."""
@@ -78,6 +84,7 @@ def make_plan(
     scales: Sequence[float],
     preset: str,
     deployment: bool = False,
+    domains: Mapping[str, Path] | None = None,
 ) -> list[Evaluation]:
     """Return the evaluations of a checkpoint, the clean one first.
 
@@ -87,12 +94,14 @@ def make_plan(
         scales: Scales of the feature noise.
         preset: Its preset.
         deployment: Whether to add all perturbations of features by hardware, see :mod:`.deployment`. Defaults to False.
+        domains: Folders with the same images in other domains, by the name of the domain. Defaults to none.
     """
     return [
         Evaluation('clean'),
         *(Evaluation('corruption', name, severity) for name in corruptions for severity in sorted(set(severities))),
         *(Evaluation('feature_noise', preset=preset, scale=scale) for scale in sorted(set(scales))),
         *(Evaluation('deployment', name, scale=scale) for name, scale in deployment_plan() if deployment),
+        *(Evaluation('domain', name, folder=str(folder.resolve())) for name, folder in (domains or {}).items()),
     ]
 
 
@@ -130,7 +139,7 @@ class RobustnessSetup:
         self.meta = check_checkpoint(str(checkpoint), config_classes(self.loader_config.dataset))
         self.cfg.model = without_fnoise(self.cfg.model)
         self._identity = self._identify()
-        _add_corruption(self.loader_config.dataset, seed)
+        _add_transforms(self.loader_config.dataset, seed)
         self.loader_config['persistent_workers'] = False  # persistent workers would keep their first corruption
 
     def _check_data(self, part: str, images: int | None) -> tuple[Path, list[dict[str, Any]]]:
@@ -163,6 +172,21 @@ class RobustnessSetup:
         """
         for record in self.image_records:
             check_size(record['file_name'], record['width'], record['height'])
+
+    def check_domain(self, folder: Path) -> None:
+        """Check the images of another domain.
+
+        Raises:
+            InputError: If an image is missing, cannot be read, or has another size than its annotations.
+        """
+        names = [record['file_name'] for record in self.image_records]
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise InputError(
+                f'{folder} has {len(names) - len(missing)} of {len(names)} images of {self.ann_file}, but not '
+                f'{printable(missing[0])}: a domain has the same images under the same names'
+            )
+        check_image_files(self.image_records, folder)
 
     def identity(self) -> dict[str, Any]:
         """Return the properties that comparable results share: data, seed, and settings of the config."""
@@ -225,7 +249,8 @@ class RobustnessEvaluator:
         self.dataset: Any = loader.dataset
         self.metric = metric
         self.seed = seed
-        self._corruption = _find_corruption(loader.dataset)
+        self._corruption: SeededCorrupt = _find(loader.dataset, SeededCorrupt)
+        self._domain: OtherDomain = _find(loader.dataset, OtherDomain)
 
     def evaluate(
         self, evaluation: Evaluation, predictions: Path, advance: Callable[[int], None] = lambda images: None
@@ -246,6 +271,7 @@ class RobustnessEvaluator:
         """
         self._corruption.corruption = evaluation.name if evaluation.kind == 'corruption' else None
         self._corruption.severity = evaluation.severity or 1
+        self._domain.folder = evaluation.folder
         noise = evaluation.noise(self.seed)
         detections = 0
         # Some detectors draw random numbers in inference.
@@ -370,13 +396,15 @@ def _coco_metric(cfg: Config, part: str) -> dict[str, Any]:
     )
 
 
-def _add_corruption(dataset: dict[str, Any], seed: int) -> None:
-    """Insert a disabled SeededCorrupt after the image loading of a data set's pipeline."""
+def _add_transforms(dataset: dict[str, Any], seed: int) -> None:
+    """Insert a disabled OtherDomain and SeededCorrupt before and after the image loading of a data set's pipeline."""
     pipeline = list(dataset['pipeline'])
     for index, step in enumerate(pipeline):
         kind = type_class(step, TRANSFORMS)
         if kind is not None and issubclass(kind, LoadImageFromFile):
-            pipeline.insert(index + 1, dict(type='SeededCorrupt', seed=seed))
+            images = str(Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', ''))
+            domain = dict(type='OtherDomain', images=images)
+            pipeline[index : index + 1] = [domain, step, dict(type='SeededCorrupt', seed=seed)]
             dataset['pipeline'] = pipeline
             return
     raise InputError(
@@ -385,8 +413,8 @@ def _add_corruption(dataset: dict[str, Any], seed: int) -> None:
     )
 
 
-def _find_corruption(dataset: Any) -> SeededCorrupt:
-    return next(step for step in dataset.pipeline.transforms if isinstance(step, SeededCorrupt))
+def _find(dataset: Any, kind: type) -> Any:
+    return next(step for step in dataset.pipeline.transforms if isinstance(step, kind))
 
 
 class ResultFile:

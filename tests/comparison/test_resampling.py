@@ -16,6 +16,8 @@ EVALUATIONS = {
     'fog_3': (dict(kind='corruption', name='fog', severity=3), 3.0),
     'snow_1': (dict(kind='corruption', name='snow', severity=1), 2.5),
     'noise_1': (dict(kind='feature_noise', preset='cct', scale=1.0), 4.0),
+    'domain_night': (dict(kind='domain', name='night'), 3.5),
+    'domain_flat': (dict(kind='domain', name='flat'), 2.5),
 }
 
 
@@ -49,14 +51,16 @@ def test_figures_and_their_intervals_over_images(tested):
     conditions, tables = tested
     drawn = draw_resamples(16, RESAMPLES)
     ap = {key: average_precision(of_evaluation, drawn)[:, 0] for key, of_evaluation in tables.items()}
-    mpc, rpc, perturbed = {}, {}, {}
+    mpc, rpc, perturbed, other = {}, {}, {}, {}
     for name in ('baseline', 'fnoise'):
         for seed in (0, 1):
             mpc[name, seed] = sum(ap[name, seed, label] for label in ('fog_1', 'fog_3', 'snow_1')) / 3
             rpc[name, seed] = mpc[name, seed] / ap[name, seed, 'clean']
             perturbed[name, seed] = ap[name, seed, 'noise_1']
+            other[name, seed] = (ap[name, seed, 'domain_night'] + ap[name, seed, 'domain_flat']) / 2
     found = compare(conditions)
-    for key, values in (('bbox_mAP/mPC', mpc), ('bbox_mAP/rPC', rpc), ('bbox_mAP/noise', perturbed)):
+    figures = {'bbox_mAP/mPC': mpc, 'bbox_mAP/rPC': rpc, 'bbox_mAP/noise': perturbed, 'bbox_mAP/domains': other}
+    for key, values in figures.items():
         differences = [values['fnoise', seed] - values['baseline', seed] for seed in (0, 1)]
         expected = np.quantile(np.mean(differences, axis=0), [0.025, 0.975])
         difference = found.difference(key, 'fnoise')
@@ -64,13 +68,13 @@ def test_figures_and_their_intervals_over_images(tested):
         assert expected[0] < difference.mean < expected[1]
         assert difference.measure.better == 'higher' and not difference.measure.is_component
     parts = {measure.key for measure in found.measures if measure.is_component}
-    assert {'bbox_mAP/fog', 'bbox_mAP/snow'} <= parts
+    assert {'bbox_mAP/fog', 'bbox_mAP/snow', 'bbox_mAP/domain night', 'bbox_mAP/domain flat'} <= parts
 
 
 def test_only_what_all_runs_have_counts(tested):
     conditions, _ = tested
     run = conditions[1].runs[1]
-    short = run.robustness._replace(results=run.robustness.results[:3])  # neither snow nor noise
+    short = run.robustness._replace(results=run.robustness.results[:3])  # neither snow nor noise nor another domain
     conditions[1].runs[1] = run._replace(robustness=short)
     draws = resample_images(conditions, lambda items, _: items)
     assert {key for _, _, key in draws} == {'bbox_mAP/mPC', 'bbox_mAP/rPC'}

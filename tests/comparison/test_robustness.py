@@ -37,6 +37,11 @@ def test_figures_are_those_of_the_formulas(full):
     assert full.by_scale('bbox_mAP', 'l2') == {0: 0.4, 0.5: 0.1}
 
 
+def test_domains(write_robustness, tmp_path):
+    results = [result('clean', 0.4), result('domain', 0.2, name='night'), result('domain', 0.1, name='flat')]
+    assert write_robustness(tmp_path, results).by_domain('bbox_mAP') == dict(night=0.2, flat=0.1)
+
+
 def test_cells_restrict_the_figures(full):
     cells = [('fog', 3), ('contrast', 5), ('frost', 1)]
     values = [AP[0, 1], AP[2, 2]]

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FeatureNoise
 from fnoise_mmdet.config import use_data_root
-from fnoise_mmdet.datasets import read_coco
+from fnoise_mmdet.datasets import make_shapes, read_coco
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.robustness import (
     Evaluation,
@@ -182,6 +182,32 @@ def test_no_detection_is_ap_zero_and_an_empty_list(config, checkpoint, tmp_path)
     assert [(path.name, path.read_text()) for path in sorted(tmp_path.iterdir())] == [
         ('clean.bbox.json', '[]'), ('clean.segm.json', '[]'),
     ]  # fmt: skip
+
+
+def test_domain_is_the_same_annotations_on_other_images(config, checkpoint, shapes, tmp_path):
+    make_shapes(tmp_path / 'night', num_train=1, num_val=4, num_test=1, size=64, style='night')
+    folders = dict(same=shapes / 'val', night=tmp_path / 'night/val')
+    setup = RobustnessSetup(config(), checkpoint)
+    plan = make_plan([], [], [], 'cct', domains=folders)
+    assert [one.label() for one in plan] == ['clean', 'domain_same', 'domain_night']
+    evaluator = setup.build()
+    for folder in folders.values():
+        setup.check_domain(folder)
+    clean, same, _ = (evaluator.evaluate(one, tmp_path / 'out') for one in plan)
+    assert clean == same and detections(tmp_path / 'out', 'domain_same') == detections(tmp_path / 'out', 'clean')
+    assert detections(tmp_path / 'out', 'domain_night') != detections(tmp_path / 'out', 'clean')
+    assert evaluator.evaluate(CLEAN, tmp_path / 'again') == clean, 'the images of the data set again'
+
+
+def test_images_of_a_domain_are_checked(config, checkpoint, shapes, tmp_path):
+    setup = RobustnessSetup(config(), checkpoint)
+    other = shutil.copytree(shapes / 'val', tmp_path / 'other')
+    make_shapes(tmp_path / 'large', num_train=1, num_val=4, num_test=1, size=96)
+    with pytest.raises(InputError, match='has 96 x 96 pixels, but 64 x 64 in the annotations'):
+        setup.check_domain(tmp_path / 'large/val')
+    (other / '000003.png').unlink()
+    with pytest.raises(InputError, match='other has 3 of 4 images of .*, but not 000003.png'):
+        setup.check_domain(other)
 
 
 @pytest.mark.parametrize('workers', [0, 1])

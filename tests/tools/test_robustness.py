@@ -99,6 +99,28 @@ def test_checkpoint_without_a_work_dir_gives_the_same(tool, evaluated, shapes, t
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['robustness']
 
 
+def test_other_domains(tool, runs, shapes, tmp_path):
+    run = shutil.copytree(runs.baseline, tmp_path / 'run')
+    options = '--corruptions', 'none', '--noise-scales', '--domain', f'same={shapes / "val"}', *NO_WORKERS
+    output = tool('robustness', run, *options).stdout
+    assert 'AP on images of other domains' in output
+    found = read_robustness(run)
+    assert found.by_domain('bbox_mAP') == {'same': found.clean('bbox_mAP')}
+
+
+@pytest.mark.parametrize(
+    ('domains', 'message'),
+    [
+        (['night'], '--domain night is not of the form NAME=FOLDER'),
+        (['a/b=configs'], '--domain a/b=configs is not of the form NAME=FOLDER'),
+        (['night=nowhere'], '--domain night: nowhere is not a folder'),
+        (['night=configs', 'night=tools'], '--domain: two domains are called night'),
+    ],
+)
+def test_wrong_domains(tool, domains, message):
+    assert message in tool('robustness', 'run', '--domain', *domains, status=2).stderr
+
+
 def test_test_part_and_first_images_and_no_corruption(tool, runs, tmp_path):
     run = shutil.copytree(runs.baseline, tmp_path / 'run')
     output = tool(
