@@ -48,5 +48,5 @@ FORMATS = (
 ANALOG = ('additive', 'multiplicative')
 ANALOG_SCALES = (0.05, 0.1, 0.2, 0.4)
 # How the embedded data set is painted.
-STYLES = ('textured', 'flat', 'night', 'outline')
+STYLES = ('textured', 'dark', 'outline')
 COCO_URL = 'http://images.cocodataset.org'

@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
         description='Write the embedded data set: textured images of overlapping shapes of five classes, '
         'with boxes and masks in COCO format. The same arguments give the same images.',
-        examples=['', '--num-val 1000 --out data/shapes_1000', '--style night --out data/shapes_night'],
+        examples=['', '--num-val 1000 --out data/shapes_1000', '--style dark --out data/shapes_dark'],
     )
     parser.add_argument('--out', type=Path, default=Path('data/shapes'), help='folder to create')
     parser.add_argument('--num-train', type=options.at_least(1), default=640, help='number of training images')
@@ -24,8 +24,8 @@ def parse_args() -> argparse.Namespace:
         '--style',
         choices=STYLES,
         default=STYLES[0],
-        help='how the images are painted: textured; flat, without textures; night, dark and noisy; or the outline of '
-        'objects only. The objects of a seed are the same in all styles, for tests on another domain '
+        help='how the images are painted: textured; dark, at half the brightness; or with objects as outlines. '
+        'The objects of a seed are the same in all styles, for tests on another domain '
         '(robustness --domain)',
     )
     return parser.parse_args()

@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         'interrupted call can be resumed. Corruptions and noise of an image are the same for every checkpoint.',
         examples=[
             'work_dirs/demo --severities 1 3 5',
-            'work_dirs/demo --corruptions none --noise-scales --domain night=data/shapes_night/val',
+            'work_dirs/demo --corruptions none --noise-scales --domain dark=data/shapes_dark/val',
         ],
     )
     parser.add_argument(

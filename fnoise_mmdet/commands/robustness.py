@@ -133,22 +133,24 @@ def deployment_table(robustness: Robustness) -> Table:
 
 
 def domain_table(robustness: Robustness, names: Sequence[str]) -> Table:
-    """Return a table with one row per metric and one column per domain."""
-    rows = [
-        [
-            metric_title(metric),
-            number(robustness.clean(metric)),
-            *(number(robustness.by_domain(metric).get(name)) for name in names),
-        ]
-        for metric in robustness.metric_names()
-    ]
-    return Table.of(['', 'own', *names], rows)
+    """Return a table with one row per domain, the data set's own first."""
+    metrics = robustness.metric_names()
+    own = ['own', *(number(robustness.clean(metric)) for metric in metrics)]
+    others = [[name, *(number(robustness.by_domain(metric).get(name)) for metric in metrics)] for name in names]
+    return Table.of(['domain', *map(metric_title, metrics)], [own, *others])
 
 
-def summary_table(runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell]) -> Table:
+def summary_table(
+    runs: Sequence[tuple[str, Robustness]], metric: str, cells: Sequence[Cell], domains: Sequence[str]
+) -> Table:
     """Return a table with one row per run."""
-    figures = [(name, one.clean(metric), one.mpc(metric, cells), one.rpc(metric, cells)) for name, one in runs]
-    return Table.of(['run', 'clean', 'mPC', 'rPC'], [[name, *map(number, values)] for name, *values in figures])
+    heads = ['run', 'clean', *(['mPC', 'rPC'] if cells else []), *domains]
+    rows = []
+    for name, one in runs:
+        relative = [one.mpc(metric, cells), one.rpc(metric, cells)] if cells else []
+        of_domains = one.by_domain(metric)
+        rows.append([name, *map(number, [one.clean(metric), *relative, *map(of_domains.get, domains)])])
+    return Table.of(heads, rows)
 
 
 def describe(cells: Sequence[Cell]) -> str:
@@ -182,15 +184,19 @@ def report(console: Console, name: str, robustness: Robustness, plan: Sequence[E
     if used is not None and len(scales) > 1:
         title = f'AP at scale of the feature noise {used}'
         console.print(noise_table(robustness, scales, used).terminal(title))
-    domains = [one.name for one in plan if one.kind == 'domain' and one.name is not None]
+    domains = domains_of(plan)
     if names and domains:
-        console.print(domain_table(robustness, domains).terminal('AP on images of other domains'))
+        console.print(domain_table(robustness, domains).terminal('AP in other domains'))
     if names and any(one.kind == 'deployment' for one in plan):
         console.print(deployment_table(robustness).terminal('AP with features as on hardware'))
 
 
 def cells_of(plan: Sequence[Evaluation]) -> list[Cell]:
     return [(one.name, one.severity) for one in plan if one.name is not None and one.severity is not None]
+
+
+def domains_of(plan: Sequence[Evaluation]) -> list[str]:
+    return [one.name for one in plan if one.kind == 'domain' and one.name is not None]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -260,6 +266,6 @@ def main(args: argparse.Namespace) -> None:
         cells = cells_of(plan)
         for metric in dict.fromkeys(metric for _, robustness in evaluated for metric in robustness.metric_names()):
             console.print()
-            console.print(summary_table(evaluated, metric, cells).terminal(metric_title(metric)))
+            console.print(summary_table(evaluated, metric, cells, domains_of(plan)).terminal(metric_title(metric)))
         if cells:
             console.print(f'mPC and rPC are {describe(cells)}', soft_wrap=True)

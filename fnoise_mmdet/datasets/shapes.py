@@ -62,22 +62,16 @@ RADIUS = (0.1, 0.32)  # of the image's side
 class Style(NamedTuple):
     """How objects and background are painted; the objects themselves are the same in all styles.
 
-    ``texture`` is the contrast of all textures, relative to the default style,
-    ``brightness`` a factor of all values, ``grain`` the standard deviation of
-    the noise of each pixel, of 255, and ``outline`` the width of objects drawn
-    as their outline, as a fraction of the image's side, 0 for filled ones.
+    ``brightness`` is a factor of all colours, and ``outline`` the width of
+    objects drawn as their outline, as a fraction of the image's side, 0 for
+    filled ones.
     """
 
-    texture: float = 1.0
     brightness: float = 1.0
-    grain: float = 4.0
     outline: float = 0.0
 
 
-STYLES = dict(
-    textured=Style(), flat=Style(texture=0.0, grain=0.0), night=Style(brightness=0.25, grain=12.0),
-    outline=Style(outline=0.012),
-)  # fmt: skip
+STYLES = dict(textured=Style(), dark=Style(brightness=0.5), outline=Style(outline=0.04))
 
 
 def _texture(rng: np.random.Generator, size: int, contrast: float) -> Array:
@@ -100,14 +94,14 @@ def _texture(rng: np.random.Generator, size: int, contrast: float) -> Array:
     return contrast * pattern
 
 
-def _background(rng: np.random.Generator, size: int, style: Style) -> Array:
+def _background(rng: np.random.Generator, size: int) -> Array:
     """Draw a textured background of muted colours, float (size, size, 3) in 0..255."""
     y, x = np.mgrid[:size, :size] / size
     start, end = rng.uniform(40, 200) + rng.uniform(-25, 25, size=(2, 3))
     angle = rng.uniform(0, 2 * np.pi)
     ramp = 0.5 + 0.5 * (np.cos(angle) * (2 * x - 1) + np.sin(angle) * (2 * y - 1)) / np.sqrt(2)
     image = start + ramp[..., None] * (end - start)
-    return image + style.texture * _texture(rng, size, rng.uniform(4, 18))[..., None]
+    return image + _texture(rng, size, rng.uniform(4, 18))[..., None]
 
 
 def _colour(rng: np.random.Generator) -> Array:
@@ -145,13 +139,13 @@ def draw_image(
         if all(visible.mean() >= max(MIN_AREA, MIN_VISIBLE * full.mean()) for _, full, visible in below):
             objects = [*below, (label, mask, mask)]
 
-    image = _background(rng, size, style)
+    image = _background(rng, size)
     for _, full, _ in objects:
-        paint = _colour(rng) + style.texture * _texture(rng, size, rng.uniform(0, 25))[..., None]
+        paint = _colour(rng) + _texture(rng, size, rng.uniform(0, 25))[..., None]
         # Anti-aliased edge, one pixel wide.
         alpha = cv2.GaussianBlur(_outline(full, style.outline * size).astype(np.float32), (3, 3), 0.5)[..., None]
         image = image * (1 - alpha) + paint * alpha
-    image = style.brightness * image + rng.normal(scale=style.grain, size=image.shape)
+    image = style.brightness * image + rng.normal(scale=4, size=image.shape)
     return np.clip(image, 0, 255).astype(np.uint8), [(label, visible) for label, _, visible in objects]
 
 

@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
     """One evaluation of a checkpoint.
 
     ``kind`` is ``clean``, ``corruption``, ``feature_noise``, ``deployment`` or
-    ``domain``, whose images are in ``folder``.
+    ``domain``, whose images are in ``folder``, with ``images_sha256``.
     """
 
     kind: str
@@ -58,6 +58,7 @@ class Evaluation(NamedTuple):
     preset: str | None = None
     scale: float | None = None
     folder: str | None = None
+    images_sha256: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that are not None."""
@@ -101,8 +102,16 @@ def make_plan(
         *(Evaluation('corruption', name, severity) for name in corruptions for severity in sorted(set(severities))),
         *(Evaluation('feature_noise', preset=preset, scale=scale) for scale in sorted(set(scales))),
         *(Evaluation('deployment', name, scale=scale) for name, scale in deployment_plan() if deployment),
-        *(Evaluation('domain', name, folder=str(folder.resolve())) for name, folder in (domains or {}).items()),
+        *(_domain(name, folder) for name, folder in (domains or {}).items()),
     ]
+
+
+def _domain(name: str, folder: Path) -> Evaluation:
+    """Return the evaluation of a domain, which is another one where its images have changed."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob('*') if path.is_file()):
+        digest.update(f'{path.relative_to(folder)} {_sha256(path.read_bytes())}'.encode(errors='surrogateescape'))
+    return Evaluation('domain', name, folder=str(folder.resolve()), images_sha256=digest.hexdigest())
 
 
 class RobustnessSetup:

@@ -100,10 +100,9 @@ def test_what_styles_change():
 
     images = {style: draw(style) for style in STYLES}
     assert all((mask == images['textured'][1]).all() for _, mask in images.values())
-    assert images['night'][0].mean() < 0.4 * images['textured'][0].mean()
-    inside = cv2.erode(images['flat'][1].astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
-    assert images['flat'][0][inside].std(axis=0).max() == 0, 'one colour'
-    assert np.abs(images['outline'][0] - images['textured'][0])[inside].mean() > 20, 'not filled'
+    assert images['dark'][0].mean() == pytest.approx(images['textured'][0].mean() / 2, rel=0.05)
+    inside = cv2.erode(images['outline'][1].astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
+    assert inside.any() and np.abs(images['outline'][0] - images['textured'][0])[inside].mean() > 20, 'not filled'
 
 
 def test_demo_config_names_the_same_classes(root):

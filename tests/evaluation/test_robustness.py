@@ -185,17 +185,17 @@ def test_no_detection_is_ap_zero_and_an_empty_list(config, checkpoint, tmp_path)
 
 
 def test_domain_is_the_same_annotations_on_other_images(config, checkpoint, shapes, tmp_path):
-    make_shapes(tmp_path / 'night', num_train=1, num_val=4, num_test=1, size=64, style='night')
-    folders = dict(same=shapes / 'val', night=tmp_path / 'night/val')
+    make_shapes(tmp_path / 'dark', num_train=1, num_val=4, num_test=1, size=64, style='dark')
+    folders = dict(same=shapes / 'val', dark=tmp_path / 'dark/val')
     setup = RobustnessSetup(config(), checkpoint)
     plan = make_plan([], [], [], 'cct', domains=folders)
-    assert [one.label() for one in plan] == ['clean', 'domain_same', 'domain_night']
+    assert [one.label() for one in plan] == ['clean', 'domain_same', 'domain_dark']
     evaluator = setup.build()
     for folder in folders.values():
         setup.check_domain(folder)
     clean, same, _ = (evaluator.evaluate(one, tmp_path / 'out') for one in plan)
     assert clean == same and detections(tmp_path / 'out', 'domain_same') == detections(tmp_path / 'out', 'clean')
-    assert detections(tmp_path / 'out', 'domain_night') != detections(tmp_path / 'out', 'clean')
+    assert detections(tmp_path / 'out', 'domain_dark') != detections(tmp_path / 'out', 'clean')
     assert evaluator.evaluate(CLEAN, tmp_path / 'again') == clean, 'the images of the data set again'
 
 

@@ -103,9 +103,16 @@ def test_other_domains(tool, runs, shapes, tmp_path):
     run = shutil.copytree(runs.baseline, tmp_path / 'run')
     options = '--corruptions', 'none', '--noise-scales', '--domain', f'same={shapes / "val"}', *NO_WORKERS
     output = tool('robustness', run, *options).stdout
-    assert 'AP on images of other domains' in output
+    assert 'AP in other domains' in output
     found = read_robustness(run)
     assert found.by_domain('bbox_mAP') == {'same': found.clean('bbox_mAP')}
+
+    other = shutil.copytree(shapes / 'val', tmp_path / 'other')
+    options = *options[:4], f'other={other}', *NO_WORKERS
+    assert '1 evaluations' in tool('robustness', run, *options).stdout
+    assert 'evaluations,' not in tool('robustness', run, *options).stdout
+    shutil.copy(other / '000001.png', other / '000002.png')
+    assert '1 evaluations' in tool('robustness', run, *options).stdout, 'as the images have changed'
 
 
 @pytest.mark.parametrize(
