@@ -20,7 +20,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
-        if not action.help or 'default' in action.help or default is None or default is False or default == []:
+        without = default is None or default is False or default is argparse.SUPPRESS or default == []
+        if not action.help or 'default' in action.help or without:
             return action.help
         shown = ' '.join(map(str, default)) if isinstance(default, list) else str(default)
         return f'{action.help} (default: {shown.replace("%", "%%")})'

@@ -19,6 +19,7 @@ def parser(monkeypatch):
     parser.add_argument('--lengths', type=int, nargs='+', default=[1, 2], help='lengths')
     parser.add_argument('--fast', action='store_true', help='without a break')
     parser.add_argument('--show-dir', help='folder (default: none)')
+    parser.add_argument('--scale', default=argparse.SUPPRESS, help='a factor')
     parser.add_argument('--order', choices=['forwards', 'backwards'])
     return parser
 
@@ -45,6 +46,7 @@ def test_an_installed_command_is_called_by_its_name(monkeypatch):
         'lengths (default: 1 2)',
         'folder (default: none)',
         'without a break\n',
+        'a factor\n',
     ],
 )
 def test_defaults_are_shown_once(parser, shown):
