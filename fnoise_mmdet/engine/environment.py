@@ -22,7 +22,7 @@ def environment() -> dict[str, str]:
         'cores': str(os.cpu_count()),
         'torch threads': str(torch.get_num_threads()),
         'GPU': ', '.join(gpus) or 'none',
-        'system': f'{platform.system()} {platform.release()}',
+        'system': platform.system(),
         'Python': platform.python_version(),
     }
     for name in DISTRIBUTIONS:
