@@ -88,7 +88,7 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('--data-root', help="folder in COCO layout that replaces the config's data root")
         if name == 'step':
             known = list(NOISE_CONFIGS)
-            command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help=f'{known}')
+            command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help='noises')
             command.add_argument('--batch-size', type=options.at_least(1), help="batch size (default: the config's)")
             options.add_amp_argument(command)
         if name == 'peer':

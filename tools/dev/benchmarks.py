@@ -11,14 +11,6 @@ from fnoise_mmdet.comparison.numbers import number, quantity
 from fnoise_mmdet.comparison.table import Row, Section, Table
 from fnoise_mmdet.errors import InputError
 
-# Subjects under their former names in kept results.
-RENAMED = {
-    'without noise, another time': 'baseline, repeated (A/A)',
-    'cct, too faint to change the training': 'overhead only (scale 1e-12)',
-    'cct, the simple way': 'cct, eager (plain PyTorch)',
-    "cct, as in the paper's code": 'cct, code of the paper',
-}
-
 Content = Mapping[str, Any]  # content of a result file
 Cells = list[str]
 
@@ -36,7 +28,6 @@ def benchmark_table(folder: Path) -> str:
     for path in sorted(folder.glob('*.json')):
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
-            content['results'] = {RENAMED.get(name, name): one for name, one in content['results'].items()}
             title, rows = _SECTIONS[content['command']](content)
             tables.setdefault(_machine(content['environment']), []).append(Section(title, [Row(row) for row in rows]))
         except (ValueError, KeyError, TypeError) as error:

@@ -75,12 +75,6 @@ def test_every_machine_has_its_table(tmp_path, monkeypatch):
     assert all('2 images of 64 x 32, float16' in table for table in (first, second))
 
 
-def test_former_labels_of_kept_results_are_renamed(tmp_path):
-    subjects = {'without noise': timing(1, 1), 'without noise, another time': timing(1, 1)}
-    write(tmp_path, 'step', dict(config='a.py'), subjects)
-    assert '| baseline, repeated (A/A) | 1 s |' in benchmark_table(tmp_path)
-
-
 def test_what_is_no_result_is_named(tmp_path):
     with pytest.raises(InputError, match='has no results'):
         benchmark_table(tmp_path)
