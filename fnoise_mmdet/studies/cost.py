@@ -25,7 +25,7 @@ COCO_EMPTY = 1_021
 # detection on one image, by its configs/mask_rcnn/metafile.yml.
 STEP_SECONDS, STEP_BATCH, STEP_SCALE = 0.265, 2, (1333, 800)
 IMAGE_SECONDS = 0.062
-# COCO's metrics for boxes and masks, per image: https://pypi.org/project/faster-coco-eval/1.4.1.
+# COCO's metrics for boxes and masks, per image: README of faster-coco-eval 1.4.1.
 METRIC_SECONDS = 0.0097
 # Detection on an image, and its losses (ValidationLossHook), as shares of a training step per image: detection as of
 # the two times above, rounded, and the forward pass one third, since the backward pass computes two gradients.

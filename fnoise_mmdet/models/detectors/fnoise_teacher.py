@@ -77,7 +77,8 @@ class FNoiseTeacher(SemiBaseDetector):
               Defaults to None, which is constant.
             - ``targets``: ``'hard'`` or ``'soft'``. Defaults to ``'hard'``.
             - ``proposals``: maximum number per image that soft targets compare. Defaults to 128.
-            - ``cls_pseudo_thr``: least score of a pseudo-label. Defaults to 0.7.
+            - ``cls_pseudo_thr``: score threshold; detections with a higher
+              score are pseudo-labels. Defaults to 0.7.
             - ``min_pseudo_bbox_wh``: least width and height of its box in pixels.
             - ``noise_on``: streams whose features are perturbed, of ``'sup'``,
               ``'unsup_feature'`` and ``'unsup_student'``. Defaults to
