@@ -27,7 +27,7 @@ def run(command: str) -> None:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name in NEEDED:
             sys.exit(
-                f'error: {error.name} is not installed, which this command needs: install mmdet with its dependencies'
+                f'error: this command needs {error.name}, which is not installed: install mmdet with its dependencies'
             )
         if error.name is None:  # a message of ours, see registration.py
             sys.exit(f'error: {error}')
@@ -59,7 +59,7 @@ def main() -> None:
         for name, module in COMMANDS.items()
     ]
     parser.epilog = '\n'.join(['commands:', *lines, '', parser.epilog or ''])
-    parser.add_argument('command', choices=list(COMMANDS), metavar='COMMAND', help='one of those below')
+    parser.add_argument('command', choices=list(COMMANDS), metavar='COMMAND', help='one of the commands below')
     parser.add_argument('--version', action='version', version=__version__)
     several = {name.split()[0] for name in COMMANDS if ' ' in name}
     parser.parse_args([' '.join(words[:2]) if words[:1] and words[0] in several else word for word in words[:1]])

@@ -62,7 +62,7 @@ def test_usage_errors_import_nothing_that_takes_seconds(words):
 @pytest.mark.parametrize(
     'script, message',
     [
-        ('sys.modules["mmdet"] = None', 'error: mmdet is not installed, which this command needs: '),
+        ('sys.modules["mmdet"] = None', 'error: this command needs mmdet, which is not installed: '),
         ('import importlib.util as util; find = util.find_spec; '
          'util.find_spec = lambda name, *rest: None if name == "mmcv._ext" else find(name, *rest)',
          'error: mmcv was installed without its compiled operators'),

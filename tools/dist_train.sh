@@ -6,8 +6,8 @@ if (($# < 2)); then
     cat >&2 <<USAGE
 usage: [NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500] $0 CONFIG GPUS [options of tools/train.py]
 
-GPUS is the number of processes on each machine, one a GPU, or any on machines without one. On several machines
-give the same command on each, with NNODES, the address of the first one, and NODE_RANK from 0.
+GPUS is the number of processes on each machine: one per GPU, or any number on machines without a GPU. On several
+machines, run the same command on each, with NNODES, the address of the first one, and NODE_RANK from 0.
 
 example: $0 configs/fnoise.py 8 --work-dir work_dirs/fnoise --cfg-options auto_scale_lr.enable=True
 USAGE

@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     if args.inputs[0].lower().endswith(options.CHECKPOINT_SUFFIXES):
         args.checkpoints.append(args.inputs.pop(0))
     if not args.inputs:
-        parser.error('give images or folders of images after the checkpoints')
+        parser.error('expected images or folders of images after the checkpoints')
     if len(args.checkpoints) == 1 and (args.names or args.second_config):
         parser.error('--names and --second-config need two checkpoints')
     if args.samples and (len(args.checkpoints) > 1 or args.annotations):

@@ -31,7 +31,7 @@ class _Answer(argparse.Action):
     """An option that the command does not have, with what to do instead as its constant."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        parser.error(f'there is no {self.option_strings[0]}: {self.const}')
+        parser.error(f'{self.option_strings[0]} is not supported: {self.const}')
 
 
 class ArgumentParser(argparse.ArgumentParser):

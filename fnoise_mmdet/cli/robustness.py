@@ -113,7 +113,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     single = [args.config, args.checkpoint, args.out]
     if any(single) == bool(args.runs) or (any(single) and not all(single)):
-        parser.error('give either RUN or --config, --checkpoint and --out, all three')
+        parser.error('pass either RUN, or all of --config, --checkpoint and --out')
     return args
 
 

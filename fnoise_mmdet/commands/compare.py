@@ -58,7 +58,7 @@ def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]
     labels, found, source = text.partition('=')
     measure = study.measures[0]
     if measure.better != HIGHER:
-        raise InputError(f'--curve needs an AP as the first measure, not the {measure.label}: give --measures')
+        raise InputError(f'--curve needs an AP as the first measure, not {measure.label}: choose one with --measures')
     if not found or not labels.isdigit() or int(labels) < 1:
         raise InputError(f'--curve {text} is not of the form LABELS=CONDITION or LABELS=FILE')
     if source in measure.values:
@@ -75,7 +75,7 @@ def named_group(text: str) -> tuple[str, list[Path]]:
         raise InputError(f'--group {text} is not of the form NAME=RUN,RUN')
     for path in paths:
         if not path.exists() or not is_run(path):
-            raise InputError(f'--group {name}: {path} is no run, that is a work dir or a scalars.json')
+            raise InputError(f'--group {name}: {path} is not a run (a work dir or a scalars.json)')
     return replace_undecodable(name), paths
 
 

@@ -203,8 +203,8 @@ def main(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.deployment and args.noise_scales and args.noise_preset in PUBLISHED_PLACES:
         raise InputError(
-            f'--deployment perturbs every level before the neck, {args.noise_preset} others: evaluate them one after '
-            'the other, the first without --noise-scales'
+            f'--deployment perturbs every level before the neck, but --noise-preset {args.noise_preset} perturbs other '
+            'features: use two commands, with an empty --noise-scales in the one with --deployment'
         )
     MMLogger.get_current_instance().setLevel('ERROR')
     names = corruption_names(args.corruptions)

@@ -38,8 +38,8 @@ def apply_training_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             raise InputError(
-                f'{cfg.filename or "the config"} does not say which batch size its learning rate is for, which '
-                '--auto-scale-lr needs: add auto_scale_lr=dict(base_batch_size=16), if it is 16'
+                f'{cfg.filename or "the config"} has no auto_scale_lr.base_batch_size, which --auto-scale-lr needs: '
+                'add, for example, auto_scale_lr=dict(base_batch_size=16)'
             )
         cfg.auto_scale_lr.enable = True
     use_data_root(cfg, args.data_root, required=('train', 'val'))

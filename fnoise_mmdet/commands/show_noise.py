@@ -23,7 +23,7 @@ def main(args: argparse.Namespace) -> None:
     """Run the command."""
     checkpoint = args.inputs.pop(0) if args.inputs[0].lower().endswith(CHECKPOINT_SUFFIXES) else None
     if not args.inputs:
-        raise InputError(f'no image is given with checkpoint {checkpoint}')
+        raise InputError(f'expected an image after checkpoint {checkpoint}')
     images = readable_images([Path(path) for path in args.inputs])
     if args.force and any(args.out.resolve() in path.resolve().parents for path in images):
         raise InputError(f'--out {args.out} contains input images and cannot be replaced: use another folder')

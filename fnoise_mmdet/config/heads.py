@@ -81,7 +81,7 @@ def _carry_over(
         example = '[' + ','.join(['W'] * (len(new) + extra)) + ']'
         raise InputError(
             f"{place} has weights for the config's {count} classes, which cannot be converted to the {len(new)} of "
-            f'the data ({", ".join(new[:5])}{", ..." if len(new) > 5 else ""}): give {len(new) + extra} weights'
+            f'the data ({", ".join(new[:5])}{", ..." if len(new) > 5 else ""}): set {len(new) + extra} weights'
             f'{", the last one for the background," if extra else ""} with --cfg-options {place}={example}'
         )
     return chosen + rest if isinstance(weights, list) else tuple(chosen + rest)
@@ -102,7 +102,7 @@ def head_findings(model: dict[str, Any], classes: Sequence[str]) -> Iterator[str
         if key and count < len(classes):
             yield (
                 f'{kind} of the model has {key}={part[key]}, but the data have {len(classes)} classes '
-                f'({", ".join(classes[:5])}...): give it {key}={len(classes)}'
+                f'({", ".join(classes[:5])}...): set {key}={len(classes)}'
             )
         for name, value in part.items():
             extras = _backgrounds(part)

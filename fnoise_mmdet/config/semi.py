@@ -141,8 +141,8 @@ def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str |
         raise InputError(f'{unlabelled} has no images')
     if others['annotations'] and (unknown := set(class_names(others)) - set(class_names(coco))):
         raise InputError(
-            f'{unlabelled} has the category {min(unknown)}, which {file} does not have: give images of the same data '
-            'set, or remove the annotations, which are not trained with'
+            f'{unlabelled} has the category {min(unknown)}, which {file} does not have: use images of the same data '
+            'set, or remove the annotations, which are not used in training'
         )
     annotated = set(annotated_ids(coco))
     own, other = (Path(folder) for folder in (_image_folder(labelled), image_folder or _image_folder(labelled)))

@@ -364,8 +364,7 @@ class _TimeLimit:
         """Raise _SlowError if the time is over."""
         if self._is_over:
             raise _SlowError(
-                f'the server takes more than {self.seconds:g} s for an answer; on a slow connection, give a longer '
-                '--timeout'
+                f'the server takes more than {self.seconds:g} s for an answer; increase --timeout for a slow connection'
             )
 
     def begin(self, connection: socket.socket) -> None:

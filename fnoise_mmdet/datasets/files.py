@@ -31,7 +31,7 @@ ADVICE = {
     errno.EPERM: 'change its permissions, or use another path',
     errno.ENOENT: 'check the path',
     errno.ENOTDIR: 'a component of the path is a file; use another path',
-    errno.EISDIR: 'give a file',
+    errno.EISDIR: 'use a file, not a folder',
     errno.EEXIST: 'a file or a dangling link exists there; use another path',
     errno.ENAMETOOLONG: 'use a shorter path',
     errno.ELOOP: 'its links form a loop; use another path',

@@ -303,5 +303,5 @@ def _check_there(coco: dict[str, Any], ann_file: Path, ids: Mapping[str, Sequenc
         if missing := [one for one in of_part if one not in there]:
             raise InputError(
                 f'{len(missing)} of {len(of_part)} {name} images are not in {ann_file}, e.g. image {missing[0]}: '
-                'give the data set from which they were drawn, and its splits with --split'
+                'pass the data set from which they were drawn, and its splits with --split'
             )

@@ -47,7 +47,7 @@ def split_coco(
         ValueError: If not exactly one of ``percent``, ``number`` and ``ids`` is given.
     """
     if sum(value is not None for value in (percent, number, ids)) != 1:
-        raise ValueError('give one of percent, number and ids')
+        raise ValueError('exactly one of percent, number and ids must be set')
     coco = read_faultless(ann_file)
     names = [image['id'] for image in coco['images']]
     if ids is None:

@@ -109,5 +109,5 @@ def sweep_configs(
             raise InputError(f'{where}: it is the same as the baseline')
         configs[name] = cfg
     if len(configs) == 1:
-        raise InputError('a sweep needs noise: give a --scale > 0, or a --condition')
+        raise InputError('a sweep needs at least one condition: pass --scale > 0 or --condition')
     return configs

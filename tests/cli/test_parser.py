@@ -59,7 +59,7 @@ def test_defaults_are_shown_once(parser, shown):
         (['--repaet', '3'], 'unrecognized arguments: --repaet 3, did you mean --repeat?'),
         (['--colour=red'], 'unrecognized arguments: --colour=red: see measure.py --help'),
         (['--order', 'forward'], 'did you mean forwards?'),
-        (['--show'], 'there is no --show: save a picture with --show-dir DIR'),
+        (['--show'], '--show is not supported: save a picture with --show-dir DIR'),
         (['--repeat', 'often'], "invalid int value: 'often'\n"),
     ],
 )

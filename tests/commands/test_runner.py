@@ -13,5 +13,5 @@ def test_the_learning_rate_is_scaled_for_the_batch_that_it_is_meant_for(root, sh
     apply_training_options(cfg, args)
     assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=4)
     cfg.pop('auto_scale_lr')
-    with pytest.raises(InputError, match=r'which --auto-scale-lr needs: add auto_scale_lr=dict\(base_batch_size'):
+    with pytest.raises(InputError, match=r'needs: add, for example, auto_scale_lr=dict\(base_batch_size'):
         apply_training_options(cfg, args)

@@ -40,7 +40,7 @@ def test_weights_that_were_given_for_the_new_classes_stay():
 def test_weights_that_cannot_be_carried_over_are_refused():
     place = r'model\.bbox_head\.loss_cls\.class_weight'
     match = (
-        rf'{place} has weights for the config.s 4 classes, .* to the 2 of the data \(x, y\): give 3 weights, the last'
+        rf'{place} has weights for the config.s 4 classes, .* to the 2 of the data \(x, y\): set 3 weights, the last'
     )
     with pytest.raises(InputError, match=match):
         carried([1, 2, 3, 4, 0.5])

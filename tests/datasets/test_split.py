@@ -69,5 +69,5 @@ def test_nothing_is_overwritten(ann_file, tmp_path):
 
 def test_one_way_to_choose(ann_file, tmp_path):
     for wrong in ({}, dict(percent=5, number=3)):
-        with pytest.raises(ValueError, match='give one of percent, number and ids'):
+        with pytest.raises(ValueError, match='exactly one of percent, number and ids must be set'):
             split_coco(ann_file, tmp_path, **wrong)

@@ -81,7 +81,7 @@ def test_conditions_of_ones_own():
         ([('one:cct', {}), ('one:FDrop', {})], '--condition one:FDrop: the name one is taken'),
         ([('baseline:cct', {})], 'the name baseline is taken'),
         ([('report:cct', {})], 'the name report is taken'),
-        ([], 'a sweep needs noise: give a --scale > 0, or a --condition'),
+        ([], 'a sweep needs at least one condition: pass --scale > 0 or --condition'),
     ],
 )
 def test_wrong_conditions_of_ones_own(own, message):

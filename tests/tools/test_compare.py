@@ -93,7 +93,7 @@ def test_conditions_stand_as_in_their_study_without_those_that_a_sweep_has_cut(t
         (['{baseline}', '{tmp}/nowhere'], 'nowhere is neither a run (a work dir or a scalars.json) nor'),
         (['{tmp}'], 'no run in {tmp}'),
         (['--group', 'fnoise'], '--group fnoise is not of the form NAME=RUN,RUN'),
-        (['--group', 'a={tmp}'], '--group a: {tmp} is no run'),
+        (['--group', 'a={tmp}'], '--group a: {tmp} is not a run'),
         (['{baseline}', '--names', 'a', 'b'], '--names needs a name for each of 1 groups'),
         (['{baseline}', '--group', 'demo_baseline={baseline}'], 'two groups are called demo_baseline'),
         ([], 'name runs, a folder that holds them, or groups'),

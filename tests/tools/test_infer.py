@@ -158,7 +158,7 @@ def test_wrong_second_checkpoint(tool, runs, shapes, tmp_path, kind):
             [first, shapes / 'test', '--names', 'a/b', 'a_b'],
             "--names must be different and non-empty, but got 'a/b' and 'a_b'",
         ),
-        'images': ([first], 'give images or folders of images after the checkpoints'),
+        'images': ([first], 'expected images or folders of images after the checkpoints'),
         'missing': ([second, shapes / 'test'], f'checkpoint {second} is not a file'),
     }[kind]
     if kind == 'classes':

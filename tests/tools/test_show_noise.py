@@ -85,7 +85,7 @@ def test_density_shows_what_the_noise_is_proportional_to(tool, shapes, tmp_path)
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'no image is given with checkpoint work/epoch_1.pth'),
+        (['configs/demo_fnoise.py', 'work/epoch_1.pth'], 'expected an image after checkpoint work/epoch_1.pth'),
         (['configs/demo_fnoise.py', 'work/epoch_1.pth', 'IMAGE'], 'checkpoint work/epoch_1.pth is not a file'),
         (['configs/demo_fnoise.py', 'nowhere.png'], 'is neither an image file nor a folder'),
         (['configs/demo_baseline.py', 'IMAGE', '--sweep', '0.1'], 'insert one with --fnoise'),

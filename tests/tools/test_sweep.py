@@ -48,7 +48,7 @@ def test_dry_run_lists_and_writes_nothing(tool, command, tmp_path):
         (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
         (['configs/demo_fnoise.py'], 'already has F-Noise'),
         ([CONFIG, '--preset', 'cat'], '--preset cat: unknown noise cat'),
-        ([CONFIG, '--scale', '0'], 'a sweep needs noise'),
+        ([CONFIG, '--scale', '0'], 'a sweep needs at least one condition'),
         ([CONFIG, '--cpus', '0'], 'argument --cpus: must be >= 1, but got 0'),
         ([CONFIG, '--gpus', '-1'], 'argument --gpus: must not be below 0'),
         ([CONFIG, '--seeds', '1', '1'], 'seed 1 is given more than once'),

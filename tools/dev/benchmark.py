@@ -297,8 +297,9 @@ def time_peer(args: argparse.Namespace) -> dict[str, Any]:
     """Time a training step against that of torchvision's Mask R-CNN, and record the losses of both."""
     if not args.peer_python and not has_operators():
         raise InputError(
-            'torchvision is not installed here with operators for this torch: give an environment with it by '
-            '--peer-python, e.g. python3 -m venv peer; peer/bin/pip install torchvision; --peer-python peer/bin/python'
+            'torchvision with operators for this torch is not installed: pass the Python of an environment that has it '
+            'with --peer-python, e.g. python3 -m venv peer; peer/bin/pip install torchvision; --peer-python '
+            'peer/bin/python'
         )
     configs = {MMCV: 'baseline', 'without F-Noise': 'baseline', 'with F-Noise': 'fnoise', AMP: 'fnoise'}
     peers = {PEER: 'plain', PEER_AMP: 'amp'}
