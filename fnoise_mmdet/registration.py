@@ -16,10 +16,10 @@ REGISTERED = {
 
 
 def register(registries: ModuleType) -> None:
-    """Make mmdet's registries import the modules of this package when they are first asked for a name.
+    """Register the modules of this package with mmdet's registries, which import them on first lookup.
 
-    They do so with mmdet's own modules, which therefore need not be imported
-    yet. What a registry has imported before is not looked at again.
+    A registry that has already imported its modules does not import again, so
+    they are imported here.
 
     Args:
         registries: ``mmdet.registry``.

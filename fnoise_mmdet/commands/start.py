@@ -1,4 +1,4 @@
-"""Start of a command, and its end in one line where something is wrong."""
+"""Run a command and report errors in one line."""
 
 import argparse
 import os
@@ -38,7 +38,7 @@ def read_values(value: Any) -> Any:
 
 
 def run_command(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """Run a command with what was typed."""
+    """Run a command with its parsed arguments."""
 
     def run_with_values() -> None:
         for name, value in vars(args).items():

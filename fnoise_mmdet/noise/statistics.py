@@ -169,8 +169,8 @@ def perturb_statistics(e1: Tensor, e2: Tensor) -> Coefficients:
     r"""Return the coefficients of :math:`y = (s + e_1 \sigma_B(s)) (x - m) / s + m + e_2 \sigma_B(m)`.
 
     m and s are the mean and the standard deviation of each channel,
-    :math:`\sigma_B` the standard deviation over the batch, 0 but for a
-    millionth of variance where the batch is one sample.
+    :math:`\sigma_B` the standard deviation over the batch (with 1e-6 added to
+    the variance; sqrt(1e-6) for a single sample).
 
     Source: DSU, Li et al., "Uncertainty Modeling for Out-of-Distribution
     Generalization", ICLR 2022, arXiv 2202.03958.

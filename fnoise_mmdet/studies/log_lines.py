@@ -1,4 +1,4 @@
-"""Progress of long work in a log file, where a bar cannot be drawn."""
+"""Progress lines for log files, where no bar can be drawn."""
 
 import time
 
@@ -8,7 +8,7 @@ INTERVAL = 30  # seconds between two lines
 
 
 class LogLines:
-    """Tells when a line is due, and prints lines of what is done of something countable.
+    """Print the progress of a loop every 30 seconds.
 
     Args:
         label: What is counted.

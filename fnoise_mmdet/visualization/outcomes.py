@@ -39,12 +39,12 @@ IN_CROWD = -1  # the match of a detection that counts as neither true nor false
 def match_objects(
     objects: Sequence[Detection], detections: Sequence[Detection], crowds: Sequence[Detection] = ()
 ) -> list[int | None]:
-    """Return the object that each detection of an image takes.
+    """Match each detection of an image to an object.
 
     As in COCO's evaluation at an IoU of 0.5: in descending order of the score,
-    a detection takes the free object of its class with the highest IoU, of
-    masks if all have them, else of boxes. So what a detection takes does not
-    depend on those with lower scores.
+    a detection is matched to the unmatched object of its class with the highest
+    IoU, of masks if all have them, else of boxes. A match therefore does not
+    depend on detections with lower scores.
 
     Args:
         objects: Ground truth.

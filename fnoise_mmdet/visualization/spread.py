@@ -47,8 +47,8 @@ class Spread(NamedTuple):
 def spread_of(detections: Sequence[Detection], samples: Sequence[Sequence[Detection]]) -> list[Spread]:
     """Assign the detections of each sample to those without noise.
 
-    A detection of a sample is that of the same object if it takes it as in
-    :func:`.match_objects`: same class, IoU of at least 0.5, each once.
+    A detection of a sample is of the same object if :func:`.match_objects`
+    matches the two: same class, IoU of at least 0.5, each matched once.
 
     Args:
         detections: Detections of an image without noise.

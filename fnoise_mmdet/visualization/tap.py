@@ -227,10 +227,9 @@ class FeatureTap:
         model: The model, without distributed wrapper.
         source: ``'noise'`` is what the noise perturbs, or would perturb before
             the neck where there is none; ``'backbone'`` and ``'neck'`` are the
-            outputs of these. Where the noise acts before the neck, its outputs
-            are those of two passes without gradients, one of clean and one of
-            perturbed features, with the neck in evaluation mode: what the noise
-            has become after the neck, and nothing of the training changed.
+            outputs of these. For noise before the neck, the neck runs twice
+            without gradients in evaluation mode, on clean and on perturbed
+            features; the training is not affected.
     """
 
     def __init__(self, model: nn.Module, source: str = 'noise') -> None:
@@ -241,7 +240,7 @@ class FeatureTap:
         preprocessor = model._modules.get('data_preprocessor')
         self._handle = None if preprocessor is None else preprocessor.register_forward_hook(self._take_samples)
 
-    # What augments a whole batch, as YOLOX does, changes the shapes of its images.
+    # Batch augmentation (e.g. in YOLOX) changes image shapes.
     def _take_samples(self, preprocessor: nn.Module, inputs: Any, outputs: Any) -> None:
         with contextlib.suppress(Undrawable):
             self._samples = [sample for _, sample in images_of(outputs, self._branch)]

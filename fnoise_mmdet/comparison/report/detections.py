@@ -26,9 +26,9 @@ class Mark(NamedTuple):
     """An object or a detection on a picture.
 
     ``kind`` is that of an annotated object, a true or a false positive, or a
-    missed object; ``score`` is that of the detection, and of a missed object
-    that of the detection which takes it: it is missed where the threshold is
-    higher. ``box`` is x, y, width and height in pixels, ``outline`` the mask as
+    missed object; ``score`` is that of the detection or, for a missed object,
+    the score of its matching detection: the object is missed at higher
+    thresholds. ``box`` is x, y, width and height in pixels, ``outline`` the mask as
     an SVG path, empty without one.
     """
 

@@ -1,10 +1,10 @@
 """Kernels for uniform noise as fast as copying the tensor: numbers are generated on the fly and never stored.
 
 The numbers are the same on every device, a function of a seed and of their place. Philox4x32-10 (Salmon et al.,
-"Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the seed, makes four words of 32 bits of each value of
-its counter, and the halves of a word, the lower one first, are two numbers w of 16 bits. What is drawn is
-(w | 1) / 2^15 - 1: the odd multiples of 2^-15 in (-1, 1), each with the same probability, with mean 0 and variance
-1/3 (1 - 2^-30). Perturbed features do not show a finer grain.
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the seed, maps each counter value to four 32-bit
+words; each word is split into two 16-bit integers w, lower half first. The random number is (w | 1) / 2^15 - 1: the odd
+multiples of 2^-15 in (-1, 1), each with the same probability, with mean 0 and variance 1/3 (1 - 2^-30). Perturbed
+features do not show a finer grain.
 
 Each kind of device has a module with ``DTYPES``, ``draw(eps, seed)`` and ``rescale(xs, seeds, scale, rows, peaks)``.
 """
