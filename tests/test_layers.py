@@ -1,12 +1,12 @@
-"""Folders of the package import only folders of lower layers, so there are no import cycles."""
+"""Subpackages import only from lower layers, so there are no import cycles."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-# From the ground up; those of a line do not know each other.
-FLOORS = (
+# From bottom to top; subpackages of one layer do not import each other.
+LAYERS = (
     {'choices', 'errors', 'registration', 'version'},
     {'cli'},
     {'noise', 'datasets'},
@@ -17,14 +17,14 @@ FLOORS = (
     {'commands'},
     {'__main__'},
 )
-FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 SLOW = ('torch', 'mmdet', 'mmengine', 'mmcv')
 FREE_OF = {'choices': SLOW, 'cli': SLOW, 'datasets': SLOW, 'noise': SLOW[1:]}
 PACKAGE = 'fnoise_mmdet'
 
 
 def imports(file: Path, root: Path) -> set[str]:
-    """The full names of all modules, and of what else, a file imports."""
+    """Return the full names of the modules, classes and functions that a file imports."""
     found = set()
     folder = [*file.relative_to(root).parent.parts]
     for node in ast.walk(ast.parse(file.read_text())):
@@ -37,24 +37,24 @@ def imports(file: Path, root: Path) -> set[str]:
     return found
 
 
-def room(file: Path, root: Path) -> str:
+def subpackage(file: Path, root: Path) -> str:
     return file.relative_to(root / PACKAGE).with_suffix('').parts[0]
 
 
-def test_every_folder_has_a_floor(root):
-    rooms = {room(file, root) for file in (root / PACKAGE).rglob('*.py')}
-    assert rooms == FLOOR.keys() | {'__init__'}
+def test_every_subpackage_has_a_layer(root):
+    subpackages = {subpackage(file, root) for file in (root / PACKAGE).rglob('*.py')}
+    assert subpackages == LAYER.keys() | {'__init__'}
 
 
-@pytest.mark.parametrize('name', sorted(FLOOR))
+@pytest.mark.parametrize('name', sorted(LAYER))
 def test_nothing_is_imported_from_above(root, name):
     for file in (root / PACKAGE).rglob('*.py'):
-        if room(file, root) != name:
+        if subpackage(file, root) != name:
             continue
         for found in imports(file, root):
             package, _, rest = found.partition('.')
             other = rest.split('.')[0]
             if package == PACKAGE and other != name:
-                assert other in FLOOR, f'{file} imports {found}: name its folder'
-                assert FLOOR[other] < FLOOR[name], f'{file} imports {found}'
+                assert other in LAYER, f'{file} imports {found}: name its folder'
+                assert LAYER[other] < LAYER[name], f'{file} imports {found}'
             assert package not in FREE_OF.get(name, ()), f'{file} imports {found}'
