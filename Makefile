@@ -1,4 +1,4 @@
-# `make help` lists what can be made. Every target makes .venv first, where it is not there.
+# `make help` lists the targets. Every target creates .venv first if missing.
 PYTHON ?= python3
 OUT ?= work_dirs
 CHROMIUM ?= chromium
@@ -6,7 +6,7 @@ SHAPES := data/shapes
 READY := .venv/ready
 UPSTREAM := .venv-upstream
 RUN := .venv/bin/python
-# Two trainings of one thread each use two cores better than one of two threads. What was interrupted goes on.
+# Two trainings of one thread each use two cores better than one of two threads. Interrupted runs resume.
 PAIR := $(RUN) tools/run_pair.py configs/demo_baseline.py configs/demo_fnoise.py --workers 2
 BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
@@ -40,7 +40,7 @@ help:
 	@echo '                    fifth of the images held out'
 	@echo 'make study-semi     its part on images without labels: SEEDS as above, each with labels for other images'
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
-	@echo 'make benchmarks     measure what noise costs, into benchmarks/ and docs/performance.md (half an hour, nothing beside it;'
+	@echo 'make benchmarks     measure the overhead, into benchmarks/ and docs/performance.md (half an hour on an otherwise idle machine;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
 	@echo 'make benchmarks-gpu the same on a GPU (a quarter of an hour; DATA as above)'
 	@echo 'make setup          make .venv only (the first time 3 to 10 minutes; all other targets do it by themselves)'
@@ -163,7 +163,7 @@ pictures-photos: photos
 	@cp $(PHOTOS)/detections/vis/000000403385.png $(PHOTOGRAPHS)/held_out.png
 
 # What docs/study/ and the README show of it: all seeds that are kept there, so that several machines can share them out;
-# SEEDS names those to train here. Whatever was interrupted goes on.
+# SEEDS names those to train here. Interrupted runs resume.
 SEEDS ?= 0 1 2
 SPACE := $() $()
 SHARE = seeds_$(subst $(SPACE),_,$(strip $(SEEDS)))
@@ -192,8 +192,9 @@ study-photos-%: | $(READY)
 	    train_cfg.val_interval=12 param_scheduler.1.end=24 param_scheduler.1.T_max=24
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
 
-# On images without labels: seed S has labels for another 64 of the 640 images. All conditions go on from its supervised
-# training, in two blocks, with batch norm trained and frozen; those with twice as many labels from one with these.
+# On images without labels: seed S has labels for another 64 of the 640 images. All conditions start from the
+# checkpoint of its supervised training, in two blocks, with batch norm trained and frozen; those with twice as many labels
+# from that of a training with these labels.
 # study-semi-settings-S trains what the protocol chose the teacher's settings from.
 SEMI := data/study_semi
 STUDY_SEMI = $(OUT)/study/semi
@@ -285,7 +286,7 @@ benchmarks-gpu: | $(READY)
 	@$(BENCHMARK) eval configs/baseline.py --device cuda --data-root $(DATA) --out benchmarks/gpu_eval.json
 	@$(TABLES)
 
-# Tests run in JOBS processes; TESTS names some, or leaves some out (--ignore=FILE).
+# Tests run in JOBS processes; TESTS selects tests or excludes files (--ignore=FILE).
 JOBS ?= 2
 test: $(READY)
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
@@ -310,7 +311,7 @@ $(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/dev/setup_env.
 	@$(PYTHON) tools/dev/setup_env.py --upstream
 	@touch $@
 
-# Strictly: no dead link, and no page without a place. In an environment of its own, which needs neither torch nor mmdet.
+# Fails on broken links and pages missing from the navigation. In a separate environment without torch and mmdet.
 docs: .venv-docs/ready
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
 	@echo 'look at site/index.html'

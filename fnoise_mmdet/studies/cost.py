@@ -102,7 +102,7 @@ class Cost(NamedTuple):
         ]
         rows = [[str(count), duration(self.seconds(count))] for count in sorted(set(gpus))]
         return [
-            Table.of(['figure', 'value', 'source'], figures, numeric=1),
+            Table.of(['quantity', 'value', 'source'], figures, numeric=1),
             Table.of(['GPUs, one training each', 'time'], rows),
         ]
 
