@@ -68,7 +68,7 @@ def test_usage_errors_import_nothing_that_takes_seconds(words):
          'error: mmcv was installed without its compiled operators'),
     ],
 )  # fmt: skip
-def test_what_is_not_installed_is_said_in_a_line(root, script, message):
+def test_missing_dependency_is_reported_in_one_line(root, script, message):
     start = f'import sys; {script}; from fnoise_mmdet.__main__ import main; main()'
     shown = fnoise('train', str(root / 'configs/baseline.py'), script=start)
     assert (

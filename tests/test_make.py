@@ -24,7 +24,7 @@ def test_help_lists_the_targets(root):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group('demo')  # which makes data/shapes
-def test_demo_goes_on_learns_compares_and_draws(root, tmp_path):
+def test_demo_resumes_learns_compares_and_draws(root, tmp_path):
     work_dirs = [tmp_path / 'demo' / name / 'seed_0' for name in ('baseline', 'fnoise')]
     with subprocess.Popen(['make', 'demo', f'OUT={tmp_path}'], cwd=root) as process:
         while not all((work_dir / 'last_checkpoint').is_file() for work_dir in work_dirs):

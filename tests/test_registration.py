@@ -16,14 +16,14 @@ NAMES = dict(
 
 
 @pytest.mark.parametrize('before', ['fnoise_mmdet', 'mmdet.registry', 'mmdet.models, mmdet.engine'])
-def test_registries_know_our_names_whatever_is_imported_first(before):
+def test_registries_know_our_names_in_any_import_order(before):
     assert NAMES.keys() == REGISTERED.keys()
     found = ', '.join(f'registry.{kind}.get("{name}").__name__' for kind, name in NAMES.items())
     script = f'import {before}; import fnoise_mmdet; from mmdet import registry; print({found})'
     assert in_new_process(script).split() == list(NAMES.values())
 
 
-def test_mmcv_without_operators_is_said_with_the_way_on(monkeypatch):
+def test_missing_mmcv_operators_are_reported_with_a_remedy(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'mmcv._ext' else find(name))
     with pytest.raises(ImportError, match='without its compiled operators .* --no-build-isolation onedl-mmcv'):

@@ -60,7 +60,7 @@ def test_lack_of_memory_is_one_line(end):
     assert end(main) == (1, 'error: out of memory: Unable to allocate 9 TiB')
 
 
-def test_output_that_was_lost_is_told(end, monkeypatch):
+def test_lost_output_is_reported(end, monkeypatch):
     monkeypatch.setattr('sys.stdout.lost', OSError(errno.ENOSPC, 'No space left on device'), raising=False)
     code, line = end(lambda: None)
     assert code == 1 and line.startswith('error: No space left on device')

@@ -42,7 +42,7 @@ def test_no_run(tmp_path):
         find_groups([Path('nowhere')])
 
 
-def test_folders_of_one_name_are_told_apart_by_what_is_before_it(write_run, tmp_path):
+def test_duplicate_folder_names_are_disambiguated(write_run, tmp_path):
     runs = [write_run(tmp_path / folder / 'run') for folder in ('a', 'b', 'c/a')]
     assert list(find_groups(runs)) == [f'{tmp_path.name}/a/run', 'b/run', 'c/a/run']
     assert list(find_groups([*runs[:2], tmp_path / 'c'])) == ['a/run', 'b/run', 'a']

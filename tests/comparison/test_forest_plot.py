@@ -44,7 +44,7 @@ def test_a_dot_an_interval_and_the_seeds_for_each_difference(study):
     assert [place for _, place in dots(loss)] == [1]
 
 
-def test_colour_is_what_the_interval_tells(study):
+def test_colour_shows_the_conclusion(study):
     ap, val_loss, loss = ({place: line.get_color() for (_, place), line in dots(axes).items()}
                           for axes in plot(study).axes)  # fmt: skip
     assert same_color(ap[0], COLOURS['helps']) and same_color(ap[1], COLOURS['harms'])

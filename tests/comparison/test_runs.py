@@ -77,7 +77,7 @@ def test_file_instead_of_work_dir(work_dir):
     assert run.name == 'second' and [row['step'] for row in run.train] == [3, 4]
 
 
-def test_half_line_of_a_killed_run_is_left_out(tmp_path):
+def test_truncated_last_line_is_skipped(tmp_path):
     write(tmp_path / 'scalars.json', [train_row(1, 5.0)], tail='\n{"loss": 4.')
     run = read_run(tmp_path / 'scalars.json')
     assert len(run.train) == 1
@@ -114,7 +114,7 @@ def test_record_seed_and_predictions(work_dir):
     assert read_run(named).seed == 7
 
 
-def test_a_record_that_is_torn(work_dir):
+def test_corrupt_record(work_dir):
     (work_dir / 'run.json').write_text('{"seed": ')
     with pytest.raises(InputError, match='run.json is not the record of a run'):
         read_run(work_dir)

@@ -42,7 +42,7 @@ def write(path, seeds, **changes):
     return path
 
 
-def test_one_comparison_is_what_stands_there(tmp_path):
+def test_single_comparison(tmp_path):
     study = read_comparisons([write(tmp_path / 'a.json', [0, 1])])
     assert study.conditions == ['plain', 'weak', 'strong'] and study.seeds() == {0, 1}
     ap, loss = study.measures  # time is not what a study is about
@@ -55,7 +55,7 @@ def test_one_comparison_is_what_stands_there(tmp_path):
     assert difference.seeds == pytest.approx(t_interval([0.01, 0.02])) and difference.images == (-0.1, 0.2)
 
 
-def test_what_was_nan_is_not_there(tmp_path):
+def test_nan_is_omitted(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
     content = json.loads(path.read_text())
     content['measures'][2]['values']['weak']['1'] = None
@@ -76,7 +76,7 @@ def test_shares_of_the_seeds_are_one_study(tmp_path):
     assert found.images is None, 'no file has the detections of all'
 
 
-def test_what_one_share_has_not_measured_is_left_out(tmp_path):
+def test_measures_missing_in_a_file_are_omitted(tmp_path):
     paths = [write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], measures=[])]
     assert read_comparisons(paths[:1]).measures and not read_comparisons(paths).measures
 
@@ -132,7 +132,7 @@ def test_conditions_and_measures_can_be_chosen(tmp_path):
     ]
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_name_is_reported(tmp_path):
     path = write(tmp_path / 'a.json', [0, 1])
     with pytest.raises(InputError, match=r'a\.json has no condition other to show, but weak, strong'):
         read_comparisons([path], ['other'])

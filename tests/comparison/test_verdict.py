@@ -19,7 +19,7 @@ def settle(make_run, baseline, fnoise, images=None):
     return verdict(found)
 
 
-def test_one_pair_tells_nothing(make_run):
+def test_one_pair_is_inconclusive(make_run):
     first, second = settle(make_run, [0.0], [0.1])
     assert first.startswith('One pair of runs does not allow a significance test in box AP: fnoise − baseline = +0.100')
     assert 'one pair: significance unknown' in second

@@ -136,7 +136,7 @@ def test_concatenated_data_sets_keep_the_names_of_their_files(root, shapes, tmp_
         use_data_root(cfg, str(tmp_path / 'data'), required=('train', 'val'))
 
 
-def test_missing_root_names_the_ways_on(root, tmp_path):
+def test_missing_data_root_is_reported_with_remedies(root, tmp_path):
     with pytest.raises(InputError, match='nowhere is not a folder: create it with tools/coco_sample.py .* --data-root'):
         use_data_root(demo(root), str(tmp_path / 'nowhere'), required=('train',))
 
@@ -200,7 +200,7 @@ def test_classes_may_be_named_in_a_file(root, tmp_path, monkeypatch, content):
 
 
 @pytest.mark.parametrize('name', ['cat', '/'])
-def test_a_class_that_is_no_file_is_told_from_a_file_of_classes(root, name):
+def test_class_name_is_distinguished_from_class_file(root, name):
     dataset = demo(root).train_dataloader.dataset
     dataset.metainfo = dict(classes=name)
     with pytest.raises(InputError, match=f"is taken for a text file .* written as a tuple: classes=\\('{name}',\\)"):
@@ -364,7 +364,7 @@ def test_where_fnoise_cannot_be_added_config_and_reason_are_named(tmp_path, cont
         add_fnoise(Config.fromfile(tmp_path / 'some.py'))
 
 
-def test_a_shipped_config_that_is_not_there_is_named():
+def test_missing_shipped_config_is_reported():
     with pytest.raises(InputError, match='mmdet has no config retinanet/nothing.py'):
         load_config('mmdet::retinanet/nothing.py')
 

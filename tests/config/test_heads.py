@@ -47,7 +47,7 @@ def test_weights_that_cannot_be_carried_over_are_refused():
 
 
 @pytest.mark.parametrize(('length', 'loss'), [(4, {}), (6, {}), (5, dict(use_sigmoid=True))])
-def test_a_wrong_number_of_weights_is_told(length, loss):
+def test_wrong_number_of_weights_is_reported(length, loss):
     (finding,) = head_findings(bbox_head([1.0] * length, **loss), OLD)
     wanted = 4 if loss else 5
     assert finding == (

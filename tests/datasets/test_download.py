@@ -116,7 +116,7 @@ def test_without_annotations_there_is_nothing(mirror, fetch, tmp_path, fault, me
     assert [path.name for path in tmp_path.iterdir()] == ['mirror']
 
 
-def test_an_interrupted_archive_goes_on(mirror, tmp_path):
+def test_interrupted_archive_resumes(mirror, tmp_path):
     server = CocoServer(tmp_path / 'cache', mirror.url)
     mirror.faults[ARCHIVE] = [None, None, 404]  # its size, its directory, the annotations
     with pytest.raises(InputError, match='status 404'):
@@ -189,7 +189,7 @@ def test_faulty_archives(mirror, fetch, tmp_path):
     assert fetch().is_dir()  # nothing of the broken ones was kept
 
 
-def test_a_year_that_is_not_there(mirror, tmp_path):
+def test_unavailable_year(mirror, tmp_path):
     with pytest.raises(InputError, match='annotations_trainval2014.zip cannot be fetched: status 404'):
         CocoServer(tmp_path / 'cache', mirror.url, year=2014).annotations('val')
 

@@ -25,7 +25,7 @@ def test_images_of_files_and_folders_in_order(shapes, tmp_path):
     assert [path.name for path in found] == ['000001.png', '000002.png', 'any.name'] and found[-1] == single
 
 
-def test_unreadable_images_are_named_and_left_out(shapes, tmp_path, capsys):
+def test_unreadable_images_are_named_and_skipped(shapes, tmp_path, capsys):
     folder = shutil.copytree(shapes / 'test', tmp_path / 'images')
     (folder / 'broken.png').write_bytes(b'not an image')
     (folder / 'empty.JPG').touch()

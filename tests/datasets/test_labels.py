@@ -19,7 +19,7 @@ def coco_of(*names, first_id=1):
 
 @pytest.mark.parametrize('names', ['abc', 'abcd', 'dabc', 'axbyc'])
 @pytest.mark.parametrize('first_id', [0, 1, 90])
-def test_the_classes_in_their_order_are_right_whatever_else_the_file_has(names, first_id):
+def test_classes_in_their_order_are_accepted_in_any_file(names, first_id):
     assert label_fault(coco_of(*names, first_id=first_id), CLASSES, complete=True) is None
 
 
@@ -33,7 +33,7 @@ def test_the_classes_in_their_order_are_right_whatever_else_the_file_has(names, 
     ],
 )
 @pytest.mark.parametrize('complete', [True, False])
-def test_labels_of_other_classes_are_told(names, reason, complete, tmp_path):
+def test_labels_of_other_classes_are_reported(names, reason, complete, tmp_path):
     coco = coco_of(*names)
     assert re.search(reason, label_fault(coco, CLASSES, complete))
     (tmp_path / 'a.json').write_text(json.dumps(coco))

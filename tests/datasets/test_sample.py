@@ -58,7 +58,7 @@ def test_images_without_objects_are_not_drawn(shapes, tmp_path):
     assert not (tmp_path / 'b').exists()
 
 
-def test_part_without_images_is_left_out(shapes, tmp_path):
+def test_part_without_images_is_omitted(shapes, tmp_path):
     sample_coco(shapes, tmp_path / 'a', num_train=1, num_val=1, num_test=0)
     assert not (tmp_path / 'a/test').exists()
     assert find_split(tmp_path / 'a', 'test') == find_split(tmp_path / 'a', 'val')
@@ -94,7 +94,7 @@ def test_images_of_another_sample(shapes, tmp_path):
     assert all((tmp_path / 'a' / file).read_bytes() == (tmp_path / 'b' / file).read_bytes() for file in files)
 
 
-def test_images_that_are_not_there_are_named(shapes, tmp_path):
+def test_missing_images_are_reported(shapes, tmp_path):
     with pytest.raises(InputError, match='1 of 2 val images are not in .*instances_val.json, e.g. image 99'):
         sample_coco(shapes, tmp_path / 'a', 0, 0, 0, ids=dict(train=[1], val=[2, 99]))
     assert not (tmp_path / 'a').exists()

@@ -165,7 +165,7 @@ def test_sizes_of_images(coco, size, expected):
 
 
 @pytest.mark.parametrize(('new', 'told'), [(0, '0'), ('5f1c', "'5f1c'")])
-def test_ids_of_annotations_that_are_renumbered_are_told(coco, new, told):
+def test_renumbered_annotation_ids_are_reported(coco, new, told):
     coco['annotations'][0]['id'] = new
     errors, (oddity,) = annotation_findings(coco)
     assert not errors and oddity.startswith('1 ids of annotations are 0 or strings') and oddity.endswith(told)
@@ -271,7 +271,7 @@ def mutate(coco, rng):
     return text
 
 
-def test_whatever_is_in_the_file_is_a_finding_or_fine(coco, tmp_path):
+def test_any_file_content_is_reported_or_accepted(coco, tmp_path):
     """Of 2,000 broken files each is read and checked, or refused; a sample of it appears whole or not at all."""
     rng = random.Random(0)
     source, out = tmp_path / 'source', tmp_path / 'out'

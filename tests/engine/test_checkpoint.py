@@ -206,7 +206,7 @@ def test_part_of_the_weights_is_enough_where_it_is_asked_for(capsys):
             load_weights(model, nothing, 'a.pth', partial=True)
 
 
-def test_part_of_a_model_is_found_whatever_its_modules_are_called():
+def test_part_of_a_model_is_found_for_any_module_names():
     check_part(make_model(), {'0.weight': torch.ones(4, 3), 'fc.weight': torch.ones(7, 7)}, 'a.pth')
     for weights in ({'0.weight': torch.ones(9, 9)}, {}, {'0.weight': 3}):
         with pytest.raises(InputError, match='a.pth fits no part of the model'):

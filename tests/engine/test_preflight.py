@@ -304,14 +304,14 @@ def test_what_is_downloaded_and_cannot_be_used_does_not_stay(cfg, server, cache)
 
 
 @pytest.mark.parametrize('name', ['http://127.0.0.1:1/w.pth', 'http://no-such-host.invalid/w.pth'])
-def test_no_network_is_said_in_seconds_with_the_ways_on(cfg, cache, name):
+def test_missing_network_is_reported_in_seconds_with_remedies(cfg, cache, name):
     start = time.monotonic()
     with pytest.raises(InputError, match=r'cannot be downloaded .*init_cfg.checkpoint=FILE.*--from-scratch'):
         check_init_cfg(cfg, name)
     assert time.monotonic() - start < 15
 
 
-def test_missing_page_is_said(cfg, server, cache):
+def test_missing_page_is_reported(cfg, server, cache):
     with pytest.raises(InputError, match='other.pth cannot be downloaded'):
         check_init_cfg(cfg, f'{server}/other.pth')
 
@@ -354,7 +354,7 @@ def test_load_from_is_checked_with_all_else(cfg, tmp_path, cache, monkeypatch, r
     assert {one.name for one in tmp_path.iterdir()} <= {'data', 'empty.pth', 'other.pth', 'hub'}
 
 
-def test_what_mixed_precision_needs_is_said(cfg, monkeypatch):
+def test_requirements_of_mixed_precision_are_reported(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr('fnoise_mmdet.engine.preflight.computes_in_bfloat16', lambda: False)
     check_device(cfg)
@@ -381,7 +381,7 @@ def test_run_is_not_overwritten_but_resumed(cfg, tmp_path):
     check_work_dir(cfg)
 
 
-def test_resume_that_mmengine_cannot_do_is_said(cfg, monkeypatch):
+def test_unsupported_resume_is_reported(cfg, monkeypatch):
     cfg.resume = True
     monkeypatch.setattr('fnoise_mmdet.engine.preflight.mmengine.__version__', '0.10.7')
     monkeypatch.setattr('fnoise_mmdet.engine.preflight.torch.__version__', '2.6.0')
@@ -425,7 +425,7 @@ def test_data_in_another_format_must_be_there_and_is_not_read(tmp_path):
     ('kind', 'expected'),
     [('CocoDataset', True), ('CityscapesDataset', True), ('LVISV1Dataset', False), ('CocoPanopticDataset', False)],
 )
-def test_formats_are_told_apart(kind, expected):
+def test_formats_are_distinguished(kind, expected):
     assert is_coco(dict(type=kind)) == expected
 
 
@@ -566,7 +566,7 @@ def test_a_validation_without_objects_is_warned_of_unless_something_waits_for_it
         check_data(cfg, ['val'])
 
 
-def test_a_work_dir_that_cannot_be_written_to_is_said(cfg, tmp_path, monkeypatch):
+def test_unwritable_work_dir_is_reported(cfg, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     cfg.work_dir = str(tmp_path / 'file')
     with pytest.raises(InputError, match='file is a file: use a folder'):
@@ -580,7 +580,7 @@ def test_a_work_dir_that_cannot_be_written_to_is_said(cfg, tmp_path, monkeypatch
         check_work_dir(cfg)
 
 
-def test_a_disk_without_room_for_the_checkpoints_is_said(cfg, monkeypatch):
+def test_insufficient_disk_space_for_checkpoints_is_reported(cfg, monkeypatch):
     model = check_model(cfg)
     check_room(cfg, model)
     weights = sum(parameter.numel() for parameter in model.parameters()) * 4

@@ -41,7 +41,7 @@ def test_the_last_checkpoint_is_the_one_saved_last(work_dir):
     assert latest_checkpoint(work_dir) == (work_dir / 'epoch_10.pth', [])
 
 
-def test_a_torn_checkpoint_is_passed_over(work_dir, capsys):
+def test_corrupt_checkpoint_is_skipped(work_dir, capsys):
     tear(work_dir / 'epoch_10.pth')
     (work_dir / 'epoch_9.pth').write_bytes(b'')
     os.utime(work_dir / 'epoch_9.pth', (1, 1))
@@ -93,13 +93,13 @@ def test_a_checkpoint_kept_elsewhere_is_found_by_its_name(work_dir, tmp_path_fac
     assert latest_checkpoint(other) == (work_dir / 'epoch_9.pth', [])
 
 
-def test_a_torn_checkpoint_that_is_named_is_refused(work_dir):
+def test_explicit_corrupt_checkpoint_is_rejected(work_dir):
     tear(work_dir / 'epoch_9.pth')
     with pytest.raises(InputError, match=r'epoch_9.pth is corrupt: --resume without a file uses the latest intact one'):
         resume_from(Config(dict(work_dir=str(work_dir))), str(work_dir / 'epoch_9.pth'))
 
 
-def test_a_stop_names_the_way_on(work_dir, tmp_path_factory):
+def test_stop_message_says_how_to_resume(work_dir, tmp_path_factory):
     full = stopped(OSError(errno.ENOSPC, 'No space left on device'), work_dir)
     assert isinstance(full, RunError) and 'no space left' in str(full) and 'epoch_10.pth; resume' in str(full)
     assert 'no checkpoint was saved yet' in str(

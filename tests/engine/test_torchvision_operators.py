@@ -9,7 +9,7 @@ from fnoise_mmdet.engine import torchvision_operators
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason='operators load with a CUDA build of torch')
-def test_torchvision_can_be_imported_whatever_its_operators(tmp_path):
+def test_torchvision_can_be_imported_with_any_operators(tmp_path):
     """As mmengine does at the start of a training: a stand-in that needs both operators, in a process of its own."""
     package = tmp_path / 'torchvision'
     package.mkdir()

@@ -71,7 +71,7 @@ def test_detections_are_scored_as_by_mmdet_but_for_undefined_metrics(shapes):
 
 
 @pytest.mark.parametrize('new_id', [lambda old: old - 1, lambda old: old - 3, lambda old: f'5f1c-{old:04d}'])
-def test_perfect_detections_have_ap_1_whatever_the_ids_of_annotations(shapes, changed, new_id):
+def test_perfect_detections_have_ap_1_for_any_annotation_ids(shapes, changed, new_id):
     ann_file = changed(lambda one: one.update(id=new_id(one['id'])))
     if isinstance(new_id(1), int):
         assert compute(CocoMetric, shapes, True, ann_file)['bbox_mAP'] < 1, 'else nothing needs to be renumbered'

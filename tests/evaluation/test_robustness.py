@@ -67,7 +67,7 @@ def test_plan_begins_with_the_clean_images():
     assert plan[5].settings() == dict(kind='feature_noise', preset='l2', scale=0.25)
 
 
-def test_noise_of_an_image_is_its_own_whatever_the_batch():
+def test_noise_of_an_image_does_not_depend_on_the_batch():
     x = torch.randn(3, 4, 5, 6)
     noise = NoisePerImage(FeatureNoise('cct', scale=0.5), seed=7)
     noise.images = [10, 11, 12]

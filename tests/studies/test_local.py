@@ -49,7 +49,7 @@ def test_training_ends_with_its_workers_when_it_is_left(out, monkeypatch, obedie
         pass
 
 
-def test_trainings_are_told_to_end_all_at_once(out):
+def test_all_trainings_are_stopped_at_once(out):
     """Each takes a second to end by itself, and is told at the beginning of that second, not after the others' ones."""
     script = (
         'import signal, sys, time\n'

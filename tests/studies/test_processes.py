@@ -39,7 +39,7 @@ def test_failure_says_how(tmp_path):
         run(tmp_path / 'run', 'import os; os.kill(os.getpid(), 9)')
 
 
-def test_training_is_told_to_stop_after_the_validation_of_an_epoch(tmp_path):
+def test_training_is_stopped_after_the_validation_of_an_epoch(tmp_path):
     log = tmp_path / 'run/20260101_000000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     script = (
@@ -55,7 +55,7 @@ def test_training_is_told_to_stop_after_the_validation_of_an_epoch(tmp_path):
     assert (tmp_path / 'run/train.log').read_text() == 'told\n' and last_validation(tmp_path / 'run') in (2, 3)
 
 
-def test_training_is_told_to_stop_by_a_file(tmp_path):
+def test_training_is_stopped_by_a_file(tmp_path):
     (tmp_path / 'stop').touch()
     assert run(tmp_path / 'run', 'import time; time.sleep(60)') is False
 

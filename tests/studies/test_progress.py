@@ -5,7 +5,7 @@ from fnoise_mmdet.studies.progress import StudyProgress, TrainingLog
 from fnoise_mmdet.studies.study import study_runs
 
 
-def test_log_tells_how_much_is_done(tmp_path):
+def test_log_reports_the_progress(tmp_path):
     path = tmp_path / 'train.log'
     path.write_text('INFO - Epoch(train) [4][10/10]  lr: 1\n')  # of an earlier start
     log = TrainingLog(path, 5)

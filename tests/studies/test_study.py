@@ -57,7 +57,7 @@ def test_state_of_a_run(tmp_path):
     assert run.state() == FINISHED
 
 
-def test_study_goes_on_with_its_settings_alone(out, tmp_path):
+def test_study_resumes_only_with_its_settings(out, tmp_path):
     check_study(out, configs())
     assert json.loads((out / 'study.json').read_text())['command'] == "python tools/run_pair.py 'my config.py'"
     assert study_command(out / 'a/seed_0') == "python tools/run_pair.py 'my config.py'"

@@ -137,7 +137,7 @@ def test_one_image_on_each_of_two_processes_is_two_images_on_one(root, environme
 
 
 @pytest.mark.slow
-def test_all_processes_stop_when_told_and_go_on(root, environment, probed, tmp_path):
+def test_all_processes_stop_on_a_signal_and_resume(root, environment, probed, tmp_path):
     config, *options = probed('told', 'demo_fnoise.py', 1)
     command = [*map(str, [root / 'tools/dist_train.sh', config, 2, *options])]
     work_dir = tmp_path / 'told/run'

@@ -63,7 +63,7 @@ def test_clean_ap_is_that_of_the_validation(evaluated):
     assert read_robustness(run).clean('bbox_mAP') == logged[-1]
 
 
-def test_goes_on_where_it_stopped(tool, evaluated, tmp_path):
+def test_resumes(tool, evaluated, tmp_path):
     run = shutil.copytree(evaluated[0] / 'baseline/seed_0', tmp_path / 'run')
     whole = files(run)
     path = run / 'robustness/robustness.json'

@@ -188,7 +188,7 @@ def test_stopped_sweep_resumed(tool, root, command, whole, tmp_path):
 
 @needs_ray
 @pytest.mark.slow
-def test_what_fails_for_good_is_named_and_the_others_go_on(tool, command, tmp_path):
+def test_permanent_failures_are_reported_and_the_others_continue(tool, command, tmp_path):
     """One of them cannot write its config."""
     out = tmp_path / 'out'
     options = ['train_cfg.max_epochs=1', '--preset', 'cct', '--scale', 0.1, '--seeds', 0, '--retries', 0]

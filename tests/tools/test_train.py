@@ -93,7 +93,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(tool, shapes, tmp_path, argu
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_cannot_be_had_are_said_before_anything_is_written(tool, shapes, tmp_path):
+def test_unavailable_weights_are_reported_before_anything_is_written(tool, shapes, tmp_path):
     result = tool(
         'train', 'configs/fnoise.py', '--data-root', shapes, '--work-dir', tmp_path / 'run',
         '--cfg-options', 'model.backbone.init_cfg.checkpoint=http://127.0.0.1:1/resnet50.pth', status=2,
@@ -176,7 +176,7 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize(
     'left', [pytest.param(0, marks=pytest.mark.long), pytest.param(40 * 2**20, marks=pytest.mark.slow)]
 )
-def test_a_full_disk_stops_a_training_that_goes_on_later(tool, shapes, small, small_disk, left):
+def test_full_disk_stops_a_training_that_can_be_resumed(tool, shapes, small, small_disk, left):
     work_dir, filler = small_disk / 'run', small_disk / 'filler'
     command = ['train', 'configs/demo_fnoise.py', '--data-root', shapes, '--work-dir', work_dir]
     options = [

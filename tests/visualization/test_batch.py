@@ -66,7 +66,7 @@ def test_images_of_a_batch():
         ([torch.zeros(3, 4, 4)], 'not one of inputs and data_samples'),
     ],
 )
-def test_what_is_no_image_is_said(batch, message):
+def test_non_images_are_reported(batch, message):
     with pytest.raises(Undrawable, match=message):
         images_of(batch)
 

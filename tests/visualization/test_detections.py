@@ -67,7 +67,7 @@ def test_labels_leave_most_of_the_picture_free():
 @pytest.mark.parametrize(
     'shape, height', [((480, 640), 394), ((640, 480), 700), ((3000, 4000), 394), ((2000, 20), 788), ((10, 3000), 210)]
 )
-def test_size_is_limited_whatever_the_image_s(shape, height):
+def test_size_is_limited_for_any_image_size(shape, height):
     image = np.full((*shape, 3), 120, dtype=np.uint8)
     objects = [Detection((0, 0, shape[1], shape[0]), 'a label that is much too long for the column', 0.5)]
     panel = detections_panel(image, [('a', objects), ('b', [])])

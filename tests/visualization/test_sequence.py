@@ -37,7 +37,7 @@ def test_frames_of_all_starts_in_the_order_of_steps(tmp_path):
     assert find_frames(tmp_path, NAME, 10)[-1] == first / f'{NAME}_10.png'
 
 
-def test_gif_has_a_frame_a_picture(tmp_path):
+def test_gif_has_one_frame_per_picture(tmp_path):
     frames = [picture(tmp_path / f'{grey}.png', grey) for grey in (10, 90, 200)]
     write_gif(tmp_path / 'x.gif', frames)
     assert frames_of(tmp_path / 'x.gif') == pytest.approx([10, 90, 200], abs=2)

@@ -64,7 +64,7 @@ def test_samples_differ_by_place_epoch_and_seed():
 
 
 @pytest.mark.parametrize('skip', [1, 2, 3])
-def test_an_epoch_goes_on_where_it_was(skip):
+def test_epoch_resumes_where_it_stopped(skip):
     assert loaded(0, epoch=2, skip=skip) == loaded(0, epoch=2)[skip:]
 
 

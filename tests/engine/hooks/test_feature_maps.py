@@ -230,7 +230,7 @@ def test_hook_goes_off_after_an_iteration_that_was_broken_off(detector, batch, t
 
 
 @pytest.mark.parametrize('kind', ['video', 'text', 'no level'])
-def test_what_cannot_be_drawn_is_told_once_and_nothing_breaks(detector, batch, tmp_path, kind):
+def test_undrawable_inputs_are_reported_once(detector, batch, tmp_path, kind):
     runner = Stub(detector, tmp_path)
     hook = FeatureMapHook(interval=1, levels=[9] if kind == 'no level' else None)
     hook.before_run(runner)
@@ -251,7 +251,7 @@ def test_what_cannot_be_drawn_is_told_once_and_nothing_breaks(detector, batch, t
     assert len(runner.warnings) == 1 and message in runner.warnings[0]
 
 
-def test_whatever_a_picture_runs_into_does_not_end_a_training(detector, batch, tmp_path):
+def test_drawing_errors_do_not_stop_a_training(detector, batch, tmp_path):
     runner, hook = Stub(detector, tmp_path), FeatureMapHook(interval=1)
 
     def full_disk(name, image, step):
@@ -309,7 +309,7 @@ def test_validations_of_a_training_by_iterations_have_their_number(detector, bat
     assert runner.drawn == [('feature_maps_val_x_7', 20)] and runner.warnings == []
 
 
-def test_a_model_with_nothing_to_draw_is_told(detector, tmp_path):
+def test_model_without_drawable_features_is_reported(detector, tmp_path):
     for model, source, reason in (
         (nn.Linear(1, 1), 'noise', 'Linear has no backbone'),
         (detector, 'neck', 'RetinaNet has no neck'),

@@ -114,7 +114,7 @@ def cfg(root, shapes):
     return cfg
 
 
-def test_images_are_guarded_whatever_the_number_of_batches(cfg):
+def test_images_are_guarded_for_any_number_of_batches(cfg):
     cfg.train_dataloader.num_batch_per_epoch = 1
     assert 'prepare_data' in vars(loading(cfg)._dataset)
 

@@ -87,13 +87,13 @@ def test_labels_of_crowds_do_not_count(tmp_path):
     assert quality(hidden, [(BOX, 0, 0.9), (OTHER, 1, 0.9)], []) == dict(pseudo_precision=1.0, pseudo_recall=1.0)
 
 
-def test_what_is_undefined_is_left_out(tmp_path):
+def test_undefined_metrics_are_omitted(tmp_path):
     assert quality(truth(tmp_path, (1, 7, BOX, False)), []) == dict(pseudo_recall=0.0)
     assert quality(truth(tmp_path, (1, 9, BOX, False)), [(BOX, 0, 0.9)]) == dict(pseudo_precision=0.0)
 
 
 @pytest.mark.parametrize(('counts', 'warned'), [([0.0, 0.0], True), ([0.0, 0.5], False), ([], False)])
-def test_no_pseudo_label_is_said_with_the_way_on(monkeypatch, counts, warned):
+def test_missing_pseudo_labels_are_reported_with_a_remedy(monkeypatch, counts, warned):
     module = 'fnoise_mmdet.engine.hooks.mean_teacher_metrics'
     monkeypatch.setattr(f'{module}.evaluators', lambda cfg, name: [])
     monkeypatch.setattr(f'{module}.evaluate_again', lambda *arguments: dict(bbox_mAP=0.5))

@@ -48,7 +48,7 @@ def test_a_schedule_of_zero_is_the_baseline(train, read_rows):
     assert losses[0] == losses[1] and len(losses[0][0]) > 4
 
 
-def test_resumed_training_goes_on_with_the_schedule(train, read_rows, tmp_path):
+def test_resumed_training_continues_the_schedule(train, read_rows, tmp_path):
     two = {'train_cfg.max_epochs': 2}
     ramp = dict(type='NoiseScheduleHook', schedule='linear', end=8)
     whole = logged(read_rows(train('demo_fnoise.py', 'whole', custom_hooks=[ramp], **two)))
@@ -71,7 +71,7 @@ def test_without_noise_nothing_happens(train, read_rows):
     assert not [name for row in rows for name in row if re.match('noise|snr', name)]
 
 
-def test_a_setting_that_the_noise_lacks_is_told_before_the_training(root):
+def test_unknown_setting_is_reported_before_the_training(root):
     cfg = Config.fromfile(root / 'configs/demo_fnoise.py')
     cfg.model.neck.noise = dict(type='DSU')
     cfg.custom_hooks = [RAMP]

@@ -33,7 +33,7 @@ def test_record_and_the_predictions_of_the_last_validation(train, shapes, read_r
         assert np.round(evaluation.stats[1], 3) == pytest.approx(logged[f'coco/{kind}_mAP_50'], abs=1e-3)
 
 
-def test_nothing_is_left_outside_a_training(train):
+def test_a_validation_alone_leaves_the_record_unchanged(train):
     """A validation alone, as `tools/test.py` does one, leaves the record of the training as it is."""
     runner = train('demo_baseline.py', custom_hooks=HOOKS)
     folder = Path(runner.work_dir) / 'predictions'

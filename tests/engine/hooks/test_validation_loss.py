@@ -42,7 +42,7 @@ def test_the_same_for_the_same_weights_with_and_without_noise(train, read_rows):
     assert rows[0]['val_loss'] == rows[1]['val_loss']
 
 
-def test_the_training_goes_on_as_without(train, read_rows):
+def test_training_is_unaffected(train, read_rows):
     losses = []
     for name, hooks in (('with', [HOOK]), ('without', [])):
         runner = train('demo_fnoise.py', name, custom_hooks=hooks, **{'train_cfg.max_epochs': 2})

@@ -93,7 +93,7 @@ def test_frozen_stages_are_what_their_level_depends_on(name, stages):
             assert module.training == module.weight.requires_grad
 
 
-def test_stages_that_are_not_there_cannot_be_frozen():
+def test_missing_stages_cannot_be_frozen():
     with pytest.raises(InputError, match=r'frozen_stages must be in \[-1, 4\], but got 5'):
         build('tf_efficientnet_lite0', frozen_stages=5)
 

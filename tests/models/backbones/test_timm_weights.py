@@ -49,7 +49,7 @@ def test_weights_of_another_network_are_refused(key):
         efficientnet_lite0_names({key: torch.zeros(1)})
 
 
-def test_without_package_and_network_both_ways_on_are_named(monkeypatch):
+def test_both_remedies_are_named_without_package_and_network(monkeypatch):
     monkeypatch.setattr(timm_weights, 'packaged_weights', lambda: None)
 
     def fail(*_, **__):

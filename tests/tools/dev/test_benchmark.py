@@ -99,7 +99,7 @@ def test_peer(tool, shapes, tmp_path):
 
 
 @pytest.mark.slow
-def test_peer_that_is_not_there(tool, shapes, tmp_path):
+def test_missing_peer(tool, shapes, tmp_path):
     options = ['--quick', '--size', 64, 64, '--data-root', shapes, '--peer-python', '/bin/false']
     error = tool('dev/benchmark', 'peer', *options, status=2)
     assert 'torchvision does not run with --peer-python /bin/false' in error.stderr

@@ -6,7 +6,7 @@ PATTERN = 'retinanet/retinanet_r18_fpn_1x*'
 
 
 @pytest.mark.slow
-def test_checks_writes_a_table_and_goes_on_where_it_was_interrupted(tool, tmp_path):
+def test_checks_writes_a_table_and_resumes(tool, tmp_path):
     result = tool('dev/check_configs', '--only', PATTERN, '--out', tmp_path)
     assert 'whole detector: 2,' in result.stdout and 'FAILED: 0' in result.stdout
     table = (tmp_path / 'table.md').read_text()
@@ -27,7 +27,7 @@ def test_checks_writes_a_table_and_goes_on_where_it_was_interrupted(tool, tmp_pa
     assert findings.read_text() == before
 
 
-def test_no_match_is_said(tool, tmp_path):
+def test_missing_match_is_reported(tool, tmp_path):
     result = tool('dev/check_configs', '--only', 'nothing/*', '--out', tmp_path / 'out', status=2)
     assert 'no config that mmdet ships matches nothing/*' in result.stderr and not (tmp_path / 'out').exists()
 

@@ -57,7 +57,7 @@ def test_a_place_that_breaks_a_promise_is_named(monkeypatch):
     assert finding.place_reason == 'stage: AssertionError: the features in evaluation differ'
 
 
-def test_what_cannot_be_built_is_said():
+def test_build_failure_is_reported():
     finding = check_config('glip/glip_atss_swin-t_a_fpn_dyhead_pretrain_obj365.py')
     assert finding.outcome is Outcome.PARTS and 'transformers is not installed' in finding.reason
     finding = check_config('misc/d2_mask-rcnn_r50-caffe_fpn_ms-90k_coco.py')

@@ -72,7 +72,7 @@ def test_results_come_with_machine_and_versions(tmp_path):
 
 
 @pytest.mark.parametrize('percent, warned', [(3.0, False), (60.0, True)])
-def test_a_busy_machine_is_told(monkeypatch, capsys, percent, warned):
+def test_busy_machine_is_reported(monkeypatch, capsys, percent, warned):
     monkeypatch.setattr('psutil.cpu_percent', lambda interval: percent)
     warn_if_busy()
     assert ('other processes use 60 % of the processors' in capsys.readouterr().out) is warned
