@@ -27,7 +27,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f'{action.help} (default: {shown.replace("%", "%%")})'
 
 
-class _Answer(argparse.Action):
+class _UnsupportedOption(argparse.Action):
     """An option that the command does not have, with what to do instead as its constant."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
@@ -62,7 +62,7 @@ class ArgumentParser(argparse.ArgumentParser):
             **settings,
         )
         for option, answer in (answers or {}).items():
-            self.add_argument(option, action=_Answer, const=answer, nargs=0, help=argparse.SUPPRESS)
+            self.add_argument(option, action=_UnsupportedOption, const=answer, nargs=0, help=argparse.SUPPRESS)
 
     def error(self, message: str) -> NoReturn:
         """Print usage and error with a suggestion, and exit with status 2."""

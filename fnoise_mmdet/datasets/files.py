@@ -199,17 +199,17 @@ def _short(name: str) -> str:
     return name if len(os.fsencode(name)) < 220 else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
-def is_part(path: Path) -> bool:
+def is_partial_file(path: Path) -> bool:
     """Return whether a file is an unfinished one of :func:`write_atomically`."""
     return PART.fullmatch(path.name) is not None
 
 
-def remove_parts(paths: Iterable[Path]) -> None:
+def remove_partial_files(paths: Iterable[Path]) -> None:
     """Remove unfinished files of killed processes among ``paths``.
 
     The caller must make sure that no process is writing there.
     """
-    for path in filter(is_part, paths):
+    for path in filter(is_partial_file, paths):
         path.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..datasets.files import file_error, remove_parts
+from ..datasets.files import file_error, remove_partial_files
 from ..errors import InputError, RunError
 from .checkpoint_reader import CorruptCheckpointError, UnsafeCheckpointError, check_sums
 
@@ -107,7 +107,7 @@ def remove_unfinished(work_dir: Path) -> None:
     Not recursive, since a subfolder may be the work dir of another running training.
     """
     for folder in ('.', '*/vis_data', '*/vis_data/vis_image'):
-        remove_parts(work_dir.glob(f'{folder}/.*.part'))
+        remove_partial_files(work_dir.glob(f'{folder}/.*.part'))
     shutil.rmtree(work_dir / UNFINISHED_PREDICTIONS, ignore_errors=True)
 
 

@@ -119,7 +119,7 @@ class PlanSearcher(Searcher):
         """Restore nothing."""
 
 
-class Shown(tune.Callback):
+class TrialReporter(tune.Callback):
     """Callback that reports the trials."""
 
     def __init__(self, searcher: PlanSearcher, progress: StudyProgress, retries: int) -> None:
@@ -227,7 +227,7 @@ def _run_trials(
             resources_per_trial=dict(cpu=cpus, gpu=gpus),
             max_failures=retries,
             raise_on_failed_trial=False,
-            callbacks=[Shown(searcher, progress, retries)],
+            callbacks=[TrialReporter(searcher, progress, retries)],
             trial_dirname_creator=lambda trial: trial.trial_id,
             verbose=0,
         )

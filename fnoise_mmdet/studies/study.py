@@ -18,7 +18,7 @@ from mmengine.config import Config
 from ..cli.parser import command_name
 from ..comparison.conditions import changed_settings, flatten
 from ..comparison.study_file import STUDY_FILE, read_study_file
-from ..datasets.files import check_writable, is_part, remove_parts, write_atomically
+from ..datasets.files import check_writable, is_partial_file, remove_partial_files, write_atomically
 from ..engine.checkpoint import check_resumable, load_checkpoint
 from ..engine.preflight import check_model, check_training
 from ..engine.resume import latest_checkpoint, locked
@@ -112,7 +112,7 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
 
 def _is_of_new_study(path: Path, configs: Mapping[str, Config]) -> bool:
     """Return whether :func:`write_study`, possibly interrupted before, would keep a file."""
-    if path.name == '.lock' or is_part(path):
+    if path.name == '.lock' or is_partial_file(path):
         return True
     cfg = configs.get(path.stem) if path.suffix == '.py' else None
     return cfg is not None and path.is_file() and path.read_bytes() == cfg.pretty_text.encode()
@@ -182,7 +182,7 @@ def held(out: Path, configs: Mapping[str, Config], runs: Sequence[StudyRun], may
     """
     with locked(out):
         check_study(out, configs, may_grow)
-        remove_parts(out.glob('.*'))
+        remove_partial_files(out.glob('.*'))
         write_study(out, configs, [*command_name(), *sys.argv[1:]])
         finished = sum(run.marker.is_file() for run in runs)  # state() would read the checkpoints again
         print(f'{len(runs)} runs, {finished} of them finished, in {out}', flush=True)

@@ -13,7 +13,7 @@ from fnoise_mmdet.datasets.files import (
     check_free,
     check_writable,
     file_error,
-    remove_parts,
+    remove_partial_files,
     staged_folder,
     write_atomically,
     write_picture,
@@ -129,7 +129,7 @@ def test_unfinished_files_are_removed_and_no_others(tmp_path):
     kept = ['a.pth', '.a.pth.part', 'a.12.part', '.hidden', '.a.x.part']
     for name in [*kept, '.a.pth.12.part']:
         (tmp_path / name).touch()
-    remove_parts(tmp_path.iterdir())
+    remove_partial_files(tmp_path.iterdir())
     assert names(tmp_path) == sorted(kept)
 
 

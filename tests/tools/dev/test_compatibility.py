@@ -79,11 +79,11 @@ def test_a_file_without_a_model_is_none():
             'the features in evaluation differ',
         ),
         (
-            ('fnoise_mmdet.models.wrapping._leave_out',),
+            ('fnoise_mmdet.models.wrapping._strip_prefix',),
             lambda *_: None,
             'the keys of the state dicts differ',
         ),
-        (('fnoise_mmdet.models.wrapping._put_in',), lambda *_: None, 'Missing key'),
+        (('fnoise_mmdet.models.wrapping._add_prefix',), lambda *_: None, 'Missing key'),
     ],
 )
 def test_a_broken_promise_is_found(monkeypatch, target, replacement, reason):
