@@ -31,14 +31,14 @@ test_dataloader = dict(
 val_evaluator = dict(type='CompleteCocoMetric', ann_file=data_root + 'annotations/instances_val.json')
 test_evaluator = dict(type='CompleteCocoMetric', ann_file=data_root + 'annotations/instances_test.json')
 
-# Schedule for about a hundred images, 2 a batch: 10 epochs of about 50 iterations. The warm-up ends
+# Schedule for about a hundred images, 2 per batch: 10 epochs of about 50 iterations. The warm-up ends
 # within the first epoch, where mmdet's 500 iterations would be the whole training.
 train_cfg = dict(max_epochs=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=10, milestones=[7, 9], gamma=0.1),
 ]
-# mmdet's 0.02 for 16 images a batch is 0.0025 for 2; twice that, because there are so few steps.
+# mmdet's 0.02 for 16 images per batch is 0.0025 for 2; twice that, because there are so few steps.
 # Clipping keeps the first steps of heads without pre-trained weights in bounds.
 optim_wrapper = dict(optimizer=dict(lr=0.005), clip_grad=dict(max_norm=10, norm_type=2))
 auto_scale_lr = dict(base_batch_size=2)

@@ -5,7 +5,7 @@ _base_ = './baseline.py'
 width = 32  # of the backbone's first stage, where a ResNet-18 has 64
 channels = 64  # of the FPN and the heads, where the baseline has 256
 classes = ('circle', 'bar', 'triangle', 'cross', 'ring')
-roi_layer = dict(sampling_ratio=1)  # one sample a bin is enough for objects this small
+roi_layer = dict(sampling_ratio=1)  # one sample per bin is enough for objects this small
 
 # The model sees images at 128 pixels, with objects of 20 to 80: half of mmdet's anchor sizes, 16 pixels
 # on the finest level. Numbers of proposals, RoIs and detections suit the 2 to 6 objects of an image.
@@ -49,8 +49,8 @@ test_dataloader = dict(**loader, dataset=dict(**dataset, pipeline=test_pipeline)
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
 test_evaluator = dict(ann_file=data_root + 'annotations/instances_test.json')
 
-# Random weights learn faster with AdamW than with SGD, and from small batches: 640 images, 4 a batch, are 160
-# iterations an epoch; 4 epochs are where mask AP50 on the val part passes 0.5.
+# Random weights learn faster with AdamW than with SGD, and from small batches: 640 images, 4 per batch, are
+# 160 iterations per epoch; mask AP50 on the val part passes 0.5 after 4 epochs.
 max_epochs = 4
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-4, fused=True))

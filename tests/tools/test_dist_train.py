@@ -112,7 +112,7 @@ def test_two_processes_train_one_student_and_average_one_teacher(root, environme
     ]  # fmt: skip
     done = run(command, environment, root)
     rows = read_run(tmp_path / 'run').train
-    assert len(rows) == 4, 'two epochs of 8 labelled images, 4 a batch of both processes'
+    assert len(rows) == 4, 'two epochs of 8 labelled images, 4 per batch of both processes'
     assert all(row['feature_loss_mask'] > 0 and row['pseudo_labels'] > 0 for row in rows)
     assert 'student_bbox_mAP' in read_run(tmp_path / 'run').val[-1]
     assert done.stdout.count('Saving checkpoint at 4 iterations') == 1
