@@ -37,7 +37,7 @@ def run(command: str) -> None:
 
 
 def main() -> None:
-    """Run the command that the first word names, or the first two."""
+    """Run the command named by the first one or two arguments."""
     words = sys.argv[1:]
     sys.argv[0] = 'fnoise'
     for count in (1, 2):
@@ -47,7 +47,7 @@ def main() -> None:
             run(COMMANDS[name])
             return
     parser = ArgumentParser(
-        'F-Noise (feature noise) for MMDetection: train, look at, compare. Each command has --help.',
+        'F-Noise (feature noise) for MMDetection: train, visualize, compare. Each command has --help.',
         examples=[
             'show mmdet::retinanet/retinanet_r50_fpn_1x_coco.py photos/ --fnoise --out shown',
             'train my_config.py --fnoise --pictures',

@@ -27,8 +27,8 @@ def parse_args() -> argparse.Namespace:
         'runs',
         nargs='*',
         type=Path,
-        help='work dirs or scalars.json of runs, each a group by itself, or folders that hold runs (FOLDER/RUN) or '
-        'groups of runs (FOLDER/GROUP/RUN), as tools/run_pair.py makes them; without --out the comparison.json of '
+        help='work dirs or scalars.json of runs, each a separate group, or folders that hold runs (FOLDER/RUN) or '
+        'groups of runs (FOLDER/GROUP/RUN), as written by tools/run_pair.py; without --out the comparison.json of '
         'reports, under any name',
     )
     parser.add_argument(
@@ -36,10 +36,10 @@ def parse_args() -> argparse.Namespace:
         action='append',
         default=[],
         metavar='NAME=RUN,RUN',
-        help='a group of runs that differ in their seed alone; the others are compared with the first one',
+        help='group of runs that differ only in their seed; the first group is the reference of the others',
     )
-    parser.add_argument('--out', type=Path, help='folder to write the report to')
-    parser.add_argument('--force', action='store_true', help='replace what is in the folder')
+    parser.add_argument('--out', type=Path, help='output folder of the report')
+    parser.add_argument('--force', action='store_true', help='replace the contents of the folder')
     parser.add_argument('--title', help='heading of the report')
     parser.add_argument(
         '--names', nargs='+', metavar='NAME', help='names to show for RUNS (default: those of the folders)'
@@ -50,9 +50,9 @@ def parse_args() -> argparse.Namespace:
         default=3,
         help='validation images with detections, chosen by what they show',
     )
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score that is shown at first')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='initial score threshold of the detections')
     saved = parser.add_argument_group('the table of a comparison.json, without --out')
-    saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show beside the first one')
+    saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show besides the first one')
     saved.add_argument(
         '--measures',
         nargs='+',
@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
         'each condition is worth in labels, in the first measure; the number of the first entry is that of this '
         'comparison',
     )
-    saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace what is between two lines <!-- MARK -->')
+    saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace the text between two lines <!-- MARK -->')
     saved.add_argument('--mark', default='study', help='the word in these lines')
     saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Parser of the command lines: examples to paste, and suggestions for options that do not exist."""
+"""Argument parser with examples in its help, and suggestions for misspelt options."""
 
 import argparse
 import re
@@ -16,7 +16,7 @@ UNKNOWN = 'unrecognized arguments: '  # as argparse words it
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keep line breaks of description and examples, and end the help of an option with its default."""
+    """Keep line breaks of description and examples, and append the default to the help of an option."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
@@ -28,19 +28,19 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _UnsupportedOption(argparse.Action):
-    """An option that the command does not have, with what to do instead as its constant."""
+    """Option that the command does not support; its constant says what to do instead."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         parser.error(f'{self.option_strings[0]} is not supported: {self.const}')
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Parser whose help ends with commands to paste, and whose errors suggest the option that was meant.
+    """Argument parser whose help ends with examples, and whose errors suggest similar options.
 
     Args:
         description: What the command does.
         examples: Arguments of the command.
-        answers: What to do instead of options that users of mmdet know and this command does not have.
+        answers: Alternatives to options of mmdet's tools that the command does not support.
         **settings: Of :class:`argparse.ArgumentParser`.
     """
 

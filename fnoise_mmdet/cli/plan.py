@@ -13,7 +13,7 @@ MARK = '<!-- cost -->'
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
         description='Estimate the GPU hours, days and disk space of a study of a config, each figure with its source. '
-        'Nothing is trained or downloaded, and the data need not be there.',
+        'Nothing is trained or downloaded, and the data set is not needed.',
         examples=[
             'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
             'my_config.py --scale 0 0.3 --num-seeds 3 --gpus 4 --benchmark step.json',

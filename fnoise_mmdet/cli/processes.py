@@ -56,7 +56,7 @@ def raise_keyboard_interrupt() -> None:
 
 
 def protect() -> None:
-    """End in one line at Ctrl-C, until :func:`raise_keyboard_interrupt`, and with the parent of this process."""
+    """Exit with one line on Ctrl-C until :func:`raise_keyboard_interrupt`, and exit with the parent process."""
     # Keep Ctrl-C ignored if the process was started so, e.g. by nohup.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)

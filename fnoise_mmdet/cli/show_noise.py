@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         f'({", ".join(options.CHECKPOINT_SUFFIXES)}), then images or folders of images. '
         'Without a checkpoint the weights are random, which the title states',
     )
-    parser.add_argument('--out', type=Path, required=True, help='output folder, which must not exist or be empty')
+    parser.add_argument('--out', type=Path, required=True, help='output folder, which must be empty or not exist')
     parser.add_argument('--force', action='store_true', help='replace a non-empty folder OUT')
     parser.add_argument(
         '--sweep',

@@ -44,7 +44,7 @@ class _Stream:
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Discard what packages print and warn of at their import: mmdet names the optional ones that it does not find."""
+    """Discard output and warnings of imports: mmdet lists the optional packages that are missing."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield

@@ -27,8 +27,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--pictures',
         action='store_true',
-        help='add what the configs of this package have and others lack: feature maps (FeatureMapHook), validation '
-        'losses, signal-to-noise ratio, a record of the run, and the hooks that make it safe to stop',
+        help='add the hooks of the configs of this package, if missing: feature maps (FeatureMapHook), validation '
+        'losses, signal-to-noise ratio, a record of the run, and those for checkpointing and resuming',
     )
     parser.add_argument(
         '--dry-run', action='store_true', help='run all checks and print a summary, without writing anything'

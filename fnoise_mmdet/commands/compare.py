@@ -80,7 +80,7 @@ def named_group(text: str) -> tuple[str, list[Path]]:
 
 
 def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
-    """Put what is called a baseline first, where folders are listed by their names."""
+    """Put groups named baseline first, since folders are sorted by name."""
     return dict(sorted(groups.items(), key=lambda item: 'baseline' not in item[0].lower()))
 
 
@@ -105,7 +105,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 
 def without_cut(groups: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], list[str]]:
-    """Exclude the conditions that early stopping has cut, which are not trained to the end.
+    """Exclude the conditions that were stopped early.
 
     Raises:
         InputError: There are no others.

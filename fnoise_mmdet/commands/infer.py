@@ -152,7 +152,7 @@ class Annotated:
 
 
 def heading(name: str, prediction: dict[str, Any], threshold: float) -> str:
-    """Say how many detections are drawn, and if none is, what the highest score is."""
+    """Return the number of drawn detections or, if there are none, the highest score, as text."""
     number = sum(score >= threshold for score in prediction['scores'])
     best = max(prediction['scores'], default=0)
     some = f'{number} above {threshold:g}' if number else f'none above {threshold:g}, highest score {best:.2f}'
@@ -184,7 +184,7 @@ def draw_columns(
 
 
 def draw_spread(model: DetInferencer, batch: Sequence[Path], args: argparse.Namespace, out: Path) -> None:
-    """Draw the detections of a model and how they spread over draws of the noise; write both."""
+    """Draw and write the detections of a model and their spread over draws of the noise."""
     classes = model.model.dataset_meta['classes']
     paths = [str(path) for path in batch]
 
@@ -198,7 +198,7 @@ def draw_spread(model: DetInferencer, batch: Sequence[Path], args: argparse.Name
         for layer in find_noise_layers(model.model):
             stack.enter_context(layer.in_evaluation())
         for sample in range(args.samples):
-            hub.update_info('iter', sample)  # every sample has noise of its own
+            hub.update_info('iter', sample)  # different noise in every sample
             of_samples.append([to_detections(prediction, classes, 0.0) for prediction in predict()])
     for path, prediction, *samples in zip(batch, predictions, *of_samples):
         spreads = spread_of(to_detections(prediction, classes, args.score_thr), samples)
@@ -223,7 +223,7 @@ def main(args: argparse.Namespace) -> None:
         draw: Callable[..., None]
         if args.samples:
             if all(layer.noise.is_off for layer in find_noise_layers(models[0].model)):
-                raise InputError(f'--samples needs noise, which {args.config} does not have: insert it by --fnoise')
+                raise InputError(f'--samples needs noise, which {args.config} does not have: insert it with --fnoise')
             MessageHub.get_current_instance().update_info('seed', args.seed)
             draw = partial(draw_spread, models[0])
         elif len(models) > 1 or annotated:

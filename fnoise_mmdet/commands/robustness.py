@@ -59,7 +59,7 @@ def read_work_dir(work_dir: Path) -> Evaluated:
     named = pointed_checkpoint(work_dir)
     checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
     if not checkpoint.is_file():
-        raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, not found')
+        raise InputError(f'checkpoint {named} of {work_dir / "last_checkpoint"} not found')
     return Evaluated(work_dir, str(configs[0]), checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""Runs by mmengine's runner, as commands configure them."""
+"""Configure and build mmengine's runner for the commands."""
 
 import argparse
 import os

@@ -20,7 +20,7 @@ from ..errors import InputError, RunError
 
 
 def read_values(value: Any) -> Any:
-    """Replace the pairs in an argument by settings, whose values are read as mmengine does.
+    """Convert the ``key=value`` pairs of an argument to settings, with values parsed by mmengine.
 
     Raises:
         InputError: If a value cannot be read.

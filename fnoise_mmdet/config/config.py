@@ -1,4 +1,4 @@
-"""Loading an mmdet config, and changing it for the options of the command lines."""
+"""Load an mmdet config, and change it according to command line options."""
 
 import copy
 import inspect
@@ -336,7 +336,7 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
                 dataset['ann_file'] = split.ann_file
             elif not annotation_file(dataset).is_file():
                 raise InputError(
-                    f'{annotation_file(dataset)} not found, which {part}_dataloader reads beside others: create it '
+                    f'{annotation_file(dataset)} of {part}_dataloader not found: create it '
                     f'({command_for("split_coco")} divides a data set into labelled and unlabelled images)'
                 )
         for evaluator in evaluators(cfg, part):

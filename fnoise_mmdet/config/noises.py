@@ -1,4 +1,4 @@
-"""Noises by the names that users type."""
+"""Noises by their names on the command line."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Turning the config of a supervised training into that of a consistency training with a teacher."""
+"""Convert the config of a supervised training to consistency training with a teacher."""
 
 import copy
 import math
@@ -19,7 +19,7 @@ from .types import type_class, type_name
 META_KEYS = (
     'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'homography_matrix',
 )  # fmt: skip
-HORIZON = 0.1  # of the training that the teacher averages over
+HORIZON = 0.1  # fraction of the training over which the teacher averages
 # The strong augmentation of mmdet's semi-supervised detectors, after that of the training.
 COLOUR = [
     [dict(type=name)]
@@ -134,7 +134,7 @@ def _image_folder(labelled: dict[str, Any]) -> str:
 
 
 def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> int:
-    """Check that the unlabelled images are others than the labelled ones, and return the number of the latter."""
+    """Check that no image is both labelled and unlabelled, and return the number of labelled images."""
     file = annotation_file(labelled)
     coco, others = read_coco(file), read_coco(Path(unlabelled), annotated=False)
     if not others['images']:

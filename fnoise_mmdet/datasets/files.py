@@ -166,7 +166,7 @@ def _recover(out: Path) -> None:
 
 
 def check_free(out: Path, force: bool = False) -> None:
-    """Raise InputError where :func:`staged_folder` would, before long work."""
+    """Raise the InputError of :func:`staged_folder` early, before long work."""
     _existing(out)  # a loop of links cannot be resolved
     out = out.resolve()
     check_writable(out.parent)

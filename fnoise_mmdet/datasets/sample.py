@@ -252,7 +252,7 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
 
 
 def read_faultless(ann_file: Path) -> dict[str, Any]:
-    """Read annotations that are to be divided, whose other uses have their own checks.
+    """Read annotations to be divided, and check them without the checks specific to masks and metrics.
 
     Raises:
         InputError: If the file is not in COCO format, or a check finds an error.

@@ -314,7 +314,7 @@ def published(content: dict[str, Any], path: str, part: str | None = None) -> di
 
 
 def check_part(model: nn.Module, content: dict[str, Any], path: str, least: float = 0.0) -> None:
-    """Check that a checkpoint has weights for a part of a model, whatever its modules are called.
+    """Check that a checkpoint has weights for a part of a model, for any names of its modules.
 
     A weight fits if it has the last name (``weight``, ``bias``, ...) and the
     shape of a weight of the model, each of which it can fill once.
@@ -342,8 +342,8 @@ def check_part(model: nn.Module, content: dict[str, Any], path: str, least: floa
     share = sum(weight.numel() for weight in fitting.values()) / elements
     if share < least:
         raise InputError(
-            f'checkpoint {path} is that of another model: only {100 * share:.0f} % of the weights of '
-            f'{type(model).__name__} are in it with their shape'
+            f'checkpoint {path} is of another model: it has only {100 * share:.0f} % of the weights of '
+            f'{type(model).__name__} with the same shape'
         )
     _check_finite(fitting, path)
 

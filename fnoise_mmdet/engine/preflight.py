@@ -394,7 +394,7 @@ def check_pretrained(cfg: Config, model: nn.Module) -> None:
     Downloads are kept in torch's cache.
 
     Raises:
-        InputError: If a checkpoint is not found, cannot be read or downloaded, or is that of another model.
+        InputError: If a checkpoint is not found, cannot be read or downloaded, or is of another model.
     """
     for path in filter(_loads_here, pretrained_checkpoints(cfg)):
         parts = [module for module in model.modules() if _is_initialized_from(module, path)]

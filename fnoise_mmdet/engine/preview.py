@@ -46,7 +46,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
     MessageHub.get_current_instance().update_info('seed', seed)
     model = check_model(cfg)
     if isinstance(model, BaseMOTModel):
-        raise InputError(f'{type(model).__name__} takes videos: use the config of its detector')
+        raise InputError(f'{type(model).__name__} needs videos: use the config of its detector')
     if checkpoint is None:
         initialise(model)
     else:

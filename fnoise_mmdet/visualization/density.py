@@ -19,7 +19,7 @@ def density_panel(
 ) -> np.ndarray:
     r"""Draw the joint density of \|feature\| and \|noise\| of all elements, one column per noise.
 
-    Noise proportional to the features lies below a parallel of the diagonal;
+    Noise proportional to the features lies below a line parallel to the diagonal;
     noise that does not depend on them is a horizontal band.
 
     Args:

@@ -112,7 +112,7 @@ def _text_colour(colour: str) -> str:
 
 
 def is_free(place: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]) -> bool:
-    """Return whether a rectangle (x1, y1, x2, y2) overlaps none of those that are taken."""
+    """Return whether a rectangle (x1, y1, x2, y2) overlaps none of the occupied ones."""
     left, high, right, low = place
     return all(left >= x2 or right <= x1 or high >= y2 or low <= y1 for x1, y1, x2, y2 in taken)
 
@@ -178,7 +178,7 @@ def _draw_column(
 
 
 def _draw_legend(page: Axes, top: float, width: float) -> None:
-    """Explain the colours of the outcomes in a line."""
+    """Draw a one-line legend of the outcomes."""
     for index, (outcome, style) in enumerate(OUTCOMES.items()):
         left, height = GAP + index * min(width / len(OUTCOMES), 300), LABEL_SIZE * 0.8
         text = f'{outcome} (IoU ≥ {IOU_THR:g})' if outcome == TRUE_POSITIVE else outcome

@@ -32,7 +32,7 @@ HEADING = 0.25
 GAP = 0.12
 DPI = 100
 TITLE_SIZE, HEADING_SIZE, TEXT_SIZE, TICK_SIZE = 11, 10, 8, 7  # points
-COARSE = 40  # a map of fewer pixels a side is upsampled bilinearly
+COARSE = 40  # a map of fewer pixels per side is upsampled bilinearly
 OPACITY = 0.6  # of a map on the image
 
 SCORE_THR = 0.3  # score threshold of predicted boxes
@@ -380,7 +380,7 @@ def _name_box(
     colour: str,
     taken: list[tuple[float, float, float, float]],
 ) -> None:
-    """Write the class of a box at its corner, or omit it where there is no room."""
+    """Write the class of a box at its corner, or omit it if there is no space."""
     (left, right), (bottom, top) = sorted(axes.get_xlim()), axes.get_ylim()
     text = axes.text(
         *corner, name, fontsize=TICK_SIZE, color='black', va='top', parse_math=False, clip_on=True,

@@ -132,7 +132,7 @@ def test_concatenated_data_sets_keep_the_names_of_their_files(root, shapes, tmp_
     assert {part.data_root for part in cfg.train_dataloader.dataset.datasets} == {str(tmp_path / 'data')}
     assert cfg.val_evaluator.ann_file == str(tmp_path / 'data/annotations/instances_val.json')
     (tmp_path / 'data' / unlabelled.ann_file).unlink()
-    with pytest.raises(InputError, match=rf'{unlabelled.ann_file} not found, which train_dataloader.*split_coco'):
+    with pytest.raises(InputError, match=rf'{unlabelled.ann_file} of train_dataloader not found.*split_coco'):
         use_data_root(cfg, str(tmp_path / 'data'), required=('train', 'val'))
 
 

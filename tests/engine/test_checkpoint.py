@@ -220,7 +220,7 @@ def test_each_weight_fills_one_of_the_model():
     one, two = {'a.weight': torch.ones(4, 4)}, {'a.weight': torch.ones(4, 4), 'b.weight': torch.ones(4, 4)}
     check_part(model, one, 'a.pth', least=0.5)
     check_part(model, two, 'a.pth', least=1.0)
-    with pytest.raises(InputError, match='is that of another model: only 50 % of the weights of Sequential are in it'):
+    with pytest.raises(InputError, match='is of another model: it has only 50 % of the weights of Sequential'):
         check_part(model, one, 'a.pth', least=0.6)
 
 

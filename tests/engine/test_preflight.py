@@ -288,7 +288,7 @@ def test_weights_of_another_backbone_are_refused(tmp_path, depth, share):
     if share is None:
         check_pretrained(cfg, model)
         return
-    with pytest.raises(InputError, match=f'is that of another model: only {share} % .* of ResNet .*checkpoint=FILE'):
+    with pytest.raises(InputError, match=f'is of another model: it has only {share} % .* of ResNet .*checkpoint=FILE'):
         check_pretrained(cfg, model)
 
 

@@ -49,7 +49,7 @@ def test_spread_under_noise(tool, runs, shapes, tmp_path):
         'infer', 'configs/demo_baseline.py', runs.baseline / 'epoch_2.pth', shapes / 'test', '--samples', 3,
         '--out-dir', tmp_path / 'none', status=2,
     )  # fmt: skip
-    assert 'insert it by --fnoise' in result.stderr and not (tmp_path / 'none').exists()
+    assert 'insert it with --fnoise' in result.stderr and not (tmp_path / 'none').exists()
     both = [runs.baseline / 'epoch_2.pth'] * 2
     result = tool('infer', 'configs/demo_fnoise.py', *both, shapes / 'test', '--samples', 3, status=2)
     assert 'spread of one checkpoint' in result.stderr

@@ -164,7 +164,7 @@ def test_features_as_on_hardware(tool, runs, tmp_path):
         (['{tmp}/nowhere'], 'is not a folder'),
         (['{run}', '--data-root', '{tmp}'], 'has no val annotations'),
         (['{run}', '{two}'], 'must hold exactly one config, but holds demo_baseline.py, other.py'),
-        (['{run}', '{gone}'], 'epoch_2.pth, which .*last_checkpoint names, not found'),
+        (['{run}', '{gone}'], 'epoch_2.pth of .*last_checkpoint not found'),
     ],
 )
 def test_wrong_input(tool, runs, tmp_path, arguments, message):

@@ -1,4 +1,4 @@
-"""Set-up of the developers' command lines, imported before what takes seconds."""
+"""Set-up of the development tools, imported before slow modules."""
 
 from fnoise_mmdet.cli import processes, streams
 

@@ -81,7 +81,7 @@ def main() -> None:
         moment = MOMENTS[number % len(MOMENTS)]
         work_dir = args.out / f'killed_{number}'
         process = start_training(args, work_dir)
-        # By the lines of its log: how long a training takes depends on what else the machine does.
+        # At a line of the log, because the duration of a training depends on the load of the machine.
         killed = wait_for(moment, work_dir, process, rng.randrange(lines), rng.uniform(0, duration / lines), rng)
         alone = args.kill == 'main' or (args.kill == 'both' and number // len(MOMENTS) % 2 == 0)
         if killed:

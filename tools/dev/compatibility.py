@@ -270,7 +270,7 @@ def _innermost(model: nn.Module) -> Any:
 @torch.no_grad()
 def _features(model: nn.Module, images: Tensor) -> list[Tensor]:
     detector = _innermost(model)
-    # A model for videos has no way to the features of images but its backbone.
+    # A model for videos can process single images only with its backbone.
     extract = detector.backbone if isinstance(detector, BaseMOTModel) else detector.extract_feat
     return _tensors(extract(images))
 

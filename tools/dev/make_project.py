@@ -1,4 +1,4 @@
-"""Write mmdet's ``projects/FNoise``: noises and neck, a config and a page, as the others there have them."""
+"""Write ``projects/FNoise`` in the layout of mmdet's projects: noises and neck, a config and a README."""
 
 import _start
 
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         examples=['--out mmdetection/projects/FNoise'],
     )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/projects/FNoise'), help='folder to write')
-    parser.add_argument('--force', action='store_true', help='replace what is in the folder')
+    parser.add_argument('--force', action='store_true', help='replace the contents of the folder')
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Run the notebook of the documentation, and keep what it prints and draws."""
+"""Run the notebook of the documentation, and save its outputs."""
 
 import argparse
 import os

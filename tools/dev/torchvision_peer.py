@@ -1,7 +1,7 @@
 """Train torchvision's Mask R-CNN on batches of mmdet step by step, as reference of `benchmark.py peer`.
 
-torchvision's wheels need the torch that they were built with. Where that is another one than mmcv was built with,
-this file runs in an environment of its own: it needs nothing but torch and torchvision.
+torchvision's wheels need the torch that they were built with. If mmcv was built with another one, this
+file runs in a separate environment: it needs only torch and torchvision.
 """
 
 import argparse
