@@ -31,11 +31,11 @@ help:
 	@echo 'make docs           the documentation as a site, in site/'
 	@echo 'make lint           ruff and mypy'
 	@echo 'make format         let ruff format the code'
-	@echo 'make pictures       make the demo and the comparison, and put their pictures where the README shows them'
+	@echo 'make pictures       run the demo and the comparison, and copy their pictures to docs/pictures/, for the README'
 	@echo 'make pictures-photos  the same for photographs, those of docs/pictures/photos/README.md, which DATA must have'
 	@echo 'make study          three seeds of the study of docs/study/, with its table and picture (1 to 3 hours);'
 	@echo '                    SEEDS="3 4" trains others, here or on another machine, and the page shows all'
-	@echo '                    that are kept'
+	@echo '                    saved ones'
 	@echo 'make study-photos   its part on photographs, those of DATA=DIR in COCO layout: SEEDS as above, each with another'
 	@echo '                    fifth of the images held out'
 	@echo 'make study-semi     its part on images without labels: SEEDS as above, each with labels for other images'
@@ -43,10 +43,10 @@ help:
 	@echo 'make benchmarks     measure the overhead, into benchmarks/ and docs/performance.md (half an hour on an otherwise idle machine;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
 	@echo 'make benchmarks-gpu the same on a GPU (a quarter of an hour; DATA as above)'
-	@echo 'make setup          make .venv only (the first time 3 to 10 minutes; all other targets do it by themselves)'
+	@echo 'make setup          create .venv only (the first time 3 to 10 minutes; all other targets do it if needed)'
 	@echo
-	@echo 'PYTHON=python3.11 names the Python to make .venv with, OUT=DIR where runs and reports go (work_dirs),'
-	@echo 'CHROMIUM=... the browser that make pictures opens the report in (chromium).'
+	@echo 'PYTHON=python3.11 is the Python for .venv, OUT=DIR the folder of runs and reports (work_dirs),'
+	@echo 'CHROMIUM=... the browser with which make pictures opens the report (chromium).'
 
 setup: $(READY)
 
@@ -129,11 +129,11 @@ semi-photos: $(SPLIT_PHOTOS)
 $(SPLIT_PHOTOS): data/photos_categories/sample.json
 	@$(RUN) tools/split_coco.py $(<D)/annotations/instances_train.json --number 50
 
-# Evidence instead of one pair: the demo over three seeds, a study of its own.
+# The demo over three seeds, as a separate study.
 compare: | $(READY) $(SHAPES)
 	@$(PAIR) --seeds 0 1 2 --out $(OUT)/pair
 
-# The README's pictures but that of the study; the browser takes the picture of the report.
+# The README's pictures except that of the study; the browser takes the picture of the report.
 pictures: demo compare
 	@mkdir -p docs/pictures
 	@cp $(OUT)/pair/report/figures/losses.png docs/pictures/
@@ -162,7 +162,7 @@ pictures-photos: photos
 	@cp $(PHOTOS)/learned/vis/000000358083.png $(PHOTOGRAPHS)/learned.png
 	@cp $(PHOTOS)/detections/vis/000000403385.png $(PHOTOGRAPHS)/held_out.png
 
-# What docs/study/ and the README show of it: all seeds that are kept there, so that several machines can share them out;
+# The study in docs/study/ and the README uses all seeds saved there, so that several machines can train different seeds;
 # SEEDS names those to train here. Interrupted runs resume.
 SEEDS ?= 0 1 2
 SPACE := $() $()
@@ -195,7 +195,7 @@ study-photos-%: | $(READY)
 # On images without labels: seed S has labels for another 64 of the 640 images. All conditions start from the
 # checkpoint of its supervised training, in two blocks, with batch norm trained and frozen; those with twice as many labels
 # from that of a training with these labels.
-# study-semi-settings-S trains what the protocol chose the teacher's settings from.
+# study-semi-settings-S trains the conditions from which the protocol chose the teacher's settings.
 SEMI := data/study_semi
 STUDY_SEMI = $(OUT)/study/semi
 study-semi: $(SEEDS:%=study-semi-%)
@@ -245,7 +245,7 @@ define semi_block
 	$(call keep_study,$(STUDY_SEMI)/$(1)_$(2),semi/$(1),seeds_$(2))
 endef
 
-# What is kept of the study $(1), in docs/study/$(2)/$(3).json.
+# Save the results of the study $(1) as docs/study/$(2)/$(3).json.
 define keep_study
 	@$(RUN) tools/compare.py $(1) --out $(1)/report --force
 	@mkdir -p docs/study/$(2)
@@ -294,16 +294,16 @@ test: $(READY)
 test-slow: $(READY)
 	@$(RUN) -m pytest -m slow -n $(JOBS) --dist loadgroup $(TESTS)
 
-# Where the kernels run; all other tests hide the GPU from themselves.
+# The tests that run the kernels; all other tests hide the GPU.
 test-gpu: $(READY)
 	@FNOISE_TEST_GPU=1 $(RUN) -m pytest tests/noise tests/models/necks
 
-# Mutated and hostile files, wrong answers of servers, kills: what `make test` tries a few of, by the thousand. And
-# what takes too long for CI: a step of every family of detectors, a compiled training.
+# Thousands of mutated and hostile files, wrong responses of servers, and kills, of which `make test` runs a few, and tests
+# that take too long for CI: a step of every family of detectors, a compiled training.
 fuzz: $(READY)
 	@$(RUN) -m pytest -m 'fuzz or long' --full -o faulthandler_timeout=0 -n $(JOBS) --dist loadgroup $(TESTS)
 
-# In an environment of its own, where torch is old enough for the original distributions.
+# In a separate environment, with a torch that the original distributions support.
 test-upstream: $(UPSTREAM)/ready
 	@$(UPSTREAM)/bin/python -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
 
