@@ -210,11 +210,11 @@ def count_iterations(cfg: Config, epoch: int) -> None:
         if scheduler.get('by_epoch', True):
             scheduler.update(by_epoch=False)
             scheduler.pop('convert_to_iter_based', None)
-            for name in ('begin', 'end', 'T_max', 'step_size', 'total_iters'):
-                if scheduler.get(name) is not None:
-                    scheduler[name] *= epoch
-            if 'milestones' in scheduler:
-                scheduler['milestones'] = [epoch * milestone for milestone in scheduler['milestones']]
+            _multiply_steps(scheduler, epoch)
+    for hook in cfg.get('custom_hooks') or []:
+        if type_name(hook) == 'NoiseScheduleHook' and hook.get('by_epoch'):
+            hook.update(by_epoch=False)
+            _multiply_steps(hook, epoch)
     hooks: dict[str, Any] = cfg.get('default_hooks') or {}
     if 'logger' in hooks:
         hooks['logger']['log_metric_by_epoch'] = False
@@ -222,3 +222,12 @@ def count_iterations(cfg: Config, epoch: int) -> None:
     if checkpoint and checkpoint.get('by_epoch', True):
         checkpoint.update(by_epoch=False, interval=max(1, checkpoint.get('interval', 1)) * epoch)
     cfg.log_processor = {**(cfg.get('log_processor') or dict(type='LogProcessor')), 'by_epoch': False}
+
+
+def _multiply_steps(schedule: dict[str, Any], factor: int) -> None:
+    """Multiply the steps of a schedule's config, in place."""
+    for name in ('begin', 'end', 'T_max', 'step_size', 'total_iters'):
+        if schedule.get(name) is not None:
+            schedule[name] *= factor
+    if 'milestones' in schedule:
+        schedule['milestones'] = [factor * milestone for milestone in schedule['milestones']]

@@ -125,6 +125,21 @@ def test_length_is_kept_in_iterations(load):
     assert cfg.to_dict() == before, 'it counts iterations already'
 
 
+def test_noise_schedule_is_counted_in_iterations(load):
+    cfg = load(**{'train_cfg.max_epochs': 3})
+    cfg.custom_hooks = [
+        dict(type='NoiseScheduleHook', schedule='linear', by_epoch=True, begin=1, end=2),
+        dict(type='NoiseScheduleHook', schedule='step', by_epoch=True, milestones=[1, 2]),
+        dict(type='NoiseScheduleHook', schedule='linear', end=7),
+    ]
+    count_iterations(cfg, 10)
+    assert cfg.custom_hooks == [
+        dict(type='NoiseScheduleHook', schedule='linear', by_epoch=False, begin=10, end=20),
+        dict(type='NoiseScheduleHook', schedule='step', by_epoch=False, milestones=[10, 20]),
+        dict(type='NoiseScheduleHook', schedule='linear', end=7),
+    ]
+
+
 def test_images_of_another_folder_may_have_the_same_names(load, split):
     same_names = str(split / 'annotations/instances_train.json')
     _, others = make_semi(load(), same_names, image_folder='elsewhere').train_dataloader.dataset.datasets

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
+from ...errors import InputError
 from ...models.layers import find_noise_layers
 from ...noise import Noise
 from ...noise.base import in_range
@@ -26,7 +27,7 @@ class NoiseScheduleHook(Hook):
         schedule: ``'constant'``, ``'linear'``, ``'cosine'`` or ``'step'``.
         setting: Setting of the noise to schedule, e.g. ``'scale'`` of FeatureNoise,
             ``'drop_prob'`` of ChannelDropout, or ``'prob'`` of any. Defaults to ``'scale'``.
-        by_epoch: Whether steps are epochs instead of iterations. Defaults to False.
+        by_epoch: Whether steps are epochs instead of iterations, in epoch-based training only. Defaults to False.
         begin: First step of the schedule, before which the factor is ``start_factor``. Defaults to 0.
         end: Step at which ``end_factor`` is reached. Defaults to the end of the training.
         start_factor: Factor up to ``begin``. Defaults to 0.
@@ -86,7 +87,16 @@ class NoiseScheduleHook(Hook):
         return [(noise, getattr(noise, self.setting)) for noise in noises]
 
     def before_train(self, runner: Runner) -> None:
-        """Store the configured strength."""
+        """Store the configured strength.
+
+        Raises:
+            InputError: If epochs are the steps of a training that does not count them.
+        """
+        if self.by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise InputError(
+                f'NoiseScheduleHook with by_epoch=True needs an EpochBasedTrainLoop, but train_cfg is '
+                f'{type(runner.train_loop).__name__}: set by_epoch=False, and its steps in iterations'
+            )
         self._strengths = self.strengths(runner.model)
         if not self._strengths:
             runner.logger.warning('the model has no F-Noise: NoiseScheduleHook does nothing')

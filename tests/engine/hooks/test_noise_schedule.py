@@ -33,6 +33,13 @@ def test_by_epoch(train, read_rows):
     assert logged(read_rows(runner)) == pytest.approx([0.3] * 4 + [0.15] * 4)
 
 
+def test_by_epoch_needs_training_by_epoch(train):
+    """The epoch of an iteration-based training is always 0, and so would be the noise."""
+    loop = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+    with pytest.raises(InputError, match='by_epoch=True needs an EpochBasedTrainLoop, .* by_epoch=False'):
+        train('demo_fnoise.py', custom_hooks=[dict(RAMP, by_epoch=True)], train_cfg=loop)
+
+
 def test_end_defaults_to_that_of_the_training(train, read_rows):
     runner = train('demo_fnoise.py', custom_hooks=[dict(type='NoiseScheduleHook', schedule='cosine')])
     assert logged(read_rows(runner)) == pytest.approx([0, 0.3 * 0.146447, 0.15, 0.3 * 0.853553], abs=1e-6)
