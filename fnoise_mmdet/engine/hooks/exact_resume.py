@@ -69,7 +69,7 @@ class ExactResumeHook(Hook):
             # DataLoader does not allow replacing its sampler after construction.
             object.__setattr__(loader, 'batch_sampler', self._batches)
             loader.dataset.__getitems__ = SeededSamples(loader.dataset)  # torch's protocol for loading a batch
-            if isinstance(runner.train_loop, IterBasedTrainLoop):  # which has already created its iterator
+            if isinstance(runner.train_loop, IterBasedTrainLoop):  # mmengine before 0.10.12 has created the iterator
                 iterator = runner.train_loop.dataloader_iterator
                 runner.train_loop.dataloader_iterator = type(iterator)(loader)
         self._may_begin_within = bool(runner._resume)
@@ -99,8 +99,10 @@ class ExactResumeHook(Hook):
         loop = runner.train_loop
         if self._batches is None:
             return
-        if not isinstance(loop, EpochBasedTrainLoop):  # IterBasedTrainLoop skips batches itself
-            self._batches.begin(epoch=0)
+        if not isinstance(loop, EpochBasedTrainLoop):
+            # IterBasedTrainLoop skips the batches itself, and where the sampler can skip, does not ask for them.
+            if hasattr(loop.dataloader.sampler, 'skip'):
+                self._batches.begin(epoch=0, first=loop.iter)
             return
         # Only a resumed training starts within an epoch.
         done = loop.iter - loop.epoch * len(loop.dataloader) if self._may_begin_within else 0
@@ -139,14 +141,14 @@ class NumberedBatches:
         self.key = tuple(key)
         self.begin(epoch=0)
 
-    def begin(self, epoch: int, skip: int = 0) -> None:
-        """Start an epoch, skipping its first ``skip`` batches."""
-        self._epoch, self._skip, self._passes = epoch, skip, 0
+    def begin(self, epoch: int, skip: int = 0, first: int = 0) -> None:
+        """Start an epoch, skipping its first ``skip`` batches and counting from ``first``."""
+        self._epoch, self._skip, self._first, self._passes = epoch, skip, first, 0
 
     def __iter__(self) -> Iterator[list]:
         key = (*self.key, SAMPLE, self._epoch, self._passes)
         self._passes += 1
-        for number, indices in enumerate(self.batch_sampler):
+        for number, indices in enumerate(self.batch_sampler, self._first):
             if number >= self._skip:
                 yield NumberedBatch(indices, (*key, number))
 

@@ -75,6 +75,15 @@ def test_a_second_pass_over_the_data_draws_anew_and_skips_nothing():
     assert len(set(keys)) == 4
 
 
+def test_batches_are_counted_from_the_first():
+    def keys(begin=0, **settings):
+        batches = NumberedBatches(BatchSampler(SequentialSampler(range(begin, 8)), 2, drop_last=False), (0, 0))
+        batches.begin(epoch=0, **settings)
+        return [batch.key for batch in batches]
+
+    assert keys(4, first=2) == keys()[2:]
+
+
 def test_numbered_batches_are_the_sampler_in_everything_else():
     inner = BatchSampler(SequentialSampler(range(4)), 2, drop_last=False)
     batches = NumberedBatches(inner, (0, 0))
@@ -97,6 +106,25 @@ def test_what_was_stopped_after_its_last_iteration_ends_as_if_it_had_not_been(tr
     assert ends[0]['meta']['iter'] == ends[1]['meta']['iter'] == 4
     for name, weight in ends[0]['state_dict'].items():
         assert torch.equal(weight, ends[1]['state_dict'][name])
+
+
+@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
+def test_resumed_iteration_based_training(train, read_rows, sampler):
+    """mmengine skips the samples of an InfiniteSampler in the sampler itself, and the batches of others."""
+
+    def run(name, **options):
+        loop = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=6, val_interval=6)
+        checkpoint = dict(_delete_=True, type='CheckpointHook', by_epoch=False, interval=2)
+        data = dict(batch_sampler=None, sampler=dict(_delete_=True, type=sampler, shuffle=True))
+        settings = {'train_dataloader': data, 'default_hooks.checkpoint': checkpoint}
+        return train('demo_fnoise.py', name, train_cfg=loop, **settings, **options)
+
+    whole = run('whole')
+    resumed = run('resumed', resume=True, load_from=f'{whole.work_dir}/iter_2.pth')
+    expected, found = ([row['loss'] for row in read_rows(run) if 'loss' in row] for run in (whole, resumed))
+    assert found[-4:] == expected[-4:]
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
 
 
 def interrupt(*_):
