@@ -78,7 +78,7 @@ class TIMMBackbone(BaseModule):
         self.out_channels: list[int] = self.timm_model.feature_info.channels()
         self.strides: list[int] = self.timm_model.feature_info.reduction()
         self._freeze(frozen_stages)
-        self._channels_last_dim = str(getattr(self.timm_model, 'output_fmt', 'NCHW')).endswith('NHWC')
+        self.is_channels_last = str(getattr(self.timm_model, 'output_fmt', 'NCHW')).endswith('NHWC')
 
     def _freeze(self, stages: int) -> None:
         """Freeze the weights up to the last one of a stage; a model defines its modules in the order of their use."""
@@ -96,7 +96,7 @@ class TIMMBackbone(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature levels, from the finest."""
         features: list[Tensor] = self.timm_model(x)
-        if self._channels_last_dim:
+        if self.is_channels_last:
             return tuple(feature.permute(0, 3, 1, 2).contiguous() for feature in features)
         return tuple(features)
 
