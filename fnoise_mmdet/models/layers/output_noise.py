@@ -53,6 +53,8 @@ class OutputNoise(NoiseLayer):
         self.watchers: list[Callable[[int, Tensor, Tensor], None]] = []
         self._detector = (detector,)  # in a tuple, since it is not a submodule
         self._perturbed = resolve_levels(self.levels, len(self.names))
+        # The hooks are on modules within the model of timm, and TIMMBackbone permutes only what it returns.
+        self._is_channels_last = place == 'stage' and getattr(detector.backbone, 'is_channels_last', False)
         for level, name in enumerate(self.names):
             detector.get_submodule(name).register_forward_hook(partial(self._replace, level))
 
@@ -75,7 +77,10 @@ class OutputNoise(NoiseLayer):
         """Return the output of a module with noise, or None to keep it."""
         # Text follows the memory of some encoders.
         has_more = isinstance(output, tuple) and isinstance(output[0], Tensor) and output[0].ndim == 3
-        y = x = output[0] if has_more else output
+        x = output[0] if has_more else output
+        if self._is_channels_last:
+            x = x.permute(0, 3, 1, 2)
+        y = x
         if level in self._perturbed and self.is_active():
             if not isinstance(x, Tensor) or x.ndim not in (3, 4):
                 what = f'a tensor of shape {tuple(x.shape)}' if isinstance(x, Tensor) else f'a {type(x).__name__}'
@@ -90,6 +95,8 @@ class OutputNoise(NoiseLayer):
             watcher(level, x, y)
         if y is x:
             return None
+        if self._is_channels_last:
+            y = y.permute(0, 2, 3, 1)
         return (y, *output[1:]) if has_more else y
 
     def _owner(self) -> nn.Module:

@@ -11,8 +11,9 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
+from torch import nn
 
-from fnoise_mmdet.models.layers import find_noise_layers
+from fnoise_mmdet.models.layers import OutputNoise, find_noise_layers
 from fnoise_mmdet.noise import FeatureNoise
 
 
@@ -98,6 +99,25 @@ def test_later_stages_see_the_noise_of_earlier_ones(plain_config):
     reference = FeatureNoise().perturb(clean[1], key=(0, 0, 0, 0, 1))  # seed, rank, iteration, call, level
     assert torch.equal(perturbed[1], reference)
     assert torch.equal(perturbed[2], plain.backbone.layer3(reference))
+
+
+def test_stages_of_a_model_with_channels_last():
+    """Models of timm such as Swin compute in (B, H, W, C), but noise acts on channels."""
+    pytest.importorskip('timm')
+    torch.manual_seed(0)
+    swin = dict(model_name='swin_tiny_patch4_window7_224', img_size=64, window_size=2, embed_dim=24, depths=[1] * 4)
+    plain = nn.ModuleDict(dict(backbone=MODELS.build(dict(type='TIMMBackbone', **swin, drop_path_rate=0.0))))
+    noisy = copy.deepcopy(plain)
+    noise = dict(type='NormalizationPerturbation')
+    noisy.output_noise = OutputNoise(noisy, 'stage', noise, levels=[0])
+    seen = watch(noisy)
+    image = torch.rand(2, 3, 64, 64)
+    clean, perturbed = plain.train().backbone(image), noisy.train().backbone(image)
+    reference = MODELS.build(noise).perturb(clean[0], key=(0, 0, 0, 0, 0))
+    torch.testing.assert_close(perturbed[0], reference)
+    assert not torch.equal(perturbed[1], clean[1])
+    for level, x in enumerate(perturbed):
+        assert torch.equal(seen[level][0][1], x)
 
 
 def test_regions_of_both_heads_get_noise_of_their_own(plain_config):
