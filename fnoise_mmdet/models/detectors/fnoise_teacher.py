@@ -200,8 +200,11 @@ class FNoiseTeacher(SemiBaseDetector):
             if weight:
                 self._search_directions(run)
             with contextlib.ExitStack() as stack:
-                for layer in self._layers if opposite else ():
-                    stack.enter_context(layer.opposite())
+                for layer in self._layers:
+                    if opposite:
+                        stack.enter_context(layer.opposite())
+                    else:
+                        layer.start_view()
                 found = reweight_loss_dict(run(), weight / views)
             for name, value in rename_loss_dict('feature_', found).items():
                 if 'loss' not in name:  # such as the accuracy, which has no weight

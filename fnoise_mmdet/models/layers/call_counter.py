@@ -38,6 +38,10 @@ class CallCounter:
         measure_peaks(xs, repeated)
         return int((torch.stack(self._peaks) - repeated).abs().sum(dim=1).argmin())
 
+    def calls(self, iteration: int) -> int:
+        """Return the number of calls in an iteration so far."""
+        return len(self._peaks) if iteration == self._iteration else 0
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle as a new counter, since calls belong to one layer in one process."""
         return CallCounter, ()

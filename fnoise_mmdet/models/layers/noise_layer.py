@@ -58,8 +58,10 @@ class NoiseLayer(BaseModule):
         # Of the levels that are perturbed together.
         self._counters: defaultdict[tuple[int, ...], CallCounter] = defaultdict(CallCounter)
         self._checks: defaultdict[tuple[int, ...], FiniteCheck] = defaultdict(FiniteCheck)
-        self._is_opposite = self._acts_in_evaluation = False
-        self._opposites: set[tuple[int, ...]] = set()  # iteration, number of calls, and levels
+        self._acts_in_evaluation = False
+        self._starts: dict[tuple[int, ...], int] = {}  # first call of the view, by levels
+        self._calls_of_view: dict[tuple[int, ...], int] | None = None  # whose opposite is used now, by levels
+        self._opposites: dict[tuple[int, ...], int] = {}  # call whose opposite is used, by iteration, call and levels
 
     @property
     def place(self) -> str:
@@ -98,14 +100,28 @@ class NoiseLayer(BaseModule):
         finally:
             self._acts_in_evaluation = False
 
+    def start_view(self) -> None:
+        """Start a view of one or more calls, to which :meth:`opposite` is the counterpart."""
+        self._starts = self._count_calls()
+
     @contextlib.contextmanager
     def opposite(self) -> Iterator[None]:
-        """In the block, use the opposite of the noise of the call before, see :meth:`.Noise.opposite`."""
-        self._is_opposite = True
+        """In the block, use the opposite of the noise of the calls since :meth:`start_view`, in their order.
+
+        Without a start, they are all calls of the iteration. See :meth:`.Noise.opposite`.
+        """
+        self._calls_of_view = {
+            levels: calls - self._starts.get(levels, 0) for levels, calls in self._count_calls().items()
+        }
         try:
             yield
         finally:
-            self._is_opposite = False
+            self._calls_of_view = None
+
+    def _count_calls(self) -> dict[tuple[int, ...], int]:
+        """Return the number of calls in this iteration by levels."""
+        iteration = _run_info().iteration
+        return {levels: counter.calls(iteration) for levels, counter in self._counters.items()}
 
     def finish_check(self) -> None:
         """Check the features of the last passes for NaN and Inf, if still pending.
@@ -139,9 +155,10 @@ class NoiseLayer(BaseModule):
         run = _run_info()
         peaks = check.new_peaks(len(levels), next(iter(levels.values())).device)
         call = counter.count(run.iteration, list(levels.values()), peaks)
-        if self._is_opposite:
-            self._opposites = {one for one in self._opposites if one[0] == run.iteration}
-            self._opposites.add((run.iteration, call, *levels))
+        if self._calls_of_view is not None:
+            self._opposites = {key: one for key, one in self._opposites.items() if key[0] == run.iteration}
+            this = (run.iteration, call, *levels)
+            self._opposites[this] = call - self._calls_of_view.get(tuple(levels), 0)
         perturbed = self._draw(levels, run, call, peaks)
         if self.check_finite:
             message = f'{what} are not finite in iteration {run.iteration}'
@@ -165,9 +182,9 @@ class NoiseLayer(BaseModule):
         self, levels: Mapping[int, Tensor], run: '_RunInfo', call: int, peaks: Tensor | None = None
     ) -> list[Tensor]:
         rank = get_rank()
-        is_opposite = (run.iteration, call, *levels) in self._opposites
-        keys = [(run.seed, rank, run.iteration, call - is_opposite, level) for level in levels]
-        with self.noise.opposite() if is_opposite else contextlib.nullcontext():
+        this = (run.iteration, call, *levels)
+        keys = [(run.seed, rank, run.iteration, self._opposites.get(this, call), level) for level in levels]
+        with self.noise.opposite() if this in self._opposites else contextlib.nullcontext():
             return self.noise._perturb_levels(list(levels.values()), keys, peaks)
 
     def _is_teacher(self) -> bool:

@@ -171,6 +171,25 @@ def test_the_opposite_noise(plain_config):
     torch.testing.assert_close(y - x, x - opposite)
 
 
+def test_opposite_of_several_calls_per_pass(plain_config):
+    noisy = build(plain_config, place='stage', levels=[0]).train()
+    (layer,) = find_noise_layers(noisy)
+    seen = watch(noisy)
+    images = batch(noisy)['inputs']
+    for _ in range(2):  # pairs of views, with two calls each, after a call that belongs to none
+        noisy.backbone(images)
+        layer.start_view()
+        noisy.backbone(images), noisy.backbone(images)
+        with layer.opposite():
+            noisy.backbone(images), noisy.backbone(images)
+    added = [y - x for x, y in seen[0]]
+    for first in (1, 6):
+        one, other, opposite, opposite_of_other = added[first : first + 4]
+        assert not torch.equal(one, other)
+        torch.testing.assert_close(one, -opposite)
+        torch.testing.assert_close(other, -opposite_of_other)
+
+
 def test_a_copy_has_noise_of_its_own(plain_config):
     noisy = build(plain_config, place='stage', levels=[0]).train()
     copied = copy.deepcopy(noisy)
