@@ -9,6 +9,9 @@ from torch import Tensor
 from .base import Noise, at_least_float32, check_features, in_range
 from .stream import draw_uniform
 
+# As mmdet's static loss scale, so that gradients in fp16 are not 0; a power of two, so that others are exact.
+LOSS_SCALE = 512
+
 
 def add_along(x: Tensor, direction: Tensor, size: float) -> Tensor:
     r"""Return :math:`x + size \cdot \lVert x \rVert_2 \cdot direction`, with the norm of each sample.
@@ -75,11 +78,12 @@ class AdversarialNoise(Noise):
             self._steps = None
 
     def _find(self, loss: Tensor) -> None:
-        steps = self._steps or []
-        gradients = torch.autograd.grad(loss, steps, retain_graph=True, allow_unused=True)
+        if not self._steps:  # e.g. no image has a region
+            return
+        gradients = torch.autograd.grad(LOSS_SCALE * loss, self._steps, retain_graph=True, allow_unused=True)
         self._found = [
             step.detach() if gradient is None else _normalized(gradient, step.detach())
-            for step, gradient in zip(steps, gradients)
+            for step, gradient in zip(self._steps, gradients)
         ]
 
     def perturb(self, x: Tensor, key: Sequence[int]) -> Tensor:
@@ -110,4 +114,4 @@ def _normalized(direction: Tensor, fallback: Tensor | None = None) -> Tensor:
     """Return a direction with an L2 norm of 1 in each sample; the fallback in those where it has none."""
     norm = torch.linalg.vector_norm(direction, dim=(1, 2, 3), keepdim=True)
     unit = direction / norm
-    return unit if fallback is None else torch.where(norm > 0, unit, fallback)
+    return unit if fallback is None else torch.where(norm.isfinite() & (norm > 0), unit, fallback)

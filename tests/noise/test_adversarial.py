@@ -64,6 +64,32 @@ def test_other_shapes_after_the_search_are_named(x, key):
         noise(x[:1], key)
 
 
+def test_search_without_calls(x, key):
+    noise = AdversarialNoise()
+    with noise.search() as find:
+        find(x.sum())
+    assert torch.equal(noise(x, key), AdversarialNoise()(x, key))
+
+
+@pytest.mark.parametrize('scale', [1e-7, 1.0])
+def test_direction_in_half_precision(x, key, scale):
+    """Also of a loss whose gradients are at the least number of fp16, which is 6e-8."""
+    x = x.half()
+    noise = AdversarialNoise()
+    weights = torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape)
+    with noise.search() as find:
+        find((scale * (weights * noise(x, key)).float()).sum())
+    expected = naive(x.numpy(), (weights / weights.flatten(1).norm(dim=1).view(-1, 1, 1, 1)).numpy(), 0.3 / 3**0.5)
+    np.testing.assert_allclose(noise(x, key).numpy(), expected, rtol=5e-3, atol=5e-3)
+
+
+def test_infinite_gradient_keeps_the_random_direction(x, key):
+    noise = AdversarialNoise()
+    with noise.search() as find:
+        find(noise(x, key)[0].sum() * float('inf'))
+    assert torch.equal(noise(x, key), AdversarialNoise()(x, key))
+
+
 @pytest.mark.parametrize('settings', [dict(scale=-1), dict(step=0), dict(prob=2)])
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(ValueError, match=f'{next(iter(settings))} must be'):
