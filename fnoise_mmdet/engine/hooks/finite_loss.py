@@ -49,7 +49,8 @@ class FiniteLossHook(Hook):
             runner.logger.warning(f'skipped {self.skipped} iterations with a non-finite loss')
 
     def _check(self, model: nn.Module, inputs: Any, losses: Any) -> Any:
-        if not model.training or not isinstance(losses, dict):  # predictions
+        # Predictions, or the losses of a validation.
+        if not model.training or not torch.is_grad_enabled() or not isinstance(losses, dict):
             return None
         named = {name: value for name, value in _flatten(losses) if 'loss' in name}
         if not named or torch.stack([value.detach().float().sum() for value in named.values()]).isfinite().all():

@@ -55,6 +55,13 @@ def test_evaluation_is_left_alone(model):
     model(broken=True)
 
 
+@torch.no_grad()
+def test_validation_losses_are_left_alone(model):
+    """They are computed with the detector in training mode, but without gradients."""
+    hook = FiniteLossHook(action='skip')
+    assert attach(hook, model)(broken=True)['loss_cls'].isnan() and hook.skipped == 0
+
+
 def test_skipping_gives_no_gradient_and_counts(model, caplog):
     hook = FiniteLossHook(action='skip')
     attach(hook, model)
