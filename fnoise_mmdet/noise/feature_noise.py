@@ -82,7 +82,8 @@ def add_noise(
         x: (B, C, H, W). eps: broadcastable to it. Output: (B, C, H, W).
     """
     source = x.detach() if detach_statistics and magnitude != 'element' else x
-    y = torch.addcmul(x, MAGNITUDES[magnitude](source).to(x.dtype), eps.to(x.dtype), value=scale)
+    wide = x if magnitude == 'element' else at_least_float32(x)  # fp16 cannot hold the L2 norm of a large map
+    y = torch.addcmul(wide, MAGNITUDES[magnitude](source).to(wide.dtype), eps.to(wide.dtype), value=scale).to(x.dtype)
     if bias == 'mean':
         y = y + at_least_float32(x.detach() if detach_statistics else x).mean().to(x.dtype)
     return y

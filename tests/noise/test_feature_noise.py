@@ -119,6 +119,14 @@ def test_preset_is_its_formula(x, key, preset, reference, scale, shape):
     assert low <= eps.min() < 0 < eps.max() <= high
 
 
+def test_norm_beyond_the_range_of_half_precision(key):
+    x = torch.full((1, 2, 200, 336), 300.0)
+    noise = FeatureNoise('channel_l2')
+    expected = noise(x, key)
+    assert torch.linalg.vector_norm(x[0, 0]) > torch.finfo(torch.float16).max
+    torch.testing.assert_close(noise(x.half(), key), expected.half())
+
+
 @pytest.mark.parametrize('share', ['none', 'batch', ('batch', 'channel')])
 @pytest.mark.parametrize('batch', [1, 4, 5])
 def test_antithetic_pairs(key, share, batch):
