@@ -22,7 +22,7 @@ def roi_align(
     :math:`\sum_{y, x} d_y \, a_x \, F_{y, x}`, with one vector of weights down
     and one across. A bin is therefore a weighted sum of few rows of a table of
     all positions, as computed by torch's ``embedding_bag``: all bins in one
-    multi-threaded call, with contiguous channels. It is differentiable in ``x``.
+    multi-threaded call, with contiguous channels. Like mmcv's operator it is differentiable in ``x`` alone.
 
     Args:
         x: Features of float32 or float64.
@@ -35,6 +35,7 @@ def roi_align(
     Shape:
         x: (B, C, H, W). rois: (R, 5). Output: (R, C, h, w).
     """
+    rois = rois.detach()
     num_bins = torch.tensor([*output_size], device=rois.device)
     corners = rois[:, [2, 1, 4, 3]] * spatial_scale - (0.5 if aligned else 0)  # y before x
     start, size = corners[:, :2], corners[:, 2:] - corners[:, :2]

@@ -73,16 +73,18 @@ def test_is_its_definition(features, output_size, scale, ratio, aligned):
 def test_is_mmcv_s_with_its_gradient(features, ratio, aligned, memory_format):
     settings = dict(output_size=(7, 5), spatial_scale=0.25, sampling_ratio=ratio, aligned=aligned)
     pooled, gradients = [], []
+    rois = ROIS.clone().requires_grad_()
     # mmcv's operator reads features in channels_last as if they were contiguous.
     for layer, layout in ((RoIAlign, torch.contiguous_format), (FastRoIAlign, memory_format)):
         x = features.detach().contiguous(memory_format=layout).requires_grad_()
-        y = layer(**settings)(x, ROIS)
+        y = layer(**settings)(x, rois)
         y.backward(torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape))
         pooled.append(y.detach())
         gradients.append(x.grad)
     torch.testing.assert_close(*pooled)
     torch.testing.assert_close(*gradients)
     assert gradients[0].abs().sum() > 0
+    assert rois.grad is None, 'neither is differentiable in the regions'
 
 
 def test_gradient_is_that_of_the_formula(features):
