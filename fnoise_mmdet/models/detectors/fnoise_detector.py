@@ -24,6 +24,9 @@ def FNoiseDetector(
     they return the same tensors; state dict and checkpoint are those without
     noise. :class:`~fnoise_mmdet.FNoiseNeck` is noise before or after the neck.
 
+    mmdet's ``init_detector`` expects the backbone in ``model`` itself: call it with ``cfg_options={}``, or with the
+    config of the plain detector, which takes the same checkpoint.
+
     Args:
         detector: Config of the detector.
         place: ``'stage'``: the outputs of the backbone's stages, so that later stages see the noise;

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from compatibility import initialise, read_shipped
+from mmdet.apis import init_detector
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -13,6 +14,7 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from fnoise_mmdet.config import without_fnoise
 from fnoise_mmdet.models.layers import OutputNoise, find_noise_layers
 from fnoise_mmdet.noise import FeatureNoise
 
@@ -282,6 +284,14 @@ def test_tokens_are_perturbed_as_channels(plain_config):
 def test_invalid_places(plain_config, settings, message):
     with pytest.raises(ValueError, match=message):
         build(plain_config, **settings)
+
+
+def test_mmdet_initialises_it_for_inference(root):
+    cfg = Config.fromfile(root / 'configs/variants/dsu.py')
+    with pytest.warns(UserWarning):  # without a checkpoint
+        noisy = init_detector(cfg, device='cpu', cfg_options={})
+        plain = init_detector(Config({**cfg, 'model': without_fnoise(cfg.model)}), device='cpu')
+    assert not noisy.training and list(noisy.state_dict()) == list(plain.state_dict())
 
 
 def test_noise_stands_in_one_place(plain_config):
