@@ -62,10 +62,10 @@ def main(args: argparse.Namespace) -> None:
                 levels = shown.sweep(args.sweep, args.levels)
                 assert shown.noise is not None, 'needed by the sweep'
                 setting = strength_of(shown.noise.noise)
-                strengths = [f'{setting} {value:g}' for value in args.sweep]
+                headings = [f'{setting} {value:g}' for value in args.sweep]
                 caption = re.sub(rf'\b{setting} [^,]+', f'{setting} as above', caption)
                 panel = sweep_panel(
-                    shown.image, levels, strengths, title, caption=caption, boxes=shown.boxes, **settings
+                    shown.image, levels, headings, title, caption=caption, boxes=shown.boxes, **settings
                 )
             else:
                 maps = shown.maps(args.levels)

@@ -339,7 +339,7 @@ def check_hooks(cfg: Config, model: nn.Module) -> None:
         try:
             built = HOOKS.build(hook)
             if isinstance(built, NoiseScheduleHook):
-                built.strengths(model)
+                built.configured_values(model)
         except Exception as error:  # every hook raises other types
             raise InputError(f'custom_hooks[{index}] cannot be used: {error}') from error
 

@@ -125,7 +125,7 @@ def feature_panel(
 def sweep_panel(
     image: np.ndarray,
     levels: Sequence[Sweep],
-    strengths: Sequence[str],
+    headings: Sequence[str],
     title: str,
     reduction: str = 'strongest',
     caption: str = '',
@@ -142,7 +142,7 @@ def sweep_panel(
     Args:
         image: RGB input, uint8 (H, W, 3).
         levels: Levels, at least one.
-        strengths: Headings of the perturbed columns.
+        headings: Headings of the perturbed columns.
         title: Heading of the panel.
         reduction: Reduction of (C, H, W) to one map, see :func:`~fnoise_mmdet.visualization.choose_reduction`.
         caption: Line below the panel.
@@ -156,9 +156,9 @@ def sweep_panel(
     Raises:
         ValueError: If the reduction is unknown, or ``top_k`` < 1.
     """
-    columns = len(strengths)
+    columns = len(headings)
     page = _Page(image, boxes, len(levels), [False] * columns + [True], title, caption, above=0.18)
-    for column, heading in enumerate(['clean', *strengths]):
+    for column, heading in enumerate(['clean', *headings]):
         page.head(column, heading)
     for row, (level, clean, perturbed) in enumerate(levels):
         clean = _on_cpu(clean)
@@ -168,7 +168,7 @@ def sweep_panel(
         page.label(row, _label(level, clean, chosen))
         picture = page.draw(row, 0, _Cell('clean', clean_map, 'viridis', low, high))
         for column, noisy in enumerate(map(_on_cpu, perturbed), start=1):
-            cell = _Cell(strengths[column - 1], chosen.apply(noisy), 'viridis', low, high)
+            cell = _Cell(headings[column - 1], chosen.apply(noisy), 'viridis', low, high)
             page.draw(row, column, cell, f'{snr_db(clean, noisy):.1f} dB')
         page.add_colour_bar(row, columns, picture, label=chosen.quantity, extend='both')
     return page.pixels(max_size)

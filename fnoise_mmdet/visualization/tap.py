@@ -186,11 +186,11 @@ class Features(NamedTuple):
     shapes: Sequence[Sequence[int]]
     padded_shape: Sequence[int]
 
-    def maps(self, place: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
+    def maps(self, index: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
         """Return the features of one image of the batch, without padding.
 
         Args:
-            place: Index in the batch.
+            index: Index in the batch.
             levels: Indices of the levels, negative ones counted from the last.
                 Defaults to None, which is every level.
 
@@ -208,16 +208,16 @@ class Features(NamedTuple):
         for level in (level % count for level in chosen):
             clean, perturbed = self.clean[level], None if self.perturbed is None else self.perturbed[level]
             # Unperturbed levels are the same tensor.
-            noisy = None if perturbed is None or perturbed is clean else self._cut(perturbed, place)
-            maps.append(FeatureMap(level, self._cut(clean, place), noisy))
+            noisy = None if perturbed is None or perturbed is clean else self._cut(perturbed, index)
+            maps.append(FeatureMap(level, self._cut(clean, index), noisy))
         return maps
 
-    def drawn_maps(self, place: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
+    def drawn_maps(self, index: int, levels: Sequence[int] | None = None) -> list[FeatureMap]:
         """Return the features of one image of the batch, by default of the first three levels, see :meth:`maps`."""
-        return self.maps(place, levels)[: None if levels else DRAWN_LEVELS]
+        return self.maps(index, levels)[: None if levels else DRAWN_LEVELS]
 
-    def _cut(self, features: Tensor, place: int) -> Tensor:
-        return without_padding(features[place], self.shapes[place], self.padded_shape)
+    def _cut(self, features: Tensor, index: int) -> Tensor:
+        return without_padding(features[index], self.shapes[index], self.padded_shape)
 
 
 class FeatureTap:

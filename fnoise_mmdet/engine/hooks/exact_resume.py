@@ -177,9 +177,9 @@ class SeededSamples:
 
     def __call__(self, batch: NumberedBatch) -> list[Any]:
         samples = []
-        for place, index in enumerate(batch):
+        for number, index in enumerate(batch):
             # mmengine's samplers distribute samples round-robin over the processes.
-            seed_streams((*batch.key, place * self.processes + self.rank))
+            seed_streams((*batch.key, number * self.processes + self.rank))
             samples.append(self.dataset[index])
         return samples
 

@@ -234,10 +234,10 @@ class FeatureMapHook(Hook):
             for sample in samples:
                 if len(first) < self.images and image_id(sample) not in first:
                     first.append(image_id(sample))
-            return [place for place, sample in enumerate(samples) if image_id(sample) in first]
+            return [index for index, sample in enumerate(samples) if image_id(sample) in first]
         return [
-            place
-            for place, sample in enumerate(samples)
+            index
+            for index, sample in enumerate(samples)
             if image_id(sample) in self.images or file_name(sample) in self.images
         ]
 
@@ -260,8 +260,8 @@ class FeatureMapHook(Hook):
         tap.detach()
         try:
             features = tap.take(data_batch)
-            for place in [0] if part == 'train' else self._chosen(runner, part, data_batch):
-                self._draw_image(runner, part, features, data_batch, place, step, outputs)
+            for index in [0] if part == 'train' else self._chosen(runner, part, data_batch):
+                self._draw_image(runner, part, features, data_batch, index, step, outputs)
         except Undrawable as error:
             self._warn(runner, str(error))
         except Exception as error:  # visualization must not stop a training
@@ -273,11 +273,11 @@ class FeatureMapHook(Hook):
         part: str,
         features: Features,
         data_batch: Any,
-        place: int,
+        index: int,
         step: int,
         outputs: Sequence | None,
     ) -> None:
-        image, sample = images_of(data_batch, self._branch)[place]
+        image, sample = images_of(data_batch, self._branch)[index]
         site = features.site
         classes = (runner.visualizer.dataset_meta or {}).get('classes', ())
         # Distinguish student and teacher; a tracker has only one detector.
@@ -291,10 +291,10 @@ class FeatureMapHook(Hook):
             loader = runner.val_dataloader if part == 'val' else runner.test_dataloader
             boxes = Boxes(
                 ground_truth(sample, resizes_boxes(loader.dataset), classes),
-                None if outputs is None else predicted(outputs[place], classes),
+                None if outputs is None else predicted(outputs[index], classes),
             )
             when = f'{self._unit(runner)} {step}'
-        maps = features.drawn_maps(place, self.levels)
+        maps = features.drawn_maps(index, self.levels)
         note = caption = ''
         if site.noise is not None and any(one.perturbed is not None for one in maps):
             note = '' if site.noise.training else ' · noise not applied, shown as in training'

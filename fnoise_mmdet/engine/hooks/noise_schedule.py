@@ -71,9 +71,9 @@ class NoiseScheduleHook(Hook):
         self.end_factor = in_range('end_factor', end_factor, 0, 1)
         self.milestones = tuple(milestones)
         self.gamma = in_range('gamma', gamma, 0, 1)
-        self._strengths: list[tuple[Noise, float]] = []
+        self._configured: list[tuple[Noise, float]] = []
 
-    def strengths(self, model: nn.Module) -> list[tuple[Noise, float]]:
+    def configured_values(self, model: nn.Module) -> list[tuple[Noise, float]]:
         """Return each noise of a model with the configured value of its setting.
 
         Raises:
@@ -97,12 +97,12 @@ class NoiseScheduleHook(Hook):
                 f'NoiseScheduleHook with by_epoch=True needs an EpochBasedTrainLoop, but train_cfg is '
                 f'{type(runner.train_loop).__name__}: set by_epoch=False, and its steps in iterations'
             )
-        self._strengths = self.strengths(runner.model)
-        if not self._strengths:
+        self._configured = self.configured_values(runner.model)
+        if not self._configured:
             runner.logger.warning('the model has no F-Noise: NoiseScheduleHook does nothing')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        if not self._strengths:
+        if not self._configured:
             return
         end = (runner.max_epochs if self.by_epoch else runner.max_iters) if self.end is None else self.end
         factor = schedule_factor(
@@ -115,11 +115,11 @@ class NoiseScheduleHook(Hook):
             milestones=self.milestones,
             gamma=self.gamma,
         )
-        for noise, strength in self._strengths:
+        for noise, strength in self._configured:
             setattr(noise, self.setting, strength * factor)
         # No slash in the key, since mmdet's analyze_logs.py would take the row for a validation.
-        runner.message_hub.update_scalar(f'train/noise_{self.setting}', self._strengths[0][1] * factor)
+        runner.message_hub.update_scalar(f'train/noise_{self.setting}', self._configured[0][1] * factor)
 
     def after_train(self, runner: Runner) -> None:
-        for noise, strength in self._strengths:
+        for noise, strength in self._configured:
             setattr(noise, self.setting, strength)

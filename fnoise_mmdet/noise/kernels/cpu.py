@@ -46,12 +46,12 @@ def rescale(
         compiled = _compile(x.dtype).ctypes
         parts += [(compiled, (*level, begin, min(begin + PART, numel))) for begin in range(0, numel, PART)]
     found = torch.empty(len(parts)) if peaks is None or len(parts) > len(xs) else peaks  # peaks of the parts
-    place = found.data_ptr()
+    address = found.data_ptr()
     rest = enumerate(parts)  # shared by the threads; next() is atomic in CPython
 
     def work() -> None:
         for number, (compiled, arguments) in rest:
-            compiled(*arguments, place + 4 * number)
+            compiled(*arguments, address + 4 * number)
 
     # Torch's thread pool is not accessible from here. These threads sleep when idle, release the GIL
     # while they work, and balance the load if torch's threads keep a core busy.
