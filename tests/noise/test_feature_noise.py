@@ -425,7 +425,7 @@ def test_a_setting_that_changes_after_the_forward_pass_does_not_change_the_gradi
     torch.testing.assert_close(x.grad, expected.detach())
 
 
-def test_a_subclass_that_applies_in_another_way_is_heard(x, key):
+def test_subclass_uses_eager_path(x, key):
     class Doubled(FeatureNoise):
         def apply_sample(self, x, sample):
             return 2 * x

@@ -176,7 +176,7 @@ def test_noise_is_the_same_on_a_cpu_and_on_a_gpu():
 
 
 @pytest.mark.gpu
-def test_one_kernel_a_pass():
+def test_one_kernel_per_pass():
     """Whatever the number of levels and, for numbers of channels as they are, their sizes."""
     cuda = importlib.import_module('fnoise_mmdet.noise.kernels.cuda')
     compiled = set()

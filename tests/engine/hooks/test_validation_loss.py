@@ -107,7 +107,7 @@ def test_global_randomness_is_left_as_it_was(train):
     assert states[0] == states[1]
 
 
-def test_where_no_such_loss_can_be_had_a_warning_is_all(train):
+def test_warns_if_loss_is_unavailable(train):
     """Without LoadAnnotations there is nothing to compute a loss from."""
     runner = train('demo_baseline.py', custom_hooks=[HOOK])
     (hook,) = [hook for hook in runner.hooks if type(hook).__name__ == 'ValidationLossHook']

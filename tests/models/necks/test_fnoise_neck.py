@@ -299,7 +299,7 @@ def test_on_a_gpu_nothing_waits_for_the_check_but_the_gradients(features):
         neck(features)
 
 
-def test_large_but_finite_features_are_none_of_its_business():
+def test_large_finite_features_pass():
     FNoiseNeck(None)([torch.full((1, 2, 4, 4), 3e38)])
 
 
@@ -318,7 +318,7 @@ def test_wrong_features_are_refused(features, error, message):
         build()(features)
 
 
-def test_what_stands_before_the_levels_of_a_neck_goes_through_as_it_is(features):
+def test_inputs_before_levels_are_unchanged(features):
     """As mmdet's RFP, which takes the image too."""
 
     class Last(torch.nn.Module):
