@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from .base import in_range
+
 SCHEDULES = ('constant', 'linear', 'cosine', 'step')
 
 
@@ -43,3 +45,30 @@ def schedule_factor(
     if schedule == 'cosine':
         done = (1 - math.cos(math.pi * done)) / 2
     return start_factor + (end_factor - start_factor) * done
+
+
+def check_schedule(
+    schedule: str,
+    *,
+    begin: int = 0,
+    end: int | None = None,
+    start_factor: float = 0.0,
+    end_factor: float = 1.0,
+    milestones: Sequence[int] = (),
+    gamma: float = 0.1,
+) -> None:
+    """Check the arguments of :func:`schedule_factor`, of which ``end`` may still be unknown.
+
+    Raises:
+        ValueError: If one is unknown or out of range, or the milestones are not those of ``'step'``.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')
+    if begin < 0 or (end is not None and end < begin):
+        raise ValueError(f'begin must be >= 0 and end >= begin, but got begin={begin} and end={end}')
+    if (schedule == 'step') != bool(milestones):
+        raise ValueError(f"milestones must be given for 'step' and only then, but got {milestones!r}")
+    if list(milestones) != sorted(set(milestones)):
+        raise ValueError(f'milestones must increase, but got {milestones!r}')
+    for name, factor in dict(start_factor=start_factor, end_factor=end_factor, gamma=gamma).items():
+        in_range(name, factor, 0, 1)

@@ -1,6 +1,7 @@
 """Hook that schedules the strength of the noise."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -10,8 +11,7 @@ from torch import nn
 from ...errors import InputError
 from ...models.layers import find_noise_layers
 from ...noise import Noise
-from ...noise.base import in_range
-from ...noise.schedule import SCHEDULES, schedule_factor
+from ...noise.schedule import check_schedule, schedule_factor
 
 
 @HOOKS.register_module()
@@ -25,7 +25,7 @@ class NoiseScheduleHook(Hook):
 
     Args:
         schedule: ``'constant'``, ``'linear'``, ``'cosine'`` or ``'step'``.
-        setting: Setting of the noise to schedule, e.g. ``'scale'`` of FeatureNoise,
+        setting: Setting of the noise to schedule, at 0 of which it is off: ``'scale'`` of FeatureNoise,
             ``'drop_prob'`` of ChannelDropout, or ``'prob'`` of any. Defaults to ``'scale'``.
         by_epoch: Whether steps are epochs instead of iterations, in epoch-based training only. Defaults to False.
         begin: First step of the schedule, before which the factor is ``start_factor``. Defaults to 0.
@@ -54,36 +54,33 @@ class NoiseScheduleHook(Hook):
         milestones: Sequence[int] = (),
         gamma: float = 0.1,
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')
-        if begin < 0 or (end is not None and end < begin):
-            raise ValueError(f'begin must be >= 0 and end >= begin, but got begin={begin} and end={end}')
-        if (schedule == 'step') != bool(milestones):
-            raise ValueError(f"milestones must be given for 'step' and only then, but got {milestones!r}")
-        if list(milestones) != sorted(set(milestones)):
-            raise ValueError(f'milestones must increase, but got {milestones!r}')
-        self.schedule = schedule
         self.setting = setting
         self.by_epoch = by_epoch
-        self.begin = begin
         self.end = end
-        self.start_factor = in_range('start_factor', start_factor, 0, 1)
-        self.end_factor = in_range('end_factor', end_factor, 0, 1)
-        self.milestones = tuple(milestones)
-        self.gamma = in_range('gamma', gamma, 0, 1)
+        self._settings: dict[str, Any] = dict(
+            schedule=schedule,
+            begin=begin,
+            start_factor=start_factor,
+            end_factor=end_factor,
+            milestones=milestones,
+            gamma=gamma,
+        )
+        check_schedule(end=end, **self._settings)
         self._configured: list[tuple[Noise, float]] = []
 
     def configured_values(self, model: nn.Module) -> list[tuple[Noise, float]]:
         """Return each noise of a model with the configured value of its setting.
 
         Raises:
-            ValueError: If the noise has no such setting, or it is not a number.
+            InputError: If it is no strength of a noise.
         """
         noises = [layer.noise for layer in find_noise_layers(model)]
         for noise in noises:
-            value = getattr(noise, self.setting, None)
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise ValueError(f'setting must be a numeric setting of the noise, but {noise} has no {self.setting!r}')
+            if self.setting not in noise.strengths:
+                raise InputError(
+                    f'setting must be a numeric setting of the noise, but {noise} has no {self.setting!r} among its '
+                    f'strengths {", ".join(noise.strengths)}'
+                )
         return [(noise, getattr(noise, self.setting)) for noise in noises]
 
     def before_train(self, runner: Runner) -> None:
@@ -105,16 +102,7 @@ class NoiseScheduleHook(Hook):
         if not self._configured:
             return
         end = (runner.max_epochs if self.by_epoch else runner.max_iters) if self.end is None else self.end
-        factor = schedule_factor(
-            self.schedule,
-            runner.epoch if self.by_epoch else runner.iter,
-            begin=self.begin,
-            end=end,
-            start_factor=self.start_factor,
-            end_factor=self.end_factor,
-            milestones=self.milestones,
-            gamma=self.gamma,
-        )
+        factor = schedule_factor(step=runner.epoch if self.by_epoch else runner.iter, end=end, **self._settings)
         for noise, strength in self._configured:
             setattr(noise, self.setting, strength * factor)
         # No slash in the key, since mmdet's analyze_logs.py would take the row for a validation.

@@ -17,7 +17,8 @@ from mmengine.logging import MessageHub
 from torch import Tensor
 
 from ...noise import AdversarialNoise
-from ...noise.schedule import schedule_factor
+from ...noise.base import in_range
+from ...noise.schedule import check_schedule, schedule_factor
 from ..layers import find_noise_layers
 from .pseudo_masks import bitmap_masks, project_masks, view_homography
 from .soft_targets import check_soft_targets, predict_soft, soft_losses
@@ -69,8 +70,8 @@ class FNoiseTeacher(SemiBaseDetector):
         semi_train_cfg: Settings of the training:
 
             - ``sup_weight``, ``feature_weight``, ``unsup_weight``: weights of
-              the streams' losses. Streams of weight 0 are not computed.
-              Default to 1.
+              the streams' losses. Unlabelled streams of weight 0 are not
+              computed. Default to 1.
             - ``ramp_up``: schedule of the last two, as the arguments of
               :func:`fnoise_mmdet.noise.schedule_factor`, such as
               ``dict(schedule='linear', end=100)`` with steps in iterations.
@@ -123,7 +124,10 @@ class FNoiseTeacher(SemiBaseDetector):
         if settings['proposals'] < 1:
             raise ValueError(f'proposals must be >= 1, but got {settings["proposals"]}')
         if settings['ramp_up'] is not None:
-            _check_schedule(settings['ramp_up'])
+            _check_ramp_up(settings['ramp_up'])
+        for name in ('sup_weight', 'feature_weight', 'unsup_weight'):
+            in_range(name, settings[name], 0)
+        in_range('cls_pseudo_thr', settings['cls_pseudo_thr'], 0, 1)
         # Instead of SemiBaseDetector's, which builds both from one config; some heads, such as DETR's, change it.
         super(SemiBaseDetector, self).__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.student, self.teacher = (MODELS.build(copy.deepcopy(detector)) for _ in range(2))
@@ -303,14 +307,16 @@ def _add(one: Any, other: Any) -> Any:
     return [a + b for a, b in zip(one, other)] if isinstance(one, list | tuple) else one + other
 
 
-def _check_schedule(ramp_up: dict[str, Any]) -> None:
-    """Check the arguments of a schedule.
+def _check_ramp_up(ramp_up: dict[str, Any]) -> None:
+    """Check the schedule of the unlabelled streams.
 
     Raises:
-        ValueError: If it cannot be computed.
+        ValueError: If an argument is unknown, missing or out of range.
     """
     try:
-        schedule_factor(step=0, **ramp_up)
+        check_schedule(**ramp_up)
+        if ramp_up['schedule'] in ('linear', 'cosine') and ramp_up.get('end') is None:
+            raise ValueError(f'end must be given for {ramp_up["schedule"]!r}')
     except (TypeError, ValueError) as error:
         message = f"ramp_up must be None or such as dict(schedule='linear', end=100), but got {ramp_up}: {error}"
         raise ValueError(message) from None

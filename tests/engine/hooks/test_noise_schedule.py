@@ -8,6 +8,7 @@ from fnoise_mmdet import NoiseScheduleHook
 from fnoise_mmdet.engine.preflight import check_hooks, check_model
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.models.layers import find_noise_layers
+from fnoise_mmdet.models.necks import FNoiseNeck
 
 RAMP = dict(type='NoiseScheduleHook', schedule='linear', end=4)
 
@@ -86,6 +87,21 @@ def test_unknown_setting_is_reported_before_the_training(root):
         InputError, match=r"custom_hooks\[0\] .* numeric setting of the noise, but DSU\(prob=0.5\) has no 'scale'"
     ):
         check_hooks(cfg, check_model(cfg))
+
+
+@pytest.mark.parametrize(
+    ('noise', 'setting', 'strengths'),
+    [
+        (dict(type='FeatureDropBlock'), 'block_size', 'prob, drop_prob'),
+        (dict(type='MixStyle'), 'alpha', 'prob'),
+        (dict(type='FDrop'), 'high', 'prob'),
+    ],
+)
+def test_only_strengths_are_scheduled(noise, setting, strengths):
+    """Other numbers have no value that means no noise."""
+    hook = NoiseScheduleHook('linear', setting=setting)
+    with pytest.raises(InputError, match=f"has no '{setting}' among its strengths {strengths}"):
+        hook.configured_values(FNoiseNeck(None, noise))
 
 
 @pytest.mark.parametrize(
