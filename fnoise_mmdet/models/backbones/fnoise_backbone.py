@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...noise import FeatureNoise, Noise
+from ...noise.base import check_features
 from ...noise.stream import global_key
 from ..wrapping import hide_in_state_dict
 
@@ -28,7 +29,10 @@ class FNoiseBackbone(nn.Module):
         Features of level i: (B, C_i, H_i, W_i), as of the backbone.
 
     Raises:
-        KeyError, IndexError: If a level does not exist, in the forward pass.
+        KeyError: If a level does not exist, in the forward pass.
+        TypeError: If a level is not a tensor of a floating dtype, in the forward pass.
+        ValueError: If a level is empty or not (B, C, H, W), or is named twice, or the features are one tensor and there
+            are ``levels``, in the forward pass.
 
     Examples:
         F-Noise between backbone and FPN of torchvision's Mask R-CNN:
@@ -55,21 +59,31 @@ class FNoiseBackbone(nn.Module):
         if not self.training or self.noise.is_off:
             return features
         if isinstance(features, Tensor):
+            if self.levels is not None:
+                raise ValueError(f'levels must be None for a backbone that returns a tensor, but got {self.levels!r}')
             return self.noise(features)
         perturbed = dict(features) if isinstance(features, Mapping) else dict(enumerate(features))
         names = list(perturbed)
         levels = names if self.levels is None else [_level(level, names) for level in self.levels]
+        if not levels:
+            return features
+        if len(set(levels)) < len(levels):
+            raise ValueError(f'levels must name each level once, but got {self.levels!r}')
+        for level in levels:
+            check_features(perturbed[level], f'level {level}')
         key = global_key()
         keys = [(*key, names.index(level)) for level in levels]
         perturbed |= zip(levels, self.noise.perturb_levels([perturbed[level] for level in levels], keys))
         kind: Any = type(features)
-        return kind(perturbed if isinstance(features, Mapping) else perturbed.values())
+        if isinstance(features, Mapping):
+            return kind(perturbed)
+        return getattr(kind, '_make', kind)(perturbed.values())  # that of named tuples
 
 
 def _level(level: int | str, names: Sequence[int | str]) -> int | str:
     """Return the name of a level, which may be an index counted from the last."""
     if level in names:
         return level
-    if isinstance(level, int) and isinstance(names[0], int):
+    if isinstance(level, int) and isinstance(names[0], int) and -len(names) <= level < 0:
         return names[level]
     raise KeyError(f'the backbone has no level {level!r}, but {list(names)}')

@@ -1,4 +1,4 @@
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from torch import nn
 
 from fnoise_mmdet import FeatureNoise, FNoiseBackbone
 from fnoise_mmdet.engine.torchvision_operators import has_operators
+from fnoise_mmdet.noise import DSU
 
 
 class Pyramid(nn.Module):
@@ -87,6 +88,45 @@ def test_only_the_levels_that_are_named(kind, levels, image):
 def test_a_level_that_does_not_exist(kind, levels, image):
     with pytest.raises((KeyError, IndexError)):
         FNoiseBackbone(Pyramid(kind), levels=levels)(image)
+
+
+class Constant(nn.Module):
+    """A backbone that returns given features."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.features = features
+
+    def forward(self, image):
+        return self.features
+
+
+def test_no_levels_means_no_noise(image):
+    assert FNoiseBackbone(inner := Constant([image, image]), levels=[])(image) is inner.features
+
+
+def test_named_tuples_are_kept(image):
+    Levels = namedtuple('Levels', 'fine coarse')
+    noisy = FNoiseBackbone(Constant(Levels(image, image)), levels=[1])(image)
+    assert isinstance(noisy, Levels) and noisy.fine is image and not torch.equal(noisy.coarse, image)
+
+
+@pytest.mark.parametrize('noise', [FeatureNoise(), FeatureNoise('l2'), DSU()])
+@pytest.mark.parametrize(
+    ('features', 'levels', 'error', 'message'),
+    [
+        (torch.ones(2, 3, 8, 8), ['nothing'], ValueError, r"levels must be None .* a tensor, but got \['nothing'\]"),
+        ([torch.ones(2, 3, 8, 8)] * 2, [0, -2], ValueError, r'levels must name each level once, but got \[0, -2\]'),
+        (as_dict(*[torch.ones(2, 3, 8, 8)] * 2), ['fine', 'fine'], ValueError, 'levels must name each level once'),
+        ([torch.ones(0, 3, 8, 8)], None, ValueError, r'level 0 must have a non-empty shape .* but has \(0, 3, 8, 8\)'),
+        (as_dict(torch.ones(2, 3, 8), None), ['fine'], ValueError, r'level fine must have .* but has \(2, 3, 8\)'),
+        ([torch.ones(2, 3, 8, 8).long()], None, TypeError, 'level 0 must be a tensor of a floating dtype'),
+        ([None], None, TypeError, 'level 0 must be a tensor of a floating dtype, but is of type NoneType'),
+    ],
+)
+def test_features_without_noise_are_named(noise, features, levels, error, message, image):
+    with pytest.raises(error, match=message):
+        FNoiseBackbone(Constant(features), noise, levels)(image)
 
 
 def test_the_state_dict_is_that_of_the_backbone(image):
