@@ -110,6 +110,8 @@ class FeatureMapHook(Hook):
     ) -> None:
         if interval < 1:
             raise ValueError(f'interval must be >= 1, but got {interval}')
+        if isinstance(images, str):
+            raise ValueError(f'images must be a number or a list of ids or file names, but got {images!r}')
         if isinstance(images, int) and images < 0:
             raise ValueError(f'images must be >= 0, but got {images}')
         if source not in SOURCES:

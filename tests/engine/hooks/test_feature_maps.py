@@ -364,6 +364,7 @@ def test_boxes_are_those_of_the_sample_and_of_the_detector(detector, batch, tmp_
     [
         (dict(interval=0), 'interval must be >= 1, but got 0'),
         (dict(images=-1), 'images must be >= 0, but got -1'),
+        (dict(images='000001.png'), "images must be a number or a list of ids or file names, but got '000001.png'"),
         (dict(reduction='median'), 'reduction must be one of'),
         (dict(top_k=0), 'top_k must be >= 1, but got 0'),
         (dict(source='head'), "source must be one of .*, but got 'head'"),
