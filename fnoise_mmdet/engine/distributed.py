@@ -3,11 +3,14 @@
 import os
 import subprocess
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model import is_model_wrapper
+from torch import nn
 
 from ..errors import InputError
 
@@ -97,3 +100,8 @@ def _first_node() -> str:
         raise InputError(
             f'the first host of {nodes} cannot be found by {" ".join(command)}: {error}; set it with MASTER_ADDR'
         ) from error
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """Return a model without its distributed wrapper, if it has one."""
+    return model.module if is_model_wrapper(model) else model

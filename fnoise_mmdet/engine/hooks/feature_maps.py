@@ -9,7 +9,6 @@ from mmdet.registry import HOOKS
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
@@ -28,6 +27,7 @@ from ...visualization.batch import (
 )
 from ...visualization.reductions import CHANNEL_REDUCTIONS, strongest_channels
 from ...visualization.tap import Features, FeatureTap, Undrawable, drawn_branch, find_sites
+from ..distributed import unwrapped
 from .interval import is_due
 from .validation_loss import own_randomness
 
@@ -143,7 +143,7 @@ class FeatureMapHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Find the detector, and count the existing files."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         sites = find_sites(model)
         if not sites:
             self._warn(runner, f'{type(model).__name__} has no backbone')

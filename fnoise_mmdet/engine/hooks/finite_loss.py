@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...models.layers import find_noise_layers
+from ..distributed import unwrapped
 
 ACTIONS = ('stop', 'skip')
 
@@ -39,8 +39,7 @@ class FiniteLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Attach the check to the model."""
         self._runner = runner
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._handle = model.register_forward_hook(self._check)
+        self._handle = unwrapped(runner.model).register_forward_hook(self._check)
 
     def after_train(self, runner: Runner) -> None:
         """Log the number of skipped iterations."""

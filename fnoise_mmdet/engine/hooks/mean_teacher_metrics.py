@@ -9,7 +9,6 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from pycocotools.coco import COCO
 
@@ -17,6 +16,7 @@ from ...config import annotation_file, evaluators, innermost_datasets
 from ...datasets.ground_truth import read_ground_truth
 from ...visualization.detections import Detection
 from ...visualization.outcomes import MISSED, TRUE_POSITIVE, annotated_objects, mark_outcomes
+from ..distributed import unwrapped
 from .training_ap import evaluate_again, load_like_validation
 from .validation_loss import own_randomness
 
@@ -72,7 +72,7 @@ class MeanTeacherMetricsHook(Hook):
         """Add the metrics to those of this validation."""
         if metrics is None:
             return
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         threshold = model.semi_train_cfg.cls_pseudo_thr
         if self._pseudo_labels and not any(self._pseudo_labels):
             runner.logger.warning(

@@ -14,7 +14,6 @@ from mmdet.registry import HOOKS
 from mmengine.config import Config
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader
 from ...config import innermost_datasets, nested_dicts
 from ...config.types import type_name
 from ...errors import InputError
+from ..distributed import unwrapped
 
 
 @HOOKS.register_module()
@@ -63,7 +63,7 @@ class ValidationLossHook(Hook):
                 losses = validation_losses(runner.model, self._dataloader)
         except Exception as error:  # a diagnostic must not stop a training
             self._is_off = True
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = unwrapped(runner.model)
             runner.logger.warning(
                 f'no validation loss: the losses of {type(model).__name__} cannot be computed on the validation '
                 f'images ({type(error).__name__}: {error}). The training continues without it: choose checkpoints '
@@ -109,7 +109,7 @@ def validation_losses(model: nn.Module, dataloader: DataLoader) -> dict[str, flo
         model: An mmdet detector, or its distributed wrapper.
         dataloader: A data loader of :func:`loss_dataloader`.
     """
-    detector: Any = model.module if is_model_wrapper(model) else model
+    detector = unwrapped(model)
     if isinstance(detector, SemiBaseDetector):  # its own loss combines labelled and unlabelled images
         detector = detector.student
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
