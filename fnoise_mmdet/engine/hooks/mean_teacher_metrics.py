@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.models import SemiBaseDetector
 from mmdet.registry import HOOKS
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
@@ -14,6 +15,7 @@ from pycocotools.coco import COCO
 
 from ...config import annotation_file, evaluators, innermost_datasets
 from ...datasets.ground_truth import read_ground_truth
+from ...errors import InputError
 from ...visualization.detections import Detection
 from ...visualization.outcomes import MISSED, TRUE_POSITIVE, annotated_objects, mark_outcomes
 from ..distributed import unwrapped
@@ -36,10 +38,14 @@ class MeanTeacherMetricsHook(Hook):
     The last two need annotations in the file of the unlabelled images, which
     the training does not use. They are omitted where there are none, and the
     precision where there is no pseudo-label. If no unlabelled image had a
-    pseudo-label since the last validation, a warning says what to do.
+    pseudo-label since the last validation, a warning says what to do. If the
+    metrics cannot be computed, a warning is logged instead.
 
     Args:
         images: Number of unlabelled images, the first ones. Defaults to 64.
+
+    Raises:
+        ValueError: If the number of images is not positive.
     """
 
     priority = 'HIGHEST'  # before the logger reads the metrics
@@ -52,7 +58,17 @@ class MeanTeacherMetricsHook(Hook):
         self._pseudo_labels: list[float] = []  # per image, since the last validation
 
     def before_train(self, runner: Runner) -> None:
-        """Read the hidden ground truth of the unlabelled images."""
+        """Read the hidden ground truth of the unlabelled images.
+
+        Raises:
+            InputError: If the model has no teacher whose detections are pseudo-labels.
+        """
+        model = unwrapped(runner.model)
+        if not isinstance(model, SemiBaseDetector) or 'cls_pseudo_thr' not in model.semi_train_cfg:
+            raise InputError(
+                'MeanTeacherMetricsHook needs a semi-supervised detector with cls_pseudo_thr in its semi_train_cfg, '
+                f'but the model is {type(model).__name__}: remove the hook from custom_hooks, or train with --semi'
+            )
         source = list(innermost_datasets(runner.cfg.train_dataloader.dataset))[-1]
         truth = read_ground_truth(Path(annotation_file(source)))
         if truth.anns:
@@ -82,13 +98,20 @@ class MeanTeacherMetricsHook(Hook):
                 'or lower the threshold'
             )
         self._pseudo_labels.clear()
-        with own_randomness(seed=0):
-            with _predictions_of_the_student(model):
-                found = evaluate_again(runner, runner.val_dataloader, evaluators(runner.cfg, 'val'))
-            metrics.update({f'student_{name}': value for name, value in found.items()})
-            if self._hidden:
-                loader, truth = self._hidden
-                metrics.update(pseudo_label_quality(runner.model, loader, truth, threshold))
+        try:
+            with own_randomness(seed=0):
+                metrics.update(self._evaluate(runner, model, threshold))
+        except Exception as error:  # a diagnostic must not stop a training
+            runner.logger.warning(f'no metrics of student and pseudo-labels: {type(error).__name__}: {error}')
+
+    def _evaluate(self, runner: Runner, model: Any, threshold: float) -> dict[str, float]:
+        with _predictions_of_the_student(model):
+            found = evaluate_again(runner, runner.val_dataloader, evaluators(runner.cfg, 'val'))
+        metrics = {f'student_{name}': value for name, value in found.items()}
+        if self._hidden:
+            loader, truth = self._hidden
+            metrics.update(pseudo_label_quality(runner.model, loader, truth, threshold))
+        return metrics
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from mmdet.models import SemiBaseDetector
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from fnoise_mmdet.datasets.ground_truth import read_ground_truth
 from fnoise_mmdet.engine.hooks import MeanTeacherMetricsHook
 from fnoise_mmdet.engine.hooks.mean_teacher_metrics import pseudo_label_quality
+from fnoise_mmdet.errors import InputError
 
 BOX = [10.0, 10.0, 30.0, 30.0]
 OTHER = [50.0, 50.0, 90.0, 90.0]
@@ -110,6 +112,31 @@ def test_missing_pseudo_labels_are_reported_with_a_remedy(monkeypatch, counts, w
         assert 'in the last 2 iterations' in message and 'score above 0.9' in message and 'load_from=FILE' in message
     hook.after_val_epoch(runner, metrics)
     assert runner.logger.warning.call_count == warned, 'only what was trained since the last validation counts'
+
+
+class Semi(SemiBaseDetector):
+    def __init__(self, **settings):
+        torch.nn.Module.__init__(self)
+        self.semi_train_cfg = ConfigDict(settings)
+
+
+@pytest.mark.parametrize('model', [torch.nn.Module(), Semi(sup_weight=1)])
+def test_other_models_are_refused_before_the_training(model):
+    with pytest.raises(
+        InputError, match=f'with cls_pseudo_thr in its semi_train_cfg, but the model is {type(model).__name__}'
+    ):
+        MeanTeacherMetricsHook().before_train(Mock(model=model))
+
+
+def test_a_failed_evaluation_is_a_warning(monkeypatch):
+    monkeypatch.setattr('fnoise_mmdet.engine.hooks.mean_teacher_metrics.evaluators', lambda cfg, name: [])
+    monkeypatch.setattr(
+        'fnoise_mmdet.engine.hooks.mean_teacher_metrics.evaluate_again', Mock(side_effect=OSError('full'))
+    )
+    runner = Mock(model=Mock(semi_train_cfg=ConfigDict(cls_pseudo_thr=0.9), semi_test_cfg={}))
+    metrics = {}
+    MeanTeacherMetricsHook().after_val_epoch(runner, metrics)
+    assert metrics == {} and 'OSError: full' in runner.logger.warning.call_args.args[0]
 
 
 def test_wrong_setting():
