@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mmengine.runner import Runner
@@ -53,13 +54,16 @@ def test_files_of_the_validation_are_not_overwritten(train, tmp_path):
     assert {one['image_id'] for one in found} == {1, 2, 3, 4}, 'of the 4 validation images, not of 16 training images'
 
 
-def test_what_cannot_be_evaluated_is_a_warning(train, read_rows, caplog):
+def test_what_cannot_be_evaluated_is_a_warning(train, monkeypatch):
     option = {'train_dataloader.dataset.ann_file': 'annotations/instances_train.json'}
     runner = train('demo_baseline.py', custom_hooks=[], **option)
     hook, metrics = TrainingAPHook(every=True), {}
     runner.cfg.train_dataloader.dataset.ann_file = 'nowhere.json'
+    warn = Mock()
+    monkeypatch.setattr(runner.logger, 'warning', warn)
     hook.after_val_epoch(runner, metrics)
-    assert metrics == {}
+    assert metrics == {} and warn.call_count == 1
+    assert 'no AP on training images: FileNotFoundError: ' in warn.call_args.args[0]
 
 
 def test_wrong_setting():
