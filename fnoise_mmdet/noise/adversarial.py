@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from .base import Noise, at_least_float32, check_features, in_range
 from .stream import draw_uniform
 
@@ -55,7 +56,7 @@ class AdversarialNoise(Noise):
         self.scale = in_range('scale', scale, 0)
         self.step = in_range('step', step, 1e-6)
         self._steps: list[Tensor] | None = None  # directions of the steps of a search
-        self._found: list[Tensor] = []  # directions that the next calls take, in this order
+        self._found: list[Tensor] | None = None  # directions that the next calls take, in this order
 
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a random direction, (B, C, H, W), uniformly in a cube as in CCT."""
@@ -90,6 +91,7 @@ class AdversarialNoise(Noise):
         """Perturb ``x``; within :meth:`search` by a small step, after it in the direction that was found.
 
         Raises:
+            InputError: If gradient checkpointing repeats a call after a search.
             ValueError: If the features have another shape than in the search.
         """
         if self.is_off:
@@ -99,6 +101,11 @@ class AdversarialNoise(Noise):
         if self._steps is not None:
             self._steps.append(direction.requires_grad_())
             return add_along(x, direction, self.step)
+        if self._found is not None and torch._C._current_graph_task_id() != -1:  # within backward, see CallCounter
+            raise InputError(
+                'AdversarialNoise cannot be in a module with gradient checkpointing, since its direction is found once '
+                'per call: choose another place, or turn the checkpointing off'
+            )
         if self._found:
             direction = self._found.pop(0)
             if direction.shape != x.shape:

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
+from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.noise import AdversarialNoise, FeatureNoise, make_generator
 
 
@@ -88,6 +90,24 @@ def test_infinite_gradient_keeps_the_random_direction(x, key):
     with noise.search() as find:
         find(noise(x, key)[0].sum() * float('inf'))
     assert torch.equal(noise(x, key), AdversarialNoise()(x, key))
+
+
+def test_gradient_checkpointing(x, key):
+    """A random direction is repeated, one that was found is not at hand again."""
+    noise = AdversarialNoise()
+    x.requires_grad_()
+
+    def square(x):
+        return noise(x, key).square()
+
+    (expected,) = torch.autograd.grad(square(x).sum(), x)
+    (found,) = torch.autograd.grad(checkpoint(square, x, use_reentrant=False).sum(), x)
+    assert torch.equal(found, expected)
+    with noise.search() as find:
+        find(noise(x, key).sum())
+    y = checkpoint(square, x, use_reentrant=False)
+    with pytest.raises(InputError, match='AdversarialNoise cannot be in a module with gradient checkpointing'):
+        y.sum().backward()
 
 
 @pytest.mark.parametrize('settings', [dict(scale=-1), dict(step=0), dict(prob=2)])

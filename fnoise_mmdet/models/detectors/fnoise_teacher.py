@@ -16,10 +16,11 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from torch import Tensor
 
+from ...errors import InputError
 from ...noise import AdversarialNoise
 from ...noise.base import in_range
 from ...noise.schedule import check_schedule, schedule_factor
-from ..layers import find_noise_layers
+from ..layers import OutputNoise, find_noise_layers
 from .pseudo_masks import bitmap_masks, project_masks, view_homography
 from .soft_targets import check_soft_targets, predict_soft, soft_losses
 
@@ -100,6 +101,8 @@ class FNoiseTeacher(SemiBaseDetector):
         Inputs: dict of streams ``sup``, ``unsup_teacher`` and, optionally, ``unsup_student``, each (B, 3, H, W).
 
     Raises:
+        InputError: If adversarial noise is inside a backbone with gradient
+            checkpointing.
         ValueError: If a setting is unknown or out of range, the noise has no
             opposite for ``antithetic``, or the detector has no soft targets.
     """
@@ -138,6 +141,11 @@ class FNoiseTeacher(SemiBaseDetector):
         if settings['antithetic'] and not all(layer.noise.has_opposite for layer in self._layers):
             raise ValueError(
                 'antithetic needs FeatureNoise without bias or ChannelDropout: other noise has no opposite'
+            )
+        if self._searches_through_checkpoints():
+            raise InputError(
+                'AdversarialNoise inside the backbone needs gradients that gradient checkpointing does not give: set '
+                'with_cp=False in the backbone, or put the noise before the neck'
             )
         if settings['targets'] == 'soft':
             check_soft_targets(self.student)
@@ -194,6 +202,16 @@ class FNoiseTeacher(SemiBaseDetector):
             return 1.0
         step = MessageHub.get_current_instance().runtime_info.get('iter', 0)
         return schedule_factor(step=step, **self.semi_train_cfg.ramp_up)
+
+    def _searches_through_checkpoints(self) -> bool:
+        """Return whether adversarial noise is inside a backbone with reentrant gradient checkpointing."""
+        return any(
+            isinstance(layer.noise, AdversarialNoise)
+            and isinstance(layer, OutputNoise)
+            and layer.names[0].startswith('backbone.')
+            and any(getattr(module, 'with_cp', False) for module in self.student.backbone.modules())
+            for layer in self._layers
+        )
 
     def _loss_of_views(self, run: Callable[[], dict], weight: float) -> dict:
         """Return the mean losses of the passes with perturbed features."""

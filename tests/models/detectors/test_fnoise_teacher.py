@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 
 from fnoise_mmdet import FNoiseTeacher
 from fnoise_mmdet.config import load_config
+from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.models.detectors.pseudo_masks import bitmap_masks
 from fnoise_mmdet.models.layers import find_noise_layers
 from fnoise_mmdet.visualization.tap import FeatureTap
@@ -326,6 +327,18 @@ def test_noise_that_has_no_opposite_is_named(detector):
     detector.neck.noise = dict(type='DSU')
     with pytest.raises(ValueError, match='antithetic needs FeatureNoise without bias or ChannelDropout'):
         build(detector, views=2, antithetic=True)
+
+
+def test_adversarial_noise_before_gradient_checkpointing_is_refused(root):
+    plain = Config.fromfile(root / 'configs/demo_baseline.py').model
+    plain.backbone.with_cp = True
+    noise = dict(type='AdversarialNoise')
+    stages = dict(type='FNoiseDetector', detector=plain, place='stage', levels=[0], noise=noise)
+    preprocessor = dict(type='MultiBranchDataPreprocessor', data_preprocessor=plain.data_preprocessor)
+    teacher = dict(type='FNoiseTeacher', data_preprocessor=preprocessor)
+    with pytest.raises(InputError, match='AdversarialNoise inside the backbone .* with_cp=False'):
+        MODELS.build(dict(teacher, detector=stages))
+    MODELS.build(dict(teacher, detector=dict(plain, neck=dict(type='FNoiseNeck', neck=plain.neck, noise=noise))))
 
 
 @pytest.mark.parametrize('noise_on', [(), ('unsup_feature',), ('sup', 'unsup_student')])
