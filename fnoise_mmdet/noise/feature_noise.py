@@ -82,8 +82,10 @@ def add_noise(
         x: (B, C, H, W). eps: broadcastable to it. Output: (B, C, H, W).
     """
     source = x.detach() if detach_statistics and magnitude != 'element' else x
-    wide = x if magnitude == 'element' else at_least_float32(x)  # fp16 cannot hold the L2 norm of a large map
-    y = torch.addcmul(wide, MAGNITUDES[magnitude](source).to(wide.dtype), eps.to(wide.dtype), value=scale).to(x.dtype)
+    strength = MAGNITUDES[magnitude](source)
+    if strength.dtype.itemsize > x.dtype.itemsize:  # fp16 cannot hold the L2 norm of a large map
+        strength, scale = scale * strength, 1.0
+    y = torch.addcmul(x, strength.to(x.dtype), eps.to(x.dtype), value=scale)
     if bias == 'mean':
         y = y + at_least_float32(x.detach() if detach_statistics else x).mean().to(x.dtype)
     return y

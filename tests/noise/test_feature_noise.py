@@ -124,7 +124,8 @@ def test_norm_beyond_the_range_of_half_precision(key):
     noise = FeatureNoise('channel_l2')
     expected = noise(x, key)
     assert torch.linalg.vector_norm(x[0, 0]) > torch.finfo(torch.float16).max
-    torch.testing.assert_close(noise(x.half(), key), expected.half())
+    spacing = 0.25  # of fp16 between 256 and 512
+    torch.testing.assert_close(noise(x.half(), key).float(), expected, rtol=1e-3, atol=spacing)
 
 
 @pytest.mark.parametrize('share', ['none', 'batch', ('batch', 'channel')])
