@@ -64,7 +64,7 @@ class ChartGroup(NamedTuple):
 
 
 def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHED_PART) -> list[ChartGroup]:
-    """Return the charts of a comparison, excluding runs that are set aside.
+    """Return the charts of a comparison, of the runs that are not excluded.
 
     Args:
         conditions: Those of the comparison.

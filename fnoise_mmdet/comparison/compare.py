@@ -115,7 +115,7 @@ def compare(
     Raises:
         InputError: If the runs have no loss in common.
     """
-    runs = [run for condition in conditions for run in (*condition.runs, *condition.set_aside)]
+    runs = [run for condition in conditions for run in (*condition.runs, *condition.excluded)]
     losses = list(dict.fromkeys(loss for run in runs for loss in run.losses()))
     if not any(all(loss in run.losses() for run in runs) for loss in losses):
         raise InputError(f'{" and ".join(run.name for run in runs)} have no loss in common')

@@ -18,12 +18,12 @@ OWN_SETTINGS = ('work_dir', 'randomness.seed', 'resume', 'load_from', 'experimen
 class Condition(NamedTuple):
     """Runs that differ in their seed alone, sorted by seed.
 
-    ``set_aside`` holds the runs that do not match the others of the comparison.
+    ``excluded`` holds the runs that do not match the others of the comparison.
     """
 
     name: str
     runs: list[Run]
-    set_aside: list[Run]
+    excluded: list[Run]
 
     def by_seed(self) -> dict[int, Run]:
         """Return the runs by seed, or by index if the seed is unknown."""
@@ -82,7 +82,7 @@ def _groups_in(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Condition], list[str]]:
-    """Read the runs of every condition, and set aside those that do not match the others.
+    """Read the runs of every condition, and exclude those that do not match the others.
 
     Data, batch size, schedule, length and losses (of labelled images) must be
     those of the majority of runs. Runs that differ are reported and excluded from the means.
@@ -104,16 +104,16 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
     conditions = []
     for name, of_group in runs.items():
         kept: list[Run] = []
-        aside: list[Run] = []
+        excluded: list[Run] = []
         for run in sorted(of_group, key=lambda run: (run.seed is None, run.seed or 0)):
             odd = [
                 f'{what} is {value}, not {usual[what]}'
                 for what, value in _protocol(run).items()
                 if value is not None and usual[what] is not None and value != usual[what]
             ]
-            (aside if odd else kept).append(run)
+            (excluded if odd else kept).append(run)
             if odd:
-                warnings.append(f'{run.name} does not match the other runs and is set aside: {"; ".join(odd)}')
+                warnings.append(f'{run.name} does not match the other runs and is excluded: {"; ".join(odd)}')
             if run.diverged():
                 warnings.append(f'{run.name} diverged: {run.diverged()}')
             if not run.val:
@@ -131,7 +131,7 @@ def read_conditions(groups: Mapping[str, Sequence[Path]]) -> tuple[list[Conditio
         twice = [seed for seed, count in Counter(run.seed for run in kept).items() if seed is not None and count > 1]
         if twice:
             raise InputError(f'condition {name} has {len(twice)} seeds with more than one run, e.g. {twice[0]}')
-        conditions.append(Condition(name, kept, aside))
+        conditions.append(Condition(name, kept, excluded))
     reference = conditions[0]
     for condition in conditions[1:]:
         alone = set(reference.by_seed()) ^ set(condition.by_seed())

@@ -73,8 +73,8 @@ def test_what_does_not_match_is_named_and_set_aside(write_run, tmp_path, odd, sa
     bad = write_run(tmp_path / 'seed_2', **{'record': record(2), **odd})
     (condition,), warnings = read_conditions({'a': [*good, bad]})
     assert [run.name for run in condition.runs] == ['a/seed_0', 'a/seed_1']
-    assert [run.name for run in condition.set_aside] == ['a/seed_2']
-    assert len(warnings) == 1 and warnings[0].startswith('a/seed_2 does not match the other runs and is set aside')
+    assert [run.name for run in condition.excluded] == ['a/seed_2']
+    assert len(warnings) == 1 and warnings[0].startswith('a/seed_2 does not match the other runs and is excluded')
     assert said in warnings[0]
 
 

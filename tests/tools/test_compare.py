@@ -66,7 +66,7 @@ def test_runs_that_do_not_match_are_named(tool, runs, tmp_path):
     shorter.write_text('\n'.join(log.read_text().splitlines()[:3]))
     result = tool('compare', runs.fnoise, shorter, '--names', 'noise', 'short', '--out', tmp_path / 'out')
     said = ' '.join(result.stdout.split())
-    assert 'short does not match the other runs and is set aside: last iteration is 3, not 8' in said
+    assert 'short does not match the other runs and is excluded: last iteration is 3, not 8' in said
     assert 'short and noise cannot be compared' in (tmp_path / 'out/comparison.md').read_text()
 
 

@@ -122,7 +122,7 @@ def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], com
     groups, charts = _charts(choices)
     main = comparison.measures[0]
     runs = [run for condition in comparison.conditions for run in condition.runs]
-    aside = [run for condition in comparison.conditions for run in condition.set_aside]
+    excluded = [run for condition in comparison.conditions for run in condition.excluded]
     return environment.get_template('report.html.j2').render(
         css=Markup((TEMPLATES / 'report.css').read_text(encoding='utf-8')),
         script=Markup((TEMPLATES / 'report.js').read_text(encoding='utf-8')),
@@ -142,10 +142,10 @@ def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], com
         smoothed_part=SMOOTHED_PART,
         settings=setting_differences(comparison),
         recorded=any('config' in run.record for run in runs),
-        runs=[_run(run, 'set aside' if run in aside else run.diverged() or 'finished') for run in runs + aside],
-        environments=_environments(runs + aside),
-        commands=[*_study_commands(runs + aside), *([command] if command else [])],
-        run_commands=[shlex.join(run.record['command']) for run in runs + aside if 'command' in run.record],
+        runs=[_run(run, 'excluded' if run in excluded else run.diverged() or 'finished') for run in runs + excluded],
+        environments=_environments(runs + excluded),
+        commands=[*_study_commands(runs + excluded), *([command] if command else [])],
+        run_commands=[shlex.join(run.record['command']) for run in runs + excluded if 'command' in run.record],
         contents=[
             ('verdict', 'Verdict'),
             ('numbers', 'Numbers'),
@@ -305,7 +305,7 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
         verdict=list(sentences),
         warnings=comparison.warnings,
         conditions={
-            one.name: dict(runs=[run.name for run in one.runs], set_aside=[run.name for run in one.set_aside])
+            one.name: dict(runs=[run.name for run in one.runs], excluded=[run.name for run in one.excluded])
             for one in comparison.conditions
         },
         measures=[
@@ -330,7 +330,7 @@ def to_json(comparison: Comparison, sentences: Sequence[str]) -> dict[str, Any]:
         environments=[
             dict(environment=environment, runs=names)
             for environment, names in _environments(
-                [run for one in comparison.conditions for run in (*one.runs, *one.set_aside)]
+                [run for one in comparison.conditions for run in (*one.runs, *one.excluded)]
             )
         ],
     )

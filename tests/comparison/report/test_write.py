@@ -102,11 +102,11 @@ def content_in_order(text: str, *parts: str) -> bool:
 def test_what_is_odd_is_named(broken_report):
     text = ' '.join(read(broken_report / 'report.html').words)
     assert 'is truncated and was skipped' in text
-    assert 'baseline/seed_1 does not match the other runs and is set aside' in text
+    assert 'baseline/seed_1 does not match the other runs and is excluded' in text
     assert 'fnoise/seed_1 diverged: loss, loss_mask not finite from iteration 4 on' in text
-    assert 'set aside' in text and 'NaN' in text
+    assert 'excluded' in text and 'NaN' in text
     content = json.loads((broken_report / 'comparison.json').read_text())
-    assert content['conditions']['baseline']['set_aside'] == ['baseline/seed_1']
+    assert content['conditions']['baseline']['excluded'] == ['baseline/seed_1']
 
 
 def test_names_are_escaped(report):
