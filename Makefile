@@ -176,12 +176,14 @@ study: | $(READY) $(SHAPES)
 	$(call keep_study,$(EMBEDDED),embedded,$(SHARE))
 	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
 	    --figure docs/study/embedded/differences.png
+	$(draw_map)
 
 # On the photographs of DATA: seed S holds out fold S modulo 5, so that five seeds evaluate every photograph once. 24 epochs
 # instead of 44 are long enough to overfit, and a seed of the four conditions takes 40 minutes on two cores.
 study-photos: $(SEEDS:%=study-photos-%)
 	@$(RUN) tools/compare.py docs/study/photos/seeds_*.json --mark photos --into docs/study/README.md \
 	    --figure docs/study/photos/differences.png
+	$(draw_map)
 
 study-photos-%: | $(READY)
 	@fold=$$(($* % 5)) && data=data/photos_folds/$$fold && \
@@ -251,6 +253,12 @@ define keep_study
 	@mkdir -p docs/study/$(2)
 	@cp $(1)/report/comparison.json docs/study/$(2)/$(3).json
 	@cp $(1)/baseline.py docs/study/$(2)/
+endef
+
+# The map of the conclusions in all regimes whose seeds are complete.
+define draw_map
+	@$(RUN) tools/compare.py --regime "embedded shapes=$$(ls docs/study/embedded/seeds_*.json | paste -sd,)" \
+	    --regime "photographs=$$(ls docs/study/photos/seeds_*.json | paste -sd,)" --figure docs/study/map.png
 endef
 
 check-configs: $(READY)

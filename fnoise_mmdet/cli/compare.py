@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
             '--group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report',
             'work_dirs/pair --out work_dirs/pair/report',
             'docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
+            '--regime embedded=a/comparison.json,b/comparison.json --regime photos=c/comparison.json --figure map.png',
         ],
     )
     parser.add_argument(
@@ -71,11 +72,21 @@ def parse_args() -> argparse.Namespace:
         'each condition is worth in labels, in the first measure; the number of the first entry is that of this '
         'comparison',
     )
+    saved.add_argument(
+        '--regime',
+        action='append',
+        default=[],
+        metavar='NAME=FILE,FILE',
+        help='comparison.json of a study in one regime, such as few labels or other data; with several, --figure is a '
+        'map of the conclusions in the first measure, one column per regime and one row per condition',
+    )
     saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace the text between two lines <!-- MARK -->')
     saved.add_argument('--mark', default='study', help='the word in these lines')
     saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
     args = parser.parse_args()
-    if not args.runs and not args.group:
+    if args.regime and (args.runs or args.group or args.curve or args.into or args.out or not args.figure):
+        parser.error('--regime NAME=FILE,FILE needs --figure, and no runs, --group, --curve, --into or --out')
+    if not args.runs and not args.group and not args.regime:
         parser.error('name runs, a folder that holds them, or groups with --group')
     if args.out is None and (args.group or any(path.is_dir() for path in args.runs)):
         parser.error('--out is required to compare runs; without it name the comparison.json of reports')

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from ..cli.parser import command_name
@@ -24,6 +25,7 @@ from ..comparison.forest_plot import forest_plot
 from ..comparison.learning_curve import worth_table
 from ..comparison.measure_table import measure_table, study_page
 from ..comparison.measures import HIGHER
+from ..comparison.regime_map import regime_map
 from ..comparison.report import Picture, detection_pictures, write_report
 from ..comparison.saved_comparison import SavedComparison, read_comparisons
 from ..comparison.study_file import study_conditions
@@ -35,7 +37,10 @@ from .output import put_between, show_progress, terminal
 
 
 def show_saved(args: argparse.Namespace) -> None:
-    """Print the table of saved comparisons, or put it into a page, and draw the forest plot."""
+    """Print the table of saved comparisons, or put it into a page, and draw the forest plot or the map of regimes."""
+    if args.regime:
+        write_figure(args.figure, regime_map(read_regimes(args)))
+        return
     study = read_comparisons(args.runs, args.conditions, args.measures)
     table = study_page(study)
     if args.curve:
@@ -46,11 +51,37 @@ def show_saved(args: argparse.Namespace) -> None:
     else:
         print(table)
     if args.figure:
-        content = io.BytesIO()
-        figure = forest_plot(study.conditions, study.measures, study.differences)
-        figure.savefig(content, format=args.figure.suffix[1:], dpi=110)
-        args.figure.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(args.figure, content.getvalue())
+        write_figure(args.figure, forest_plot(study.conditions, study.measures, study.differences))
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=110)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content.getvalue())
+
+
+def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
+    """Read the saved comparisons of --regime by name.
+
+    Raises:
+        InputError: An option is not of the form NAME=FILE,FILE, a name occurs twice, or a file cannot be read.
+    """
+    studies: dict[str, SavedComparison] = {}
+    for text in args.regime:
+        name, _, listed = text.partition('=')
+        paths = [Path(path) for path in listed.split(',') if path]
+        if not name or not paths:
+            raise InputError(f'--regime {text} is not of the form NAME=FILE,FILE')
+        if name in studies:
+            raise InputError(f'two regimes are called {name}')
+        study = read_comparisons(paths, measures=args.measures)
+        names = [one for one in study.conditions[1:] if not args.conditions or one in args.conditions]
+        studies[name] = study._replace(
+            conditions=[study.conditions[0], *names],
+            differences=[one for one in study.differences if one.condition in names],
+        )
+    return studies
 
 
 def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:

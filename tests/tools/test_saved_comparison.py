@@ -22,6 +22,17 @@ def test_draws_the_figure(tool, tmp_path, suffix, begins):
     assert file.read_bytes().startswith(begins)
 
 
+def test_map_of_regimes(tool, tmp_path):
+    photos = 'docs/study/photos/seeds_0.json,docs/study/photos/seeds_1.json'
+    regimes = '--regime', f'embedded={STUDY}', '--regime', f'photos={photos}'
+    tool('compare', *regimes, '--conditions', 'cct_0.3', 'l2_0.3', '--figure', tmp_path / 'map.png')
+    assert (tmp_path / 'map.png').read_bytes().startswith(b'\x89PNG')
+    error = tool('compare', *regimes[:2], *regimes[:2], '--figure', tmp_path / 'b.png', status=2).stderr
+    assert 'two regimes are called embedded' in error and not (tmp_path / 'b.png').exists()
+    assert '--regime x is not of the form' in tool('compare', '--regime', 'x', '--figure', 'x.png', status=2).stderr
+    assert '--regime NAME=FILE,FILE needs --figure' in tool('compare', *regimes, status=2).stderr
+
+
 def test_worth_in_labels(tool, tmp_path):
     curve = '64=FDrop', f'128={STUDY}'  # not a real curve: the baseline of the same study as if it had more labels
     lines = tool('compare', STUDY, '--measures', 'coco/segm_mAP', '--curve', *curve).stdout.splitlines()
@@ -39,7 +50,7 @@ def test_worth_in_labels(tool, tmp_path):
     [
         (['--curve', '64'], '--curve 64 is not of the form LABELS=CONDITION or LABELS=FILE'),
         (['--curve', '64=nothing'], 'nothing is not the comparison.json'),
-        (['--measures', 'loss', '--curve', '64=FDrop'], 'needs an AP as the first measure, not the training loss'),
+        (['--measures', 'loss', '--curve', '64=FDrop'], 'needs an AP as the first measure, not training loss'),
     ],
 )
 def test_wrong_curve(tool, arguments, message):
