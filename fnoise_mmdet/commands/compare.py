@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -155,9 +156,10 @@ def main(args: argparse.Namespace) -> None:
     if args.out is None:
         show_saved(args)
         return
-    groups, cut = without_cut(read_groups(args))
-    conditions, warnings = read_conditions(groups)
-    with staged_folder(args.out, args.force) as folder:
+    groups = read_groups(args)
+    kept, cut = without_cut(groups)
+    conditions, warnings = read_conditions(kept)
+    with staged_folder(args.out, args.force, itertools.chain(*groups.values())) as folder:
         comparison = compare(conditions, [*cut, *warnings], show_progress)
         names = [condition.name for condition in conditions]
         others = ' and '.join(names[1:]) if len(names) <= 4 else f'{len(names) - 1} conditions'

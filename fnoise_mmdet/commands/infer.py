@@ -217,7 +217,8 @@ def main(args: argparse.Namespace) -> None:
     images = readable_images([Path(path) for path in args.inputs])
     annotated = Annotated(args.annotations) if args.annotations else None
 
-    with staged_folder(args.out_dir, args.force) as out:
+    sources = [args.config, args.second_config, args.annotations, *args.checkpoints, *images]
+    with staged_folder(args.out_dir, args.force, filter(None, sources)) as out:
         models = read_models(args)
         (out / 'vis').mkdir()
         draw: Callable[..., None]

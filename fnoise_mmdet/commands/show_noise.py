@@ -25,8 +25,6 @@ def main(args: argparse.Namespace) -> None:
     if not args.inputs:
         raise InputError(f'no image is given with checkpoint {checkpoint}')
     images = readable_images([Path(path) for path in args.inputs])
-    if args.force and any(args.out.resolve() in path.resolve().parents for path in images):
-        raise InputError(f'--out {args.out} contains input images and cannot be replaced: use another folder')
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
     check_has(cfg, 'model', 'test_dataloader')
     if args.data_root:
@@ -38,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     weights = f'random weights, seed {args.seed}' if checkpoint is None else Path(checkpoint).name
     settings = dict(reduction=args.reduction, top_k=args.top_k, max_size=args.max_size)
 
-    with staged_folder(args.out, args.force) as folder:
+    with staged_folder(args.out, args.force, [args.config, *([checkpoint] if checkpoint else []), *images]) as folder:
         device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         model = load_detector(cfg, checkpoint, args.seed, device)
 

@@ -91,7 +91,7 @@ def _existing(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
+def staged_folder(out: Path, force: bool = False, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to ``out`` if the block succeeds.
 
     The temporary folder is next to ``out``, on the same file system. If the
@@ -102,14 +102,20 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
         out: Folder to create. Without ``force`` it must be empty or not exist.
         force: Whether to replace a non-empty folder once the new one is
             complete. Defaults to False.
+        inputs: Files and folders that the caller reads, which ``out`` must not contain.
 
     Raises:
         InputError: If ``out`` is a file, a non-empty folder without ``force``,
-            contains the current directory, or cannot be written to.
+            contains the current directory or an input, or cannot be written to.
     """
     _recover(out)
     check_free(out, force)
     out = out.resolve()  # keep a link, and replace its target
+    for path in map(Path, inputs):
+        if path.resolve().is_relative_to(out):
+            raise InputError(
+                f'{out} contains {path}, which this command reads, and cannot be replaced: use another folder'
+            )
     prefix = f'.{_short(out.name)}.'
     with _errors_name(out, out.parent / prefix):
         out.parent.mkdir(parents=True, exist_ok=True)
