@@ -139,7 +139,8 @@ def latest_panels(run: Run) -> dict[str, Path]:
     """Return the last feature maps that a run has drawn, by the name of their image."""
     files = run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png') if run.work_dir else []
     named = [(*file.stem.rpartition('_'), file) for file in files]
-    return {name: file for name, _, step, file in sorted(named, key=lambda one: int(one[2]))}
+    steps = [(int(step), name, file) for name, _, step, file in named if step.isdecimal()]
+    return {name: file for _, name, file in sorted(steps)}
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

@@ -18,13 +18,14 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from ..choices import COCO_URL
 from ..errors import InputError
 from .coco import read_coco
 from .files import write_atomically
+from .images import open_image
 from .validate import is_inside
 
 T = TypeVar('T')
@@ -445,7 +446,7 @@ def _check_image(content: bytes, image: dict[str, Any], address: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # from Pillow, on large images and odd metadata
-            with Image.open(io.BytesIO(content)) as opened:
+            with open_image(io.BytesIO(content)) as opened:
                 size = opened.size
                 if size == expected:
                     opened.load()  # only the header has been read so far

@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -120,7 +120,7 @@ def _read_header(path: Path) -> str | list[tuple[int, int]]:
     if status.st_size > MAX_BYTES:
         return f'it is larger than {MAX_BYTES / 2**30:g} GiB'
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             width, height = image.size
             sizes = [(width, height)]
             with contextlib.suppress(Exception):  # corrupt metadata
@@ -137,7 +137,7 @@ def _read_header(path: Path) -> str | list[tuple[int, int]]:
 
 def _content_fault(path: Path) -> str | None:
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             image.load()
     except UnidentifiedImageError:
         pass
@@ -146,10 +146,11 @@ def _content_fault(path: Path) -> str | None:
     return 'it cannot be read as an image' if decode(path) is None else None
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Open an image of one of :data:`FORMATS` by Pillow, which reads only the header."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # below the limit, or about odd metadata
-        return Image.open(path, formats=FORMATS)
+        return Image.open(source, formats=FORMATS)
 
 
 def decode(path: Path) -> np.ndarray | None:
