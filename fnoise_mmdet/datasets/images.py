@@ -103,7 +103,7 @@ def header_fault(path: Path) -> str | None:
 
 
 def _read_header(path: Path) -> str | list[tuple[int, int]]:
-    """Return the error of a file, or the possible (width, height) as seen by mmdet, none if unknown.
+    """Return the error of a file, or the possible (width, height) as seen by mmdet.
 
     Whether an EXIF rotation is applied depends on the settings of the loader.
     """
@@ -130,7 +130,8 @@ def _read_header(path: Path) -> str | list[tuple[int, int]]:
     except Image.DecompressionBombError:
         return f'it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels'
     except UnidentifiedImageError:
-        return []  # OpenCV reads formats that Pillow does not know
+        # OpenCV decodes some others, such as Radiance HDR, but without a limit on their size.
+        return f'it cannot be read as an image: it is none of {", ".join(FORMATS)}'
     except Exception as error:  # Pillow's plugins raise many types
         return f'it is not a complete image: {error}'
 
@@ -139,8 +140,6 @@ def _content_fault(path: Path) -> str | None:
     try:
         with open_image(path) as image:
             image.load()
-    except UnidentifiedImageError:
-        pass
     except Exception as error:
         return f'it is not a complete image: {error}'
     return 'it cannot be read as an image' if decode(path) is None else None
