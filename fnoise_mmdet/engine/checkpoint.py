@@ -30,6 +30,7 @@ MAX_CLASSES = 20_000  # the largest detection data set has 13,204
 LOG = ('vis_data', 'scalars.json')  # scalars file of mmengine's local backend, within the folder of a start
 COUNT = 'a non-negative integer'
 _torch_load = torch.load
+_trusted = False  # set only by trust_checkpoints(), never by an inherited variable
 
 
 def refuse_code() -> None:
@@ -39,13 +40,16 @@ def refuse_code() -> None:
     and mmdet. It is replaced, because mmengine adds ``getattr`` to the safe
     globals, and retries a rejected file without restrictions.
     """
-    if os.environ.get(ANYTHING) != '1':
+    if not _trusted:
+        os.environ.pop(ANYTHING, None)
         os.environ[WEIGHTS_ONLY] = '1'  # for earlier imports of torch.load, and child processes
     torch.load = _load
 
 
 def trust_checkpoints() -> None:
     """Load checkpoints with arbitrary pickled objects from now on, also in child processes."""
+    global _trusted
+    _trusted = True
     os.environ.pop(WEIGHTS_ONLY, None)
     os.environ[ANYTHING] = '1'
 
@@ -57,12 +61,11 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         InputError: If the file cannot be read, or holds more than weights and plain data.
     """
     is_path = isinstance(f, str | os.PathLike)
-    is_trusted = os.environ.get(ANYTHING) == '1'
     name = f if is_path else getattr(f, 'name', 'in memory')
     try:
-        if is_trusted and is_path:
+        if _trusted and is_path:
             check_sums(f)
-        content = None if is_trusted else read_checkpoint(f)
+        content = None if _trusted else read_checkpoint(f)
     except UnsafeCheckpointError as error:
         raise InputError(
             f'checkpoint {name} holds more than weights and plain data ({one_line(error)}), and loading it could '
@@ -74,7 +77,7 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         ) from error
     except OSError as error:
         raise InputError(f'checkpoint {name} cannot be read: {error.strerror or error}') from error
-    if is_trusted:
+    if _trusted:
         return _torch_load(f, map_location, *args, **{**kwargs, 'weights_only': False})
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):
         content['meta'].pop('config', None)  # mmengine would execute it as Python on resume

@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
+from fnoise_mmdet.engine import checkpoint
 from fnoise_mmdet.engine.checkpoint import (
     ANYTHING,
     WEIGHTS_ONLY,
@@ -37,7 +38,8 @@ class Malicious:
 
 @pytest.fixture(autouse=True)
 def switches(monkeypatch):
-    """Leave torch's switches as they were."""
+    """Leave the switches as they were."""
+    monkeypatch.setattr(checkpoint, '_trusted', False)
     monkeypatch.setenv(WEIGHTS_ONLY, '0')
     monkeypatch.setenv(ANYTHING, '0')
 
@@ -62,6 +64,16 @@ def test_mmengine_refuses_it_too(malicious, tmp_path):
     refuse_code()
     with pytest.raises(Exception, match='holds more than weights and plain data'):
         CheckpointLoader.load_checkpoint(str(malicious), map_location='cpu')
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_an_inherited_variable_is_no_trust(malicious, tmp_path, monkeypatch):
+    monkeypatch.setenv(ANYTHING, '1')
+    refuse_code()
+    assert ANYTHING not in os.environ and os.environ[WEIGHTS_ONLY] == '1'
+    for load in (load_checkpoint, torch.load):
+        with pytest.raises(InputError, match='holds more than weights and plain data'):
+            load(str(malicious))
     assert not (tmp_path / 'touched').exists()
 
 
@@ -100,13 +112,13 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
         load_checkpoint(str(path))
 
 
-def test_a_flipped_bit_of_a_trusted_checkpoint_is_noticed(tmp_path, monkeypatch):
+def test_a_flipped_bit_of_a_trusted_checkpoint_is_noticed(tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(dict(weight=torch.rand(1000)), path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    monkeypatch.setenv(ANYTHING, '1')
+    trust_checkpoints()
     with pytest.raises(InputError, match='a.pth cannot be read: a checksum is wrong'):
         load_checkpoint(str(path))
 
