@@ -1,5 +1,6 @@
 import copy
 import os
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from fnoise_mmdet.engine import checkpoint
@@ -59,8 +61,6 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(malicious, tmp_path):
 
 
 def test_mmengine_refuses_it_too(malicious, tmp_path):
-    from mmengine.runner.checkpoint import CheckpointLoader
-
     refuse_code()
     with pytest.raises(Exception, match='holds more than weights and plain data'):
         CheckpointLoader.load_checkpoint(str(malicious), map_location='cpu')
@@ -83,6 +83,35 @@ def test_a_trusted_checkpoint_is_loaded(malicious, tmp_path):
     assert WEIGHTS_ONLY not in os.environ
     load_checkpoint(str(malicious))
     assert (tmp_path / 'touched').exists()
+
+
+def test_urls_with_the_same_file_name_have_their_own_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch, 'load', torch.load)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    files = {}
+    for number, folder in enumerate('ab'):
+        files[f'http://user:secret@server/{folder}/w.pth?token=secret'] = tmp_path / folder / 'w.pth'
+        (tmp_path / folder).mkdir()
+        torch.save(dict(weight=torch.full((1,), number)), tmp_path / folder / 'w.pth')
+    downloads = []
+
+    def download(address, path, progress):
+        downloads.append(address)
+        shutil.copy(files[address], path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    refuse_code()
+    for load in (load_checkpoint, CheckpointLoader.load_checkpoint):
+        assert [load(address)['weight'].item() for address in files] == [0, 1]
+    assert downloads == list(files)
+    assert f'downloading http://server/a/w.pth to {tmp_path}/hub/checkpoints/w.pth' in capsys.readouterr().out
+
+
+def test_a_url_that_cannot_be_read_is_named_without_its_secrets(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    with pytest.raises(InputError, match='checkpoint http://127.0.0.1:1/w.pth cannot be downloaded') as raised:
+        load_checkpoint('http://127.0.0.1:1/w.pth?token=secret')
+    assert 'secret' not in str(raised.value)
 
 
 @pytest.mark.parametrize('as_zip', [True, False])
