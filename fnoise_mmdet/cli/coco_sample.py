@@ -86,6 +86,8 @@ def parse_args() -> argparse.Namespace:
     )
     network.add_argument('--retries', type=options.at_least(0), default=5, help='retries per file')
     args = parser.parse_args()
+    if len(set(args.split)) < len(args.split):
+        parser.error(f'argument --split: {args.split[0]} is given twice')
     if args.fold and args.ids:
         parser.error('--fold and --ids exclude each other: --ids names the images of each split')
     return args

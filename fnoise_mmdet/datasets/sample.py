@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,8 +97,8 @@ def sample_coco(
         The numbers of train, val and test images.
 
     Raises:
-        InputError: If the source has too few images, image files are missing,
-            or ``out`` already exists.
+        InputError: If the source has too few images, no image is requested, an
+            image is named twice, image files are missing, or ``out`` already exists.
         ValueError: If a number is negative.
     """
     counts = dict(zip(PARTS, (num_train, num_val, num_test)))
@@ -109,7 +110,11 @@ def sample_coco(
         source = LocalCoco(source)
     if ids is not None:
         counts = {name: len(ids.get(name, ())) for name in counts}
-    origins = dict(train=['train'], val=['val', 'test']) if len(splits) > 1 else {splits[0]: list(counts)}
+    if not any(counts.values()):
+        raise InputError('no image is requested: at least one split of the sample must have images')
+    origins = dict(train=['train'], val=['val', 'test']) if len(set(splits)) > 1 else {splits[0]: list(counts)}
+    if ids is not None:
+        _check_disjoint(ids, origins)
     read = _read_supercategories if supercategories else read_faultless
     rng = np.random.default_rng(seed)
     parts: dict[str, list[Piece]] = {}
@@ -239,7 +244,7 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
     """
     try:
         ids = json.loads(path.read_text(encoding='utf-8'))['ids']
-        if not all(isinstance(one, int | str) for of_part in ids.values() for one in of_part):
+        if not all(type(one) in (int, str) for of_part in ids.values() for one in of_part):  # no bool
             raise TypeError('an id must be a number or a string')
         if not ids.keys() <= set(PARTS):
             raise ValueError(f'its splits are {", ".join(ids)}, but must be among {", ".join(PARTS)}')
@@ -295,6 +300,16 @@ def draw_images(
     for name, count in counts.items():
         found[name], drawn = _in_order(drawn[:count]), drawn[count:]
     return found
+
+
+def _check_disjoint(ids: Mapping[str, Sequence[int | str]], origins: Mapping[str, Sequence[str]]) -> None:
+    """Check that no image of the source is taken twice."""
+    for origin, names in origins.items():
+        counts = Counter(one for name in names for one in ids.get(name, ()))
+        if twice := [one for one, count in counts.items() if count > 1]:
+            raise InputError(
+                f'image {twice[0]} of {origin} is named more than once in the ids of {", ".join(names)}: name it once'
+            )
 
 
 def _check_there(coco: dict[str, Any], ann_file: Path, ids: Mapping[str, Sequence[int | str]]) -> None:
