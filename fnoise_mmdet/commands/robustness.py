@@ -56,10 +56,9 @@ def read_work_dir(work_dir: Path) -> Evaluated:
         raise InputError(
             f'work dir {work_dir} must hold exactly one config, but holds {names}: use --config, --checkpoint and --out'
         )
-    named = pointed_checkpoint(work_dir)
-    checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
+    checkpoint = pointed_checkpoint(work_dir)
     if not checkpoint.is_file():
-        raise InputError(f'checkpoint {named}, which {work_dir / "last_checkpoint"} names, not found')
+        raise InputError(f'checkpoint {checkpoint}, which {work_dir / "last_checkpoint"} names, not found')
     return Evaluated(work_dir, str(configs[0]), checkpoint)
 
 
