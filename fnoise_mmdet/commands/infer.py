@@ -21,6 +21,7 @@ from ..datasets.files import staged_folder, write_json, write_picture
 from ..datasets.ground_truth import read_ground_truth
 from ..datasets.images import output_stem, printable, readable_images
 from ..datasets.validate import annotation_findings
+from ..engine.checkpoint import trained_classes
 from ..engine.preflight import check_checkpoint, check_model
 from ..errors import ImageError, InputError
 from ..models.layers import find_noise_layers
@@ -37,27 +38,27 @@ from .output import draw_in_batches
 
 def read_models(args: argparse.Namespace) -> list[DetInferencer]:
     """Build the model of each checkpoint, with its training classes."""
-    metas = [check_checkpoint(path).get('dataset_meta') or {} for path in args.checkpoints]
-    trained = [tuple(meta['classes']) for meta in metas if 'classes' in meta]
-    if len(set(trained)) > 1:
+    trained = [trained_classes(check_checkpoint(path)) for path in args.checkpoints]
+    if len({*trained} - {None}) > 1:
         raise InputError(
             'the checkpoints were trained on different classes: '
             + ', but '.join(
                 f'{path} on {len(classes)} ({", ".join(classes[:5])}{", ..." if len(classes) > 5 else ""})'
                 for path, classes in zip(args.checkpoints, trained)
+                if classes is not None
             )
         )
     sources = [(args.config, args.fnoise)] * 2
     if args.second_config:
         sources[1] = (args.second_config, None)
     models = []
-    for (config, fnoise), checkpoint, meta in zip(sources, args.checkpoints, metas):
+    for (config, fnoise), checkpoint, classes in zip(sources, args.checkpoints, trained):
         cfg = load_config(config, args.cfg_options, fnoise)
         check_has(cfg, 'model', 'test_dataloader', 'visualizer')
         if args.data_root:
             use_data_root(cfg, args.data_root, required=('test',))
-        if 'classes' in meta:
-            use_classes(cfg, meta['classes'])
+        if classes is not None:
+            use_classes(cfg, classes)
         steps = [type_name(step) for step in get_test_pipeline_cfg(cfg)]
         if 'LoadImageFromFile' not in steps:
             raise InputError(

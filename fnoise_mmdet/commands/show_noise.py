@@ -11,6 +11,7 @@ from ..cli.options import CHECKPOINT_SUFFIXES
 from ..config import check_has, load_config, use_classes, use_data_root
 from ..datasets.files import staged_folder, write_picture
 from ..datasets.images import output_stem, printable, readable_images
+from ..engine.checkpoint import trained_classes
 from ..engine.preflight import check_checkpoint
 from ..engine.preview import ImageFeatures, load_detector, strength_of
 from ..errors import InputError
@@ -30,9 +31,9 @@ def main(args: argparse.Namespace) -> None:
     if args.data_root:
         use_data_root(cfg, args.data_root, required=('test',))
     if checkpoint is not None:
-        trained = check_checkpoint(checkpoint).get('dataset_meta') or {}
-        if 'classes' in trained:
-            use_classes(cfg, trained['classes'])
+        classes = trained_classes(check_checkpoint(checkpoint))
+        if classes is not None:
+            use_classes(cfg, classes)
     weights = f'random weights, seed {args.seed}' if checkpoint is None else Path(checkpoint).name
     settings = dict(reduction=args.reduction, top_k=args.top_k, max_size=args.max_size)
 

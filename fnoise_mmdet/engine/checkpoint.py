@@ -270,6 +270,13 @@ def _is_colour(value: object) -> bool:
     return isinstance(value, list | tuple) and len(value) == 3 and all(_is_count(part) and part < 256 for part in value)
 
 
+def trained_classes(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the classes in the meta of a checkpoint, as of any version of mmdet from 2.0, None if it has none."""
+    of_data = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    classes = of_data.get('classes', meta.get('CLASSES'))
+    return None if classes is None else tuple(classes)
+
+
 def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: bool = False) -> None:
     """Load the weights of a checkpoint into a model, in place, and print mismatches.
 

@@ -39,7 +39,7 @@ from ..datasets.images import check_image_files, printable
 from ..datasets.labels import kept_images, label_fault
 from ..errors import InputError
 from ..models.layers import find_noise_layers
-from .checkpoint import check_part, check_resumable, load_checkpoint, load_weights
+from .checkpoint import check_part, check_resumable, load_checkpoint, load_weights, trained_classes
 from .distributed import is_main_process, world_size
 from .hooks import NoiseScheduleHook
 from .mixed_precision import computes_in_bfloat16
@@ -598,8 +598,8 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.
     """
     checkpoint = load_checkpoint(path)
     meta: dict[str, Any] = checkpoint.get('meta') or {}
-    trained = (meta.get('dataset_meta') or {}).get('classes')
-    if classes is not None and trained is not None and tuple(trained) != tuple(classes):
+    trained = trained_classes(meta)
+    if classes is not None and trained is not None and trained != tuple(classes):
         if sorted(map(str, trained)) == sorted(classes):
             raise InputError(
                 f'checkpoint {path} was trained on the classes of the data in another order, so that labels differ: '

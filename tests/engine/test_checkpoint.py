@@ -23,8 +23,10 @@ from fnoise_mmdet.engine.checkpoint import (
     load_checkpoint,
     load_weights,
     refuse_code,
+    trained_classes,
     trust_checkpoints,
 )
+from fnoise_mmdet.engine.preflight import check_checkpoint
 from fnoise_mmdet.errors import InputError
 
 
@@ -83,6 +85,23 @@ def test_a_trusted_checkpoint_is_loaded(malicious, tmp_path):
     assert WEIGHTS_ONLY not in os.environ
     load_checkpoint(str(malicious))
     assert (tmp_path / 'touched').exists()
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(dataset_meta=dict(classes=['a', 'b'])),
+        dict(dataset_meta=dict(CLASSES=('a', 'b'))),
+        dict(CLASSES=['a', 'b']),
+    ],
+)
+def test_classes_of_all_versions_of_mmdet(tmp_path, meta):
+    assert trained_classes(meta) == ('a', 'b')
+    torch.save(dict(meta=meta, state_dict={}), tmp_path / 'a.pth')
+    check_checkpoint(str(tmp_path / 'a.pth'), ('a', 'b'))
+    with pytest.raises(InputError, match='was trained on the classes of the data in another order'):
+        check_checkpoint(str(tmp_path / 'a.pth'), ('b', 'a'))
+    assert trained_classes({}) is trained_classes(dict(dataset_meta={})) is None
 
 
 def test_urls_with_the_same_file_name_have_their_own_weights(tmp_path, monkeypatch, capsys):
