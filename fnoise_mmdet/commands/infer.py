@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,9 @@ class Annotated:
         if problems:
             raise InputError(f'{file}: {"; ".join(problems)}')
         self.truth = read_ground_truth(file)
-        self.images = {Path(image['file_name']).name: image for image in self.truth.dataset['images']}
+        self.images: dict[str, list[dict[str, Any]]] = {}  # by name without folders
+        for image in self.truth.dataset['images']:
+            self.images.setdefault(Path(image['file_name']).name, []).append(image)
 
     def columns(
         self, path: Path, shape: tuple[int, ...], of_models: Sequence[list[Detection]]
@@ -139,17 +143,33 @@ class Annotated:
         """Return the objects of an image, and the detections of each model with their outcome.
 
         Raises:
-            ImageError: If the image is not annotated, or has another size than annotated.
+            ImageError: If the image is not annotated, several annotated images may be meant, or it has another size
+                than annotated.
         """
-        image = self.images.get(path.name)
-        if image is None:
-            raise ImageError('it is not annotated')
+        image = self._find(path)
         if (image['height'], image['width']) != shape[:2]:
             raise ImageError(
                 f'it has {shape[1]} x {shape[0]} pixels, but is annotated with {image["width"]} x {image["height"]}'
             )
         objects, crowds = annotated_objects(self.truth, image['id'])
         return [objects, *(mark_outcomes(objects, found, crowds=crowds) for found in of_models)]
+
+    def _find(self, path: Path) -> dict[str, Any]:
+        """Find the annotated image whose name has the most path components in common with a file, from the last on."""
+        images = self.images.get(path.name)
+        if not images:
+            raise ImageError('it is not annotated')
+        parts = path.absolute().parts[::-1]
+        common = [
+            len([*takewhile(bool, map(operator.eq, parts, Path(image['file_name']).parts[::-1]))]) for image in images
+        ]
+        best = [image for image, count in zip(images, common) if count == max(common)]
+        if len(best) > 1:
+            raise ImageError(
+                f'it may be {best[0]["file_name"]} or {best[1]["file_name"]} of the annotations: give the image in its '
+                'folder'
+            )
+        return best[0]
 
 
 def heading(name: str, prediction: dict[str, Any], threshold: float) -> str:
