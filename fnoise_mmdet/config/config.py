@@ -122,7 +122,7 @@ def add_fnoise(
     key, detector = find_detector(cfg)
     if not type_name(detector.get('backbone')):
         raise InputError(f'{cannot}: its {key} (type {type_name(detector)}) has no backbone of mmdet')
-    if any(_is_fnoise(module) for module in nested_dicts(cfg.model)):
+    if has_fnoise(cfg):
         raise InputError(f'{cannot}: its {key} already has F-Noise')
     settings: dict[str, Any] = dict(noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
@@ -157,6 +157,11 @@ def without_fnoise(node: Any) -> Any:
                 children += plain if isinstance(plain, list | tuple) else [plain]
         return type(node)(children)
     return node
+
+
+def has_fnoise(cfg: Config) -> bool:
+    """Return whether the model of a config has F-Noise or one of its neighbours."""
+    return any(map(_is_fnoise, nested_dicts(cfg.model)))
 
 
 def _is_fnoise(node: Any) -> bool:
