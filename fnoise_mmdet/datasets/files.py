@@ -5,19 +5,21 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
 
+T = TypeVar('T')
 STAGING, REPLACED = '.staging', '.replaced'  # suffixes of the new and the replaced folder, next to it
 PART = re.compile(r'\..+\.\d+\.part')
 # Failures of a disk or a network during the run; all other errors are about an unusable path.
@@ -233,6 +235,39 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):  # keep the first exception
             aside.unlink(missing_ok=True)
         raise
+
+
+def read_json(path: Path, fault: str, parse: Callable[[Any], T]) -> T:
+    """Read a JSON file, whoever has written it.
+
+    Args:
+        path: The file.
+        fault: What is wrong with another file, such as ``'is not the record of a run'``.
+        parse: Converts the content, and raises any ordinary exception if it is invalid.
+
+    Raises:
+        InputError: If it cannot be read, is not JSON, or has other content.
+    """
+    try:
+        return parse(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f'{path} {fault}: {type(error).__name__}: {error}') from None
+
+
+def require(condition: bool, rule: str) -> None:
+    """Raise ValueError with a rule that a file breaks, unless the condition holds."""
+    if not condition:
+        raise ValueError(rule)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value of a JSON file is a number that fits into a float, NaN and Inf included."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
+def is_finite(value: object) -> bool:
+    """Return whether a value of a JSON file is a finite number that fits into a float."""
+    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,6 +1,5 @@
 """Small, reproducible samples and folds of a data set in COCO format."""
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from ..cli.parser import command_for
 from ..errors import InputError
 from .coco import check_images, find_split, read_coco
 from .download import CocoServer
-from .files import check_free, staged_folder, write_json
+from .files import check_free, read_json, require, staged_folder, write_json
 from .validate import Use, annotation_findings
 
 T = TypeVar('T')
@@ -242,18 +241,17 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
     Raises:
         InputError: If it is another file.
     """
-    try:
-        ids = json.loads(path.read_text(encoding='utf-8'))['ids']
-        if not all(type(one) in (int, str) for of_part in ids.values() for one in of_part):  # no bool
-            raise TypeError('an id must be a number or a string')
-        if not ids.keys() <= set(PARTS):
-            raise ValueError(f'its splits are {", ".join(ids)}, but must be among {", ".join(PARTS)}')
+
+    def parse(content: Any) -> dict[str, list[int | str]]:
+        ids = content['ids']
+        require(
+            all(type(one) in (int, str) for of_part in ids.values() for one in of_part),
+            'an id must be a number or a string',
+        )
+        require(ids.keys() <= set(PARTS), f'its splits are {", ".join(ids)}, but must be among {", ".join(PARTS)}')
         return {name: list(of_part) for name, of_part in ids.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(
-            f'{path} is not the sample.json of a sample by {command_for("coco_sample")}: '
-            f'{type(error).__name__}: {error}'
-        ) from None
+
+    return read_json(path, f'is not the sample.json of a sample by {command_for("coco_sample")}', parse)
 
 
 def read_faultless(ann_file: Path) -> dict[str, Any]:
@@ -272,7 +270,11 @@ def read_faultless(ann_file: Path) -> dict[str, Any]:
 def _read_supercategories(ann_file: Path) -> dict[str, Any]:
     """Read annotations, with supercategories as categories, numbered from 1 in the order of the file."""
     coco = read_faultless(ann_file)
-    without = [category['name'] for category in coco['categories'] if not category.get('supercategory')]
+    without = [
+        one['name']
+        for one in coco['categories']
+        if not one.get('supercategory') or not isinstance(one['supercategory'], str)
+    ]
     if without:
         raise InputError(f'annotation file {ann_file}: category {without[0]!r} has no supercategory')
     names = list(dict.fromkeys(category['supercategory'] for category in coco['categories']))

@@ -1,6 +1,5 @@
 """Splits of a data set into labelled and unlabelled images."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .files import check_writable, write_json
+from .files import check_writable, read_json, require, write_json
 from .sample import annotated_ids, draw_images, read_faultless, subset
 
 
@@ -87,13 +86,10 @@ def read_labelled_ids(path: Path) -> list[int | str]:
     Raises:
         InputError: If it is neither.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+
+    def parse(content: Any) -> list[int | str]:
         found = [image['id'] for image in content['images']] if isinstance(content, dict) else list(content)
-        if not all(isinstance(one, int | str) for one in found):
-            raise TypeError('an id must be a number or a string')
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(
-            f'{path} is neither a JSON list of image ids nor an annotation file: {type(error).__name__}: {error}'
-        ) from None
-    return found
+        require(all(type(one) in (int, str) for one in found), 'an id must be a number or a string')
+        return found
+
+    return read_json(path, 'is neither a JSON list of image ids nor an annotation file', parse)

@@ -132,7 +132,15 @@ def test_a_split_that_is_given_twice_is_the_only_source(shapes, tmp_path):
 
 @pytest.mark.parametrize(
     'content',
-    ['{', '[]', '{"ids": [1]}', '{"ids": {"val": [[1]]}}', '{"ids": {"val": [true]}}', '{"ids": {"train2017": [1]}}'],
+    [
+        '{',
+        '[]',
+        '{"ids": [1]}',
+        '{"ids": {"val": [[1]]}}',
+        '{"ids": {"val": [true]}}',
+        '{"ids": {"train2017": [1]}}',
+        pytest.param('[' * 100_000, id='deep'),
+    ],
 )
 def test_file_of_something_else_has_no_ids(tmp_path, content):
     path = tmp_path / 'sample.json'
@@ -217,9 +225,12 @@ def test_objects_of_supercategories(two_splits, tmp_path):
         )
 
 
-def test_a_category_without_supercategory_is_named(shapes, tmp_path):
+@pytest.mark.parametrize('wrong', [None, '', ['a'], {}, 3])
+def test_a_category_without_supercategory_is_named(shapes, tmp_path, wrong):
     coco = read_coco(shapes / 'annotations/instances_train.json')
-    del coco['categories'][1]['supercategory']
+    coco['categories'][1] |= dict(supercategory=wrong)
+    if wrong is None:
+        del coco['categories'][1]['supercategory']
     (tmp_path / 'annotations').mkdir()
     (tmp_path / 'annotations/instances_train.json').write_text(json.dumps(coco))
     (tmp_path / 'images').mkdir()

@@ -53,7 +53,9 @@ def test_published_ids(ann_file, tmp_path):
     assert not (tmp_path / 'other').exists()
 
 
-@pytest.mark.parametrize('content', ['{', '{"images": [1]}', '[[1]]', '3'])
+@pytest.mark.parametrize(
+    'content', ['{', '{"images": [1]}', '[[1]]', '3', '[true, 2]', pytest.param('[' * 100_000, id='deep')]
+)
 def test_file_of_something_else_has_no_ids(tmp_path, content):
     (tmp_path / 'x.json').write_text(content)
     with pytest.raises(InputError, match='is neither a JSON list of image ids nor an annotation file'):
