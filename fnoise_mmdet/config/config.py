@@ -117,7 +117,7 @@ def add_fnoise(
         InputError: If the config has no detector with a backbone, or already has F-Noise.
     """
     cannot = f'F-Noise cannot be inserted into {cfg.filename or "the config"}'
-    if not cfg.get('model'):
+    if not isinstance(cfg.get('model'), dict):
         raise InputError(f'{cannot}: it has no model')
     key, detector = find_detector(cfg)
     if not type_name(detector.get('backbone')):
@@ -233,8 +233,16 @@ def _parameters(cls: type) -> set[str]:
 
 
 def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset."""
+    """Return the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset.
+
+    Raises:
+        InputError: If a data set is not a dict, or a wrapper has none.
+    """
+    if not isinstance(dataset, dict):
+        raise InputError(f'a data set of the config must be a dict, but is {dataset!r}')
     if 'datasets' in dataset:
+        if not dataset['datasets']:
+            raise InputError(f'{type_name(dataset)} of the config has no data sets')
         for inner in dataset['datasets']:
             yield from innermost_datasets(inner)
     elif 'dataset' in dataset:
