@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-train', type=options.at_least(0), default=88, help='number of training images')
     parser.add_argument('--num-val', type=options.at_least(0), default=22, help='number of validation images')
     parser.add_argument('--num-test', type=options.at_least(0), default=10, help='number of test images')
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='seed of the draw')
+    parser.add_argument('--seed', type=options.seed, default=0, help='seed of the draw')
     parser.add_argument(
         '--ids',
         type=Path,

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         help='config file with noise (default: the baseline with --fnoise)',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder of the study')
-    parser.add_argument('--seeds', type=options.at_least(0), nargs='+', default=[0, 1, 2], help='seeds, one pair each')
+    parser.add_argument('--seeds', type=options.seed, nargs='+', default=[0, 1, 2], help='seeds, one pair each')
     options.add_config_options(parser)
     parser.add_argument(
         '--fnoise-options',

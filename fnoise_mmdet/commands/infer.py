@@ -24,7 +24,7 @@ from ..datasets.ground_truth import read_ground_truth
 from ..datasets.images import output_stem, printable, readable_images
 from ..datasets.validate import annotation_findings
 from ..engine.checkpoint import trained_classes
-from ..engine.preflight import check_checkpoint, check_model
+from ..engine.preflight import check_checkpoint, check_device_option, check_model
 from ..errors import ImageError, InputError
 from ..models.layers import find_noise_layers
 from ..visualization import (
@@ -39,7 +39,13 @@ from .output import draw_in_batches
 
 
 def read_models(args: argparse.Namespace) -> list[DetInferencer]:
-    """Build the model of each checkpoint, with its training classes."""
+    """Build the model of each checkpoint, with its training classes.
+
+    Raises:
+        InputError: If the device or a checkpoint cannot be used, the classes
+            differ, or a checkpoint or the data do not fit its config.
+    """
+    check_device_option(args.device)
     trained = [trained_classes(check_checkpoint(path)) for path in args.checkpoints]
     if len({*trained} - {None}) > 1:
         raise InputError(

@@ -480,6 +480,18 @@ def check_device(cfg: Config) -> None:
         )
 
 
+def check_device_option(device: str | None) -> None:
+    """Check that torch can use the device of ``--device``, None for its default.
+
+    Raises:
+        InputError: If it is unknown or not available.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # unknown device, no driver, or a build without CUDA
+        raise InputError(f'--device {device} cannot be used: {error}') from error
+
+
 def check_work_dir(cfg: Config) -> None:
     """Check that the work dir is writable and does not hold another training, and that resuming is supported.
 

@@ -20,6 +20,7 @@ from fnoise_mmdet.engine.preflight import (
     check_checkpoint,
     check_data,
     check_device,
+    check_device_option,
     check_heads,
     check_loops,
     check_model,
@@ -286,6 +287,14 @@ def test_settings_that_cannot_be_used_are_named_before_the_training(cfg, tmp_pat
     with pytest.raises(InputError, match=message):
         check_training(cfg)
     assert [path.name for path in tmp_path.iterdir()] == ['data']
+
+
+@pytest.mark.parametrize('device', ['foo', 'cuda:99', 'meta:abc'])
+def test_a_device_that_torch_does_not_have_is_named(device):
+    check_device_option(None)
+    check_device_option('cpu')
+    with pytest.raises(InputError, match=f'--device {device} cannot be used: '):
+        check_device_option(device)
 
 
 def test_a_check_that_fails_in_another_way_is_a_finding():
