@@ -432,7 +432,7 @@ def pretrained_checkpoints(cfg: Config) -> list[str]:
     return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
 
 
-def leave_out_checkpoints(cfg: Config) -> None:
+def remove_pretrained(cfg: Config) -> None:
     """Replace pretrained weights of a model by random initialization, in place."""
     for module in nested_dicts(cfg.model):
         if 'checkpoint' in (module.get('init_cfg') or {}):
@@ -456,7 +456,7 @@ def train_from_scratch(cfg: Config) -> None:
         backbone = backbone['neck']
     if not type_name(backbone):
         raise InputError(f'--from-scratch needs a model with a backbone, but {place} ({type_name(detector)}) has none')
-    leave_out_checkpoints(cfg)
+    remove_pretrained(cfg)
     settings = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)
     cls = type_class(backbone, MODELS)
     known = _parameters(cls) if cls else set()

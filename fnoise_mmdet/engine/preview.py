@@ -15,7 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..config import config_classes, innermost_datasets, leave_out_checkpoints
+from ..config import config_classes, innermost_datasets, remove_pretrained
 from ..config.types import type_name
 from ..errors import ImageError, InputError
 from ..noise import Noise
@@ -41,7 +41,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
             does not take images, or the checkpoint does not fit it.
     """
     check_device_option(device)
-    leave_out_checkpoints(cfg)  # weights are loaded from `checkpoint`, or random
+    remove_pretrained(cfg)  # weights are loaded from `checkpoint`, or random
     MMLogger.get_current_instance().setLevel('WARNING')  # otherwise one line per weight
     torch.manual_seed(seed)
     MessageHub.get_current_instance().update_info('seed', seed)

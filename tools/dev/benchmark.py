@@ -39,7 +39,7 @@ from fnoise_mmdet.commands import output
 from fnoise_mmdet.comparison import read_run
 from fnoise_mmdet.comparison.numbers import number, quantity
 from fnoise_mmdet.comparison.table import Table
-from fnoise_mmdet.config import NOISE_CONFIGS, leave_out_checkpoints, load_config, train_from_scratch, use_data_root
+from fnoise_mmdet.config import NOISE_CONFIGS, load_config, remove_pretrained, train_from_scratch, use_data_root
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.engine.preflight import check_data, check_device, check_device_option, check_model
@@ -207,7 +207,7 @@ def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Co
     """Load a config without pretrained weights."""
     cfg = load_config(config, getattr(args, 'cfg_options', None), fnoise)
     use_data_root(cfg, args.data_root, required=('train', 'val'))
-    leave_out_checkpoints(cfg)
+    remove_pretrained(cfg)
     if getattr(args, 'amp', False):
         use_amp(cfg)
         check_device(cfg)
