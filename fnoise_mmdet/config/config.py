@@ -26,6 +26,7 @@ from .types import type_class, type_name, with_named_types
 COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
 SHIPPED = Path(mmdet.__file__).parent / '.mim' / 'configs'
 OWN = 'fnoise_mmdet::'  # configs that come with this package
+PRETRAINED = ('pretrained', 'teacher_ckpt')  # settings of a checkpoint other than init_cfg
 SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
 
 
@@ -428,15 +429,26 @@ def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def pretrained_checkpoints(cfg: Config) -> list[str]:
-    """Return the checkpoints that are loaded when the model is built."""
-    return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
+    """Return the checkpoints that are loaded when the model is built or initialized."""
+    nodes = list(nested_dicts(cfg.model))
+    return [
+        *(node['checkpoint'] for node in nodes if type_name(node).startswith('Pretrained')),
+        *(node[name] for node in nodes for name in PRETRAINED if isinstance(node.get(name), str)),
+    ]
 
 
 def remove_pretrained(cfg: Config) -> None:
     """Replace pretrained weights of a model by random initialization, in place."""
     for module in nested_dicts(cfg.model):
-        if 'checkpoint' in (module.get('init_cfg') or {}):
-            module['init_cfg'] = None
+        kept = [one for one in _init_cfgs(module) if 'checkpoint' not in one]
+        if len(kept) < len(_init_cfgs(module)):
+            module['init_cfg'] = kept or None
+        module.update({name: None for name in PRETRAINED if isinstance(module.get(name), str)})
+
+
+def _init_cfgs(module: dict[str, Any]) -> list[dict[str, Any]]:
+    init_cfg = module.get('init_cfg') or []
+    return [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg)
 
 
 def train_from_scratch(cfg: Config) -> None:

@@ -15,6 +15,8 @@ from fnoise_mmdet.config import (
     check_has,
     config_classes,
     load_config,
+    pretrained_checkpoints,
+    remove_pretrained,
     train_from_scratch,
     use_data_root,
     without_fnoise,
@@ -383,3 +385,19 @@ def test_the_metric_that_is_right_for_all_ids_takes_the_place_of_mmdets():
     cfg = add_comparison_hooks(load_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'CompleteCocoMetric'
     assert cfg.val_evaluator.metric == ['bbox', 'segm'] and cfg.custom_imports.imports == ['fnoise_mmdet']
+
+
+def test_all_kinds_of_pretrained_weights_are_found_and_removed():
+    other = dict(type='Kaiming', layer='Conv2d')
+    model = dict(
+        backbone=dict(type='ResNet', pretrained='a.pth'),
+        neck=dict(type='FPN', init_cfg=[other, dict(type='Pretrained', checkpoint='b.pth')]),
+        bbox_head=dict(type='LDHead', init_cfg=dict(type='mmdet.Pretrained', checkpoint='c.pth')),
+        teacher_ckpt='d.pth',
+        mask_head=dict(init_cfg=dict(other), pretrained=None),
+    )
+    cfg = Config(dict(model=model))
+    assert sorted(pretrained_checkpoints(cfg)) == ['a.pth', 'b.pth', 'c.pth', 'd.pth']
+    remove_pretrained(cfg)
+    assert pretrained_checkpoints(cfg) == []
+    assert cfg.model.neck.init_cfg == [other] and cfg.model.mask_head.init_cfg == other
