@@ -38,6 +38,8 @@ def check_config_path(path: str) -> None:
     Raises:
         InputError: If it is not; the message suggests the closest one of its folder.
     """
+    if Path(path).is_dir():
+        raise InputError(f'config {path} is a folder: name a file in it')
     if '::' not in path and not Path(path).is_file():
         near = did_you_mean(path, map(str, Path(path).parent.glob('*.py')))
         raise InputError(f'config {path} is not a file{near}')

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..cli.parser import command_for
 from ..datasets.files import is_finite, read_json, require
+from ..datasets.images import printable
 from ..errors import InputError
 from .compare import Difference, paired_difference
 from .conditions import changed_settings
@@ -122,7 +123,7 @@ def _interval(kept: Any) -> Interval | None:
 
 
 def _require_texts(what: str, values: Sequence[Any]) -> None:
-    require(all(isinstance(value, str) for value in values), f'{what} must be text')
+    require(all(isinstance(value, str) and printable(value) == value for value in values), f'{what} must be text')
 
 
 def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:

@@ -17,6 +17,7 @@ from torch import nn
 from ..cli.options import check_config_path
 from ..cli.parser import command_for
 from ..datasets import class_names, find_split, read_coco
+from ..datasets.images import printable
 from ..errors import InputError, did_you_mean
 from .heads import set_classes
 from .noises import noise_settings
@@ -48,7 +49,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
     check_config_path(path)
     try:
         cfg = with_named_types(get_config(path) if '::' in path else Config.fromfile(path))
-    except Exception as error:  # a config is a program: it can fail in any way
+    except (Exception, SystemExit) as error:  # a config is a program: it can fail in any way
         package, _, name = path.partition('::')
         if package == 'mmdet' and not (SHIPPED / name).is_file():
             names = [str(file.relative_to(SHIPPED)) for file in SHIPPED.rglob('*.py')]
@@ -414,7 +415,8 @@ def use_classes(cfg: Config, names: Sequence[str]) -> None:
     if all(one == tuple(names) for one in before):
         return
     set_classes(cfg.model, before[0] if before else (), names)
-    print(f"classes: {len(names)} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) instead of the config's")
+    first = printable(', '.join(names[:5]))
+    print(f"classes: {len(names)} ({first}{', ...' if len(names) > 5 else ''}) instead of the config's")
     for dataset in datasets:
         dataset['metainfo'] = dict(classes=tuple(names))
 

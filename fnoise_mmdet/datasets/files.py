@@ -51,13 +51,19 @@ def file_error(error: OSError) -> str:
 
 @contextlib.contextmanager
 def _errors_name(path: Path, aside: Path) -> Iterator[None]:
-    """Report errors of temporary files under the path that the user knows."""
+    """Report errors of temporary files under the path that the user knows.
+
+    Args:
+        path: The path that the user knows.
+        aside: The temporary one, or its beginning before a random name.
+    """
+    temporary = re.compile(re.escape(str(aside)) + f'([a-z0-9_]{{8}}{re.escape(STAGING)})?')
     try:
         yield
     except OSError as error:
         for name in ('filename', 'filename2'):
             if getattr(error, name) is not None:
-                setattr(error, name, str(getattr(error, name)).replace(str(aside), str(path), 1))
+                setattr(error, name, temporary.sub(lambda _: str(path), str(getattr(error, name)), count=1))
         if error.filename is None and error.errno in FAILURES:  # from writing to an open file
             error.filename = str(path)
         raise

@@ -3,6 +3,7 @@ import argparse
 import pytest
 
 from fnoise_mmdet.cli import options
+from fnoise_mmdet.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,8 @@ def test_numbers_out_of_range_are_named(kind, text, message):
 def test_numbers_in_range():
     assert options.seed('4294967295') == 2**32 - 1 and options.at_least(64, 4096)('4096') == 4096
     assert options.between(0, 1)('1') == 1.0 and options.between(0)('0.5') == 0.5
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(InputError, match=f'config {tmp_path} is a folder: name a file in it'):
+        options.check_config_path(str(tmp_path))

@@ -151,6 +151,7 @@ def test_what_is_not_there_is_named(tmp_path):
         '{}',
         '{"measures": {"a": 1}}',
         '{"measures": [1]}',
+        '{"conditions": ["a\\u001b[31m"], "measures": [], "settings": {}}',
         '{"conditions": [], "measures": [], "settings": [1]}',
     ],
 )

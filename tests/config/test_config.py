@@ -18,6 +18,7 @@ from fnoise_mmdet.config import (
     pretrained_checkpoints,
     remove_pretrained,
     train_from_scratch,
+    use_classes,
     use_data_root,
     without_fnoise,
 )
@@ -401,3 +402,14 @@ def test_all_kinds_of_pretrained_weights_are_found_and_removed():
     remove_pretrained(cfg)
     assert pretrained_checkpoints(cfg) == []
     assert cfg.model.neck.init_cfg == [other] and cfg.model.mask_head.init_cfg == other
+
+
+def test_a_config_that_ends_the_program_is_named(tmp_path):
+    (tmp_path / 'a.py').write_text('import sys\nsys.exit(3)\n')
+    with pytest.raises(InputError, match='a.py cannot be read: SystemExit: 3'):
+        load_config(str(tmp_path / 'a.py'))
+
+
+def test_class_names_are_printed_without_escape_sequences(root, capsys):
+    use_classes(demo(root), ['a\x1b[31m', 'b'])
+    assert 'classes: 2 (a%1B[31m, b)' in capsys.readouterr().out

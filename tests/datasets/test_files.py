@@ -229,3 +229,9 @@ def test_errors_without_a_number_are_their_last_line():
     text = 'Caught OSError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\nOSError: cut\n'
     assert file_error(OSError(text)) == 'OSError: cut'
     assert file_error(OSError()) == 'OSError'
+
+
+def test_a_folder_that_cannot_be_made_is_named_as_it_was_given():
+    with pytest.raises(OSError) as caught, staged_folder(Path('/proc/x')):
+        pass
+    assert caught.value.filename == '/proc/x'

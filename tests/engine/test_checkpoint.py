@@ -151,10 +151,11 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     path = tmp_path / 'a.pth'
     with pytest.raises(InputError, match='a.pth is not a file'):
         load_checkpoint(str(path))
-    for content in (b'', b'weights', b'PK\x03\x04torn'):
+    for content in (b'', b'weights', b'PK\x03\x04torn', b'\x89PNG\r\n\x1a\n'):
         path.write_bytes(content)
-        with pytest.raises(InputError, match='a.pth cannot be read'):
+        with pytest.raises(InputError, match='a.pth cannot be read') as raised:
             load_checkpoint(str(path))
+    assert 'it is not a file of torch.save' in str(raised.value)
     torch.save([1, 2], path)
     with pytest.raises(InputError, match='it holds a list, not a dict'):
         load_checkpoint(str(path))
