@@ -135,8 +135,13 @@ class SemiAction(NamedPairsAction):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         unlabelled, settings = self.parse(parser, values)
-        if any(one.startswith(('processes=', 'unlabelled=')) for one in settings):
-            parser.error('argument --semi: name one file, and the number of processes is that of --launcher')
+        for one in settings:
+            name = one.partition('=')[0]
+            if name.partition('.')[0] in ('cfg', 'processes', 'unlabelled'):  # of make_semi, but no settings
+                parser.error(
+                    f'argument --semi: {name} is no setting: name one file, and the number of processes is that of '
+                    '--launcher'
+                )
         setattr(namespace, self.dest, (unlabelled, settings))
 
 

@@ -30,3 +30,12 @@ def test_numbers_in_range():
 def test_a_folder_is_no_config(tmp_path):
     with pytest.raises(InputError, match=f'config {tmp_path} is a folder: name a file in it'):
         options.check_config_path(str(tmp_path))
+
+
+@pytest.mark.parametrize('setting', ['cfg=1', 'cfg.x=1', 'processes=2', 'unlabelled=x'])
+def test_arguments_of_make_semi_that_are_no_settings_are_refused(setting, capsys):
+    parser = argparse.ArgumentParser()
+    options.add_training_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--semi', 'x.json', setting])
+    assert f'--semi: {setting.partition("=")[0]} is no setting' in capsys.readouterr().err
