@@ -75,7 +75,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: If it cannot; the message names the path and the reason.
     """
-    there, reason = _existing(folder), None
+    there, reason = existing_parent(folder), None
     if not there.is_dir():
         reason = errno.ENOTDIR
     elif not os.access(there, os.W_OK | os.X_OK):
@@ -85,7 +85,7 @@ def check_writable(folder: Path) -> None:
         raise InputError(f'{folder} cannot be written to: {file_error(error)}')
 
 
-def _existing(path: Path) -> Path:
+def existing_parent(path: Path) -> Path:
     """Return a path or its nearest existing parent; raise InputError if it cannot be resolved."""
     for there in (path.absolute(), *path.absolute().parents):
         try:
@@ -155,7 +155,7 @@ def _hold(folder: Path) -> int | None:
 
 def _recover(out: Path) -> None:
     """Clean up after killed processes, unless another process is working on the folder."""
-    _existing(out)
+    existing_parent(out)
     out = out.resolve()
     if not os.access(out.parent, os.W_OK | os.X_OK):
         return
@@ -181,7 +181,7 @@ def _recover(out: Path) -> None:
 
 def check_free(out: Path, force: bool = False) -> None:
     """Raise InputError where :func:`staged_folder` would, before long work."""
-    _existing(out)  # a loop of links cannot be resolved
+    existing_parent(out)  # a loop of links cannot be resolved
     out = out.resolve()
     check_writable(out.parent)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
@@ -283,7 +283,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encode an RGB image, uint8 (H, W, 3), as PNG."""
+    """Encode an RGB image, uint8 (H, W, 3), as PNG.
+
+    Raises:
+        ValueError: If OpenCV cannot encode it.
+    """
     encoded, content = cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))
     if not encoded:
         raise ValueError(f'OpenCV cannot encode an image of shape {image.shape} and type {image.dtype}')

@@ -36,7 +36,7 @@ from ..config import (
 from ..config.heads import head_findings
 from ..config.types import type_class, type_name
 from ..datasets import Use, annotation_findings, check_images, count_objects, is_inside, read_coco
-from ..datasets.files import check_writable
+from ..datasets.files import check_writable, existing_parent
 from ..datasets.images import check_image_files, printable
 from ..datasets.labels import kept_images, label_fault
 from ..errors import InputError
@@ -523,11 +523,6 @@ def check_work_dir(cfg: Config) -> None:
         )
 
 
-def _nearest_folder(path: Path) -> Path:
-    """Return a path or its nearest existing parent."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
-
-
 def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
     """Return the size of a checkpoint: weights, buffers, and optimizer state."""
     states = 2 if 'Adam' in type_name(cfg.optim_wrapper.get('optimizer')) else 1  # per parameter
@@ -558,7 +553,7 @@ def check_room(cfg: Config, model: nn.Module) -> None:
     size = checkpoint_bytes(cfg, model)
     there = len(find_checkpoints(Path(cfg.work_dir)))  # of a resumed training
     missing = kept + 1 - min(kept, there)
-    free = shutil.disk_usage(_nearest_folder(Path(cfg.work_dir))).free
+    free = shutil.disk_usage(existing_parent(Path(cfg.work_dir))).free
     if free < size * missing:
         raise InputError(
             f'the disk of work dir {cfg.work_dir} has {free / 2**20:.0f} MiB left, but {missing} checkpoints need '
