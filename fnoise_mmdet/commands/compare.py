@@ -55,7 +55,11 @@ def show_saved(args: argparse.Namespace) -> None:
 
 
 def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:
-    """Read LABELS=CONDITION or LABELS=FILE,FILE: a point of a learning curve, with its values by seed."""
+    """Read LABELS=CONDITION or LABELS=FILE,FILE: a point of a learning curve, with its values by seed.
+
+    Raises:
+        InputError: If the text has another form, a file cannot be read, or the first measure is no AP.
+    """
     labels, found, source = text.partition('=')
     measure = study.measures[0]
     if measure.better != HIGHER:
@@ -69,7 +73,11 @@ def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]
 
 
 def named_group(text: str) -> tuple[str, list[Path]]:
-    """Read NAME=RUN,RUN."""
+    """Read NAME=RUN,RUN.
+
+    Raises:
+        InputError: If the text has another form, or a path is not a run.
+    """
     name, found, listed = text.partition('=')
     paths = [Path(path) for path in listed.split(',') if path]
     if not found or not name or not paths:
@@ -86,6 +94,11 @@ def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 
 def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
+    """Return the runs of each group, as the arguments name and order them.
+
+    Raises:
+        InputError: If there are no runs, or the names do not fit the groups or are not unique.
+    """
     groups = find_groups(args.runs)
     if len(args.runs) == 1:
         order = study_conditions(args.runs[0])

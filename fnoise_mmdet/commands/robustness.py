@@ -33,7 +33,11 @@ class Evaluated(NamedTuple):
 
 
 def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
-    """Return the trainings in the given work dirs and folders of work dirs."""
+    """Return the trainings in the given work dirs and folders of work dirs.
+
+    Raises:
+        InputError: If a path is not a folder, or holds no training that can be evaluated.
+    """
     work_dirs: dict[Path, Path] = {}  # by resolved path, to avoid duplicates
     for path in paths:
         if not path.is_dir():
@@ -49,7 +53,11 @@ def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
 
 
 def read_work_dir(work_dir: Path) -> Evaluated:
-    """Find the config and the last checkpoint of a training."""
+    """Find the config and the last checkpoint of a training.
+
+    Raises:
+        InputError: If there is not exactly one config, or the checkpoint is not found.
+    """
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
         names = ', '.join(path.name for path in configs) or 'none'

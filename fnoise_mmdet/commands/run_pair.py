@@ -13,7 +13,11 @@ from .runner import apply_training_options
 
 
 def read_configs(args: argparse.Namespace) -> dict[str, Config]:
-    """Load the config of each condition, with its options."""
+    """Load the config of each condition, with its options.
+
+    Raises:
+        InputError: If a config or an option cannot be used, or the configs do not differ in F-Noise.
+    """
     if args.with_noise and args.fnoise:
         raise InputError(f'--fnoise {args.fnoise} creates the second config from the first: omit one of the two')
     noise = None if args.with_noise else args.fnoise or 'cct'

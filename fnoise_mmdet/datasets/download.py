@@ -76,6 +76,9 @@ class CocoServer:
         timeout: Seconds without data after which a connection is closed.
         workers: Number of parallel connections.
         progress: Wraps a loop, given a label and a total.
+
+    Raises:
+        InputError: If the installed urllib3 is too old, or the URL is invalid.
     """
 
     def __init__(

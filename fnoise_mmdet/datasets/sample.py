@@ -289,7 +289,11 @@ def _read_supercategories(ann_file: Path) -> dict[str, Any]:
 def draw_images(
     coco: dict[str, Any], ann_file: Path, counts: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, list[int | str]]:
-    """Draw disjoint sets of images, one per split."""
+    """Draw disjoint sets of images, one per split.
+
+    Raises:
+        InputError: If there are too few with a non-crowd object.
+    """
     population = annotated_ids(coco)
     wanted = sum(counts.values())
     if wanted > len(population):
