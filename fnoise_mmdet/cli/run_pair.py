@@ -53,6 +53,10 @@ def parse_args() -> argparse.Namespace:
         help='also evaluate on the training images, after the last validation: the difference to the AP on validation '
         'images is the overfitting (on in configs/photos_*.py and configs/demo_*.py)',
     )
-    parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check everything (weights of the config are downloaded), list the runs, and write nothing else',
+    )
     parser.add_argument('--no-report', action='store_true', help='train only')
     return parser.parse_intermixed_args()  # allows the second config at any position

@@ -93,6 +93,10 @@ def parse_args() -> argparse.Namespace:
         default=3,
         help='reduction factor: the best 1/FACTOR continue',
     )
-    parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check everything (weights of the config are downloaded), list the runs, and write nothing else',
+    )
     parser.add_argument('--no-report', action='store_true', help='train only')
     return parser.parse_args()
