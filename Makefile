@@ -12,7 +12,7 @@ BASELINE := $(OUT)/demo/baseline/seed_0
 FNOISE := $(OUT)/demo/fnoise/seed_0
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo photos semi semi-photos compare pictures pictures-photos check-configs
+.PHONY: help setup demo photos drawn semi semi-photos compare pictures pictures-photos check-configs
 .PHONY: study study-photos study-semi
 .PHONY: benchmarks benchmarks-gpu test test-slow test-gpu test-upstream fuzz lint format docs
 
@@ -89,7 +89,9 @@ CLASSES ?= categories
 PHOTOS := $(OUT)/photos_$(CLASSES)
 SAMPLE := data/photos_$(CLASSES)
 
-photos: $(PHOTOS)/trained
+DRAWN := DATA=$(DATA) TRAIN=$(TRAIN) VAL=$(VAL)
+
+photos: drawn $(PHOTOS)/trained
 	@$(RUN) tools/compare.py $(PHOTOS) --out $(PHOTOS)/report --force
 	@$(RUN) tools/infer.py $(PHOTOS)/baseline.py $$(cat $(PHOTOS)/baseline/seed_0/last_checkpoint) \
 	    $$(cat $(PHOTOS)/fnoise/seed_0/last_checkpoint) $(SAMPLE)/val --names baseline fnoise \
@@ -102,9 +104,15 @@ photos: $(PHOTOS)/trained
 	@echo '  feature maps   $(PHOTOS)/fnoise/seed_0/*/vis_data/vis_image/'
 	@echo '  detections     $(PHOTOS)/detections/vis/'
 
+# Results of other images must not pass for those of these.
+drawn:
+	@test ! -e $(SAMPLE)/drawn || test "$$(cat $(SAMPLE)/drawn)" = '$(DRAWN)' || \
+	    { echo "$(SAMPLE) was drawn with $$(cat $(SAMPLE)/drawn): use these, or remove it and $(PHOTOS)" >&2; exit 1; }
+
 $(SAMPLE)/sample.json: | $(READY)
 	@$(RUN) tools/coco_sample.py --from $(DATA) --num-train $(TRAIN) --num-val $(VAL) --num-test 0 \
 	    $(if $(filter supercategories,$(CLASSES)),--supercategories) --out $(@D)
+	@echo '$(DRAWN)' > $(@D)/drawn
 
 $(PHOTOS)/trained: $(SAMPLE)/sample.json
 	@$(RUN) tools/run_pair.py configs/photos_baseline.py configs/photos_fnoise.py --data-root $(<D) --workers 2 \

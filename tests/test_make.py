@@ -22,6 +22,14 @@ def test_help_lists_the_targets(root):
     assert all(f'make {target}' in text for target in ('setup', 'demo', 'compare', 'test', 'test-slow', 'lint'))
 
 
+def test_photos_of_another_sample_are_not_shown(root, tmp_path):
+    (tmp_path / 'drawn').write_text('DATA=data/coco TRAIN=110 VAL=50\n')
+    command = ['make', 'photos', f'SAMPLE={tmp_path}', f'OUT={tmp_path}/out', 'DATA=/nope', 'TRAIN=500']
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert result.returncode and f'{tmp_path} was drawn with DATA=data/coco TRAIN=110 VAL=50: use' in result.stderr
+    assert make(root, 'drawn', f'SAMPLE={tmp_path}', 'DATA=data/coco') == ''
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group('demo')  # which makes data/shapes
 def test_demo_resumes_learns_compares_and_draws(root, tmp_path):

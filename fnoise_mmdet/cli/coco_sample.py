@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-train', type=options.at_least(0), default=88, help='number of training images')
     parser.add_argument('--num-val', type=options.at_least(0), default=22, help='number of validation images')
     parser.add_argument('--num-test', type=options.at_least(0), default=10, help='number of test images')
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='seed of the draw')
+    parser.add_argument('--seed', type=options.seed, default=0, help='seed of the draw')
     parser.add_argument(
         '--ids',
         type=Path,
@@ -86,6 +86,8 @@ def parse_args() -> argparse.Namespace:
     )
     network.add_argument('--retries', type=options.at_least(0), default=5, help='retries per file')
     args = parser.parse_args()
+    if len(set(args.split)) < len(args.split):
+        parser.error(f'argument --split: {args.split[0]} is given twice')
     if args.fold and args.ids:
         parser.error('--fold and --ids exclude each other: --ids names the images of each split')
     return args

@@ -51,7 +51,9 @@ def parse_args() -> argparse.Namespace:
         default=3,
         help='validation images with detections, chosen by what they show',
     )
-    parser.add_argument('--score-thr', type=float, default=0.3, help='initial score threshold of the detections')
+    parser.add_argument(
+        '--score-thr', type=options.between(0, 1), default=0.3, help='initial score threshold of the detections'
+    )
     saved = parser.add_argument_group('the table of a comparison.json, without --out')
     saved.add_argument('--conditions', nargs='+', default=[], help='conditions to show besides the first one')
     saved.add_argument(

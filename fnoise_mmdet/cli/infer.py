@@ -45,10 +45,10 @@ def parse_args() -> argparse.Namespace:
         help='evaluate each image N more times with the noise of the config or of --fnoise, and draw how boxes, masks '
         'and scores spread; the JSON files get their means and standard deviations',
     )
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='seed of the noise (default: 0)')
+    parser.add_argument('--seed', type=options.seed, default=0, help='seed of the noise (default: 0)')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='output folder')
     parser.add_argument('--force', action='store_true', help='replace a non-empty folder')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='score threshold for drawing')
+    parser.add_argument('--score-thr', type=options.between(0, 1), default=0.3, help='score threshold for drawing')
     parser.add_argument('--device', help='device, e.g. cpu or cuda:0 (default: a GPU if available)')
     parser.add_argument('--batch-size', type=options.at_least(1), default=1, help='batch size')
     options.add_trust_option(parser)

@@ -18,8 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-train', type=options.at_least(1), default=640, help='number of training images')
     parser.add_argument('--num-val', type=options.at_least(1), default=80, help='number of validation images')
     parser.add_argument('--num-test', type=options.at_least(1), default=20, help='number of test images')
-    parser.add_argument('--size', type=options.at_least(64), default=256, help='height and width in pixels')
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='random seed')
+    parser.add_argument('--size', type=options.at_least(64, 4096), default=256, help='height and width in pixels')
+    parser.add_argument('--seed', type=options.seed, default=0, help='random seed')
     parser.add_argument(
         '--style',
         choices=STYLES,

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def check_config_path(path: str) -> None:
     Raises:
         InputError: If it is not; the message suggests the closest one of its folder.
     """
+    if Path(path).is_dir():
+        raise InputError(f'config {path} is a folder: name a file in it')
     if '::' not in path and not Path(path).is_file():
         near = did_you_mean(path, map(str, Path(path).parent.glob('*.py')))
         raise InputError(f'config {path} is not a file{near}')
@@ -132,8 +135,13 @@ class SemiAction(NamedPairsAction):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         unlabelled, settings = self.parse(parser, values)
-        if any(one.startswith(('processes=', 'unlabelled=')) for one in settings):
-            parser.error('argument --semi: name one file, and the number of processes is that of --launcher')
+        for one in settings:
+            name = one.partition('=')[0]
+            if name.partition('.')[0] in ('cfg', 'processes', 'unlabelled'):  # of make_semi, but no settings
+                parser.error(
+                    f'argument --semi: {name} is no setting: name one file, and the number of processes is that of '
+                    '--launcher'
+                )
         setattr(namespace, self.dest, (unlabelled, settings))
 
 
@@ -190,14 +198,33 @@ def add_runner_arguments(parser: argparse.ArgumentParser, work_dir: str = 'work_
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """Return an argparse type for integers >= ``low``."""
+def at_least(low: int, most: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type for integers >= ``low`` and, if it is given, <= ``most``."""
 
     def parse(text: str) -> int:
         value = int(text)
         if value < low:
             raise argparse.ArgumentTypeError(f'must be >= {low}, but got {value}')
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f'must be <= {most}, but got {value}')
         return value
 
     parse.__name__ = 'int'
+    return parse
+
+
+seed = at_least(0, 2**32 - 1)  # NumPy takes no others
+
+
+def between(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """Return an argparse type for finite numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not (math.isfinite(value) and low <= value <= high):
+            limit = f' and <= {high:g}' if math.isfinite(high) else ' and finite'
+            raise argparse.ArgumentTypeError(f'must be >= {low:g}{limit}, but got {text}')
+        return value
+
+    parse.__name__ = 'float'
     return parse

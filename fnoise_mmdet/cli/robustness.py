@@ -106,7 +106,7 @@ def parse_args() -> argparse.Namespace:
         action=options.PairsAction,
         help='override settings of every config, as key=value pairs',
     )
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='seed of corruptions and feature noise')
+    parser.add_argument('--seed', type=options.seed, default=0, help='seed of corruptions and feature noise')
     parser.add_argument('--images', type=options.at_least(1), help='evaluate only the first images')
     parser.add_argument('--force', action='store_true', help='discard existing results')
     options.add_trust_option(parser)

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         help='config file with noise (default: the baseline with --fnoise)',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder of the study')
-    parser.add_argument('--seeds', type=options.at_least(0), nargs='+', default=[0, 1, 2], help='seeds, one pair each')
+    parser.add_argument('--seeds', type=options.seed, nargs='+', default=[0, 1, 2], help='seeds, one pair each')
     options.add_config_options(parser)
     parser.add_argument(
         '--fnoise-options',
@@ -53,6 +53,10 @@ def parse_args() -> argparse.Namespace:
         help='also evaluate on the training images, after the last validation: the difference to the AP on validation '
         'images is the overfitting (on in configs/photos_*.py and configs/demo_*.py)',
     )
-    parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check everything (weights of the config are downloaded), list the runs, and write nothing else',
+    )
     parser.add_argument('--no-report', action='store_true', help='train only')
     return parser.parse_intermixed_args()  # allows the second config at any position

@@ -66,7 +66,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--top-k', type=options.at_least(1), default=9, help='number of channels of top_k')
     parser.add_argument('--max-size', type=options.at_least(200), default=1600, help='longest side in pixels')
     parser.add_argument('--arrays', action='store_true', help='also save the arrays as OUT/IMAGE.npz')
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='seed of noise and random weights')
+    parser.add_argument('--seed', type=options.seed, default=0, help='seed of noise and random weights')
     parser.add_argument('--device', help='device, e.g. cpu or cuda:0 (default: a GPU if available)')
     options.add_trust_option(parser)
     return parser.parse_args()

@@ -30,4 +30,10 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.percent and not all(0 < percent < 100 for percent in args.percent):
         parser.error('argument --percent: must be above 0 and below 100')
+    for name in ('percent', 'number', 'fold'):
+        values = getattr(args, name) or []
+        if len(set(values)) < len(values):
+            parser.error(f'argument --{name}: the values must differ')
+    if args.ids and len(args.fold) > 1:
+        parser.error('argument --fold: --ids names the images of one fold')
     return args

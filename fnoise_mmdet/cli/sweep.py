@@ -46,9 +46,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('NAME[:NOISE[=SCALE]]', 'KEY=VALUE'),
         help='an additional condition that overrides settings of the baseline, with or without noise; can be repeated',
     )
-    parser.add_argument(
-        '--seeds', type=options.at_least(0), nargs='+', default=[0, 1, 2], help='seeds of each condition'
-    )
+    parser.add_argument('--seeds', type=options.seed, nargs='+', default=[0, 1, 2], help='seeds of each condition')
     options.add_overrides(parser)
     options.add_training_options(parser)
     ray = parser.add_argument_group('Ray')
@@ -66,7 +64,7 @@ def parse_args() -> argparse.Namespace:
     )
     ray.add_argument(
         '--gpus',
-        type=float,
+        type=options.between(0),
         help='GPUs of a trial, e.g. 0.5 for two trials per GPU (default: 1 if there are any, else 0)',
     )
     ray.add_argument(
@@ -95,9 +93,10 @@ def parse_args() -> argparse.Namespace:
         default=3,
         help='reduction factor: the best 1/FACTOR continue',
     )
-    parser.add_argument('--dry-run', action='store_true', help='check everything, list the runs, and write nothing')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check everything (weights of the config are downloaded), list the runs, and write nothing else',
+    )
     parser.add_argument('--no-report', action='store_true', help='train only')
-    args = parser.parse_args()
-    if args.gpus is not None and args.gpus < 0:
-        parser.error('argument --gpus: must not be below 0')
-    return args
+    return parser.parse_args()

@@ -31,6 +31,8 @@ def parse_args() -> argparse.Namespace:
         'losses, signal-to-noise ratio, a record of the run, and those for checkpointing and resuming',
     )
     parser.add_argument(
-        '--dry-run', action='store_true', help='run all checks and print a summary, without writing anything'
+        '--dry-run',
+        action='store_true',
+        help='run all checks and print a summary, without writing anything but downloads of weights of the config',
     )
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -85,7 +86,11 @@ def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
 
 
 def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:
-    """Read LABELS=CONDITION or LABELS=FILE,FILE: a point of a learning curve, with its values by seed."""
+    """Read LABELS=CONDITION or LABELS=FILE,FILE: a point of a learning curve, with its values by seed.
+
+    Raises:
+        InputError: If the text has another form, a file cannot be read, or the first measure is no AP.
+    """
     labels, found, source = text.partition('=')
     measure = study.measures[0]
     if measure.better != HIGHER:
@@ -99,7 +104,11 @@ def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]
 
 
 def named_group(text: str) -> tuple[str, list[Path]]:
-    """Read NAME=RUN,RUN."""
+    """Read NAME=RUN,RUN.
+
+    Raises:
+        InputError: If the text has another form, or a path is not a run.
+    """
     name, found, listed = text.partition('=')
     paths = [Path(path) for path in listed.split(',') if path]
     if not found or not name or not paths:
@@ -116,6 +125,11 @@ def reference_first(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 
 def read_groups(args: argparse.Namespace) -> dict[str, list[Path]]:
+    """Return the runs of each group, as the arguments name and order them.
+
+    Raises:
+        InputError: If there are no runs, or the names do not fit the groups or are not unique.
+    """
     groups = find_groups(args.runs)
     if len(args.runs) == 1:
         order = study_conditions(args.runs[0])
@@ -169,7 +183,8 @@ def latest_panels(run: Run) -> dict[str, Path]:
     """Return the last feature maps that a run has drawn, by the name of their image."""
     files = run.work_dir.glob('*/vis_data/vis_image/feature_maps_*.png') if run.work_dir else []
     named = [(*file.stem.rpartition('_'), file) for file in files]
-    return {name: file for name, _, step, file in sorted(named, key=lambda one: int(one[2]))}
+    steps = [(int(step), name, file) for name, _, step, file in named if step.isdecimal()]
+    return {name: file for _, name, file in sorted(steps)}
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -186,9 +201,10 @@ def main(args: argparse.Namespace) -> None:
     if args.out is None:
         show_saved(args)
         return
-    groups, cut = without_cut(read_groups(args))
-    conditions, warnings = read_conditions(groups)
-    with staged_folder(args.out, args.force) as folder:
+    groups = read_groups(args)
+    kept, cut = without_cut(groups)
+    conditions, warnings = read_conditions(kept)
+    with staged_folder(args.out, args.force, itertools.chain(*groups.values())) as folder:
         comparison = compare(conditions, [*cut, *warnings], show_progress)
         names = [condition.name for condition in conditions]
         others = ' and '.join(names[1:]) if len(names) <= 4 else f'{len(names) - 1} conditions'

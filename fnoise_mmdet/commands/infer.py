@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from ..datasets.files import staged_folder, write_json, write_picture
 from ..datasets.ground_truth import read_ground_truth
 from ..datasets.images import output_stem, printable, readable_images
 from ..datasets.validate import annotation_findings
-from ..engine.preflight import check_checkpoint, check_model
+from ..engine.checkpoint import trained_classes
+from ..engine.preflight import check_checkpoint, check_device_option, check_model
 from ..errors import ImageError, InputError
 from ..models.layers import find_noise_layers
 from ..visualization import (
@@ -36,28 +39,34 @@ from .output import draw_in_batches
 
 
 def read_models(args: argparse.Namespace) -> list[DetInferencer]:
-    """Build the model of each checkpoint, with its training classes."""
-    metas = [check_checkpoint(path).get('dataset_meta') or {} for path in args.checkpoints]
-    trained = [tuple(meta['classes']) for meta in metas if 'classes' in meta]
-    if len(set(trained)) > 1:
+    """Build the model of each checkpoint, with its training classes.
+
+    Raises:
+        InputError: If the device or a checkpoint cannot be used, the classes
+            differ, or a checkpoint or the data do not fit its config.
+    """
+    check_device_option(args.device)
+    trained = [trained_classes(check_checkpoint(path)) for path in args.checkpoints]
+    if len({*trained} - {None}) > 1:
         raise InputError(
             'the checkpoints were trained on different classes: '
             + ', but '.join(
                 f'{path} on {len(classes)} ({", ".join(classes[:5])}{", ..." if len(classes) > 5 else ""})'
                 for path, classes in zip(args.checkpoints, trained)
+                if classes is not None
             )
         )
     sources = [(args.config, args.fnoise)] * 2
     if args.second_config:
         sources[1] = (args.second_config, None)
     models = []
-    for (config, fnoise), checkpoint, meta in zip(sources, args.checkpoints, metas):
+    for (config, fnoise), checkpoint, classes in zip(sources, args.checkpoints, trained):
         cfg = load_config(config, args.cfg_options, fnoise)
         check_has(cfg, 'model', 'test_dataloader', 'visualizer')
         if args.data_root:
             use_data_root(cfg, args.data_root, required=('test',))
-        if 'classes' in meta:
-            use_classes(cfg, meta['classes'])
+        if classes is not None:
+            use_classes(cfg, classes)
         steps = [type_name(step) for step in get_test_pipeline_cfg(cfg)]
         if 'LoadImageFromFile' not in steps:
             raise InputError(
@@ -130,7 +139,9 @@ class Annotated:
         if problems:
             raise InputError(f'{file}: {"; ".join(problems)}')
         self.truth = read_ground_truth(file)
-        self.images = {Path(image['file_name']).name: image for image in self.truth.dataset['images']}
+        self.images: dict[str, list[dict[str, Any]]] = {}  # by name without folders
+        for image in self.truth.dataset['images']:
+            self.images.setdefault(Path(image['file_name']).name, []).append(image)
 
     def columns(
         self, path: Path, shape: tuple[int, ...], of_models: Sequence[list[Detection]]
@@ -138,17 +149,33 @@ class Annotated:
         """Return the objects of an image, and the detections of each model with their outcome.
 
         Raises:
-            ImageError: If the image is not annotated, or has another size than annotated.
+            ImageError: If the image is not annotated, several annotated images may be meant, or it has another size
+                than annotated.
         """
-        image = self.images.get(path.name)
-        if image is None:
-            raise ImageError('it is not annotated')
+        image = self._find(path)
         if (image['height'], image['width']) != shape[:2]:
             raise ImageError(
                 f'it has {shape[1]} x {shape[0]} pixels, but is annotated with {image["width"]} x {image["height"]}'
             )
         objects, crowds = annotated_objects(self.truth, image['id'])
         return [objects, *(mark_outcomes(objects, found, crowds=crowds) for found in of_models)]
+
+    def _find(self, path: Path) -> dict[str, Any]:
+        """Find the annotated image whose name has the most path components in common with a file, from the last on."""
+        images = self.images.get(path.name)
+        if not images:
+            raise ImageError('it is not annotated')
+        parts = path.absolute().parts[::-1]
+        common = [
+            len([*takewhile(bool, map(operator.eq, parts, Path(image['file_name']).parts[::-1]))]) for image in images
+        ]
+        best = [image for image, count in zip(images, common) if count == max(common)]
+        if len(best) > 1:
+            raise ImageError(
+                f'it may be {best[0]["file_name"]} or {best[1]["file_name"]} of the annotations: pass the image in its '
+                'folder'
+            )
+        return best[0]
 
 
 def heading(name: str, prediction: dict[str, Any], threshold: float) -> str:
@@ -217,7 +244,8 @@ def main(args: argparse.Namespace) -> None:
     images = readable_images([Path(path) for path in args.inputs])
     annotated = Annotated(args.annotations) if args.annotations else None
 
-    with staged_folder(args.out_dir, args.force) as out:
+    sources = [args.config, args.second_config, args.annotations, *args.checkpoints, *images]
+    with staged_folder(args.out_dir, args.force, filter(None, sources)) as out:
         models = read_models(args)
         (out / 'vis').mkdir()
         draw: Callable[..., None]

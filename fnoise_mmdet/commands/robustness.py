@@ -33,7 +33,11 @@ class Evaluated(NamedTuple):
 
 
 def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
-    """Return the trainings in the given work dirs and folders of work dirs."""
+    """Return the trainings in the given work dirs and folders of work dirs.
+
+    Raises:
+        InputError: If a path is not a folder, or holds no training that can be evaluated.
+    """
     work_dirs: dict[Path, Path] = {}  # by resolved path, to avoid duplicates
     for path in paths:
         if not path.is_dir():
@@ -49,17 +53,20 @@ def find_runs(paths: Sequence[Path]) -> list[Evaluated]:
 
 
 def read_work_dir(work_dir: Path) -> Evaluated:
-    """Find the config and the last checkpoint of a training."""
+    """Find the config and the last checkpoint of a training.
+
+    Raises:
+        InputError: If there is not exactly one config, or the checkpoint is not found.
+    """
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
         names = ', '.join(path.name for path in configs) or 'none'
         raise InputError(
             f'work dir {work_dir} must hold exactly one config, but holds {names}: use --config, --checkpoint and --out'
         )
-    named = pointed_checkpoint(work_dir)
-    checkpoint = named if named.is_file() else work_dir / named.name  # the folder may have been moved
+    checkpoint = pointed_checkpoint(work_dir)
     if not checkpoint.is_file():
-        raise InputError(f'checkpoint {named} of {work_dir / "last_checkpoint"} not found')
+        raise InputError(f'checkpoint {checkpoint} of {work_dir / "last_checkpoint"} not found')
     return Evaluated(work_dir, str(configs[0]), checkpoint)
 
 

@@ -11,6 +11,7 @@ from ..cli.options import CHECKPOINT_SUFFIXES
 from ..config import check_has, load_config, use_classes, use_data_root
 from ..datasets.files import staged_folder, write_picture
 from ..datasets.images import output_stem, printable, readable_images
+from ..engine.checkpoint import trained_classes
 from ..engine.preflight import check_checkpoint
 from ..engine.preview import ImageFeatures, load_detector, strength_of
 from ..errors import InputError
@@ -25,20 +26,18 @@ def main(args: argparse.Namespace) -> None:
     if not args.inputs:
         raise InputError(f'expected an image after checkpoint {checkpoint}')
     images = readable_images([Path(path) for path in args.inputs])
-    if args.force and any(args.out.resolve() in path.resolve().parents for path in images):
-        raise InputError(f'--out {args.out} contains input images and cannot be replaced: use another folder')
     cfg = load_config(args.config, args.cfg_options, args.fnoise)
     check_has(cfg, 'model', 'test_dataloader')
     if args.data_root:
         use_data_root(cfg, args.data_root, required=('test',))
     if checkpoint is not None:
-        trained = check_checkpoint(checkpoint).get('dataset_meta') or {}
-        if 'classes' in trained:
-            use_classes(cfg, trained['classes'])
+        classes = trained_classes(check_checkpoint(checkpoint))
+        if classes is not None:
+            use_classes(cfg, classes)
     weights = f'random weights, seed {args.seed}' if checkpoint is None else Path(checkpoint).name
     settings = dict(reduction=args.reduction, top_k=args.top_k, max_size=args.max_size)
 
-    with staged_folder(args.out, args.force) as folder:
+    with staged_folder(args.out, args.force, [args.config, *([checkpoint] if checkpoint else []), *images]) as folder:
         device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         model = load_detector(cfg, checkpoint, args.seed, device)
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ..datasets.split import read_labelled_ids, split_coco
+from ..datasets.split import prepare_split, read_labelled_ids, write_split
 
 
 def main(args: argparse.Namespace) -> None:
@@ -16,7 +16,8 @@ def main(args: argparse.Namespace) -> None:
         choices = [dict(percent=percent) for percent in args.percent]
     else:
         choices = [dict(number=number) for number in args.number]
-    for choice in choices:
-        for fold in args.fold:
-            for path in split_coco(args.ann_file, out, fold=fold, **choice):
-                print(f'wrote {path}')
+    prepared = [prepare_split(args.ann_file, out, fold=fold, **choice) for choice in choices for fold in args.fold]
+    for parts in prepared:
+        write_split(parts)
+        for path in parts:
+            print(f'wrote {path}')

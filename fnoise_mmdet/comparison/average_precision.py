@@ -7,15 +7,15 @@ from detections that are matched with the objects once.
 
 import contextlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ..datasets.files import is_finite, read_json, require
 from ..datasets.ground_truth import read_ground_truth
 from ..errors import InputError
 
@@ -52,7 +52,7 @@ def evaluate_detections(ann_file: Path, results: Path, kind: str, image_ids: Seq
         InputError: If a detection is of an image or a category that the annotations do not have.
     """
     truth = read_ground_truth(ann_file)
-    detections = json.loads(results.read_text(encoding='utf-8'))
+    detections = read_detections(results)
     for what, known in (('image', truth.imgs), ('category', truth.cats)):
         if unknown := {one[f'{what}_id'] for one in detections} - known.keys():
             raise InputError(
@@ -69,6 +69,27 @@ def evaluate_detections(ann_file: Path, results: Path, kind: str, image_ids: Seq
         evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
         evaluation.evaluate()
     return evaluation
+
+
+def read_detections(path: Path) -> list[dict[str, Any]]:
+    """Read detections in COCO's results format.
+
+    Raises:
+        InputError: If it is another file.
+    """
+
+    def parse(content: Any) -> list[dict[str, Any]]:
+        require(isinstance(content, list), 'it must be a list')
+        for one in content:
+            ids = one['image_id'], one['category_id']
+            require(all(type(number) in (int, str) for number in ids), 'an id must be a number or a string')
+            require(is_finite(one['score']), 'a score must be a finite number')
+            require('bbox' in one or 'segmentation' in one, 'a detection must have a box or a mask')
+            box = one.get('bbox', [0, 0, 0, 0])
+            require(len(box) == 4 and all(map(is_finite, box)), 'a box must have four finite numbers')
+        return content
+
+    return read_json(path, "is not a file of detections in COCO's results format", parse)
 
 
 def match_detections(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None = None) -> list[Matches]:

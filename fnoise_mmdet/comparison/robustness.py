@@ -1,15 +1,22 @@
 """Results of a robustness evaluation under corruptions and feature noise."""
 
-import json
 from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..cli.parser import command_for
-from ..errors import InputError
+from ..datasets.files import is_number, read_json, require
 
 FOLDER = 'robustness'  # within a work dir
 FILE = 'robustness.json'
+# Required settings of each kind of result.
+SETTINGS: dict[str, dict[str, Any]] = dict(
+    clean={},
+    corruption=dict(name=str, severity=int),
+    feature_noise=dict(preset=str, scale=int | float),
+    deployment=dict(name=str),
+    domain=dict(name=str),
+)
 Cell = tuple[str, int]  # a corruption and its severity
 Key = TypeVar('Key', bound=Hashable)
 
@@ -156,14 +163,18 @@ def read_robustness(work_dir: Path) -> Robustness | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        fields = {name: content[name] for name in ('checkpoint', 'ann_file', 'image_ids', 'seed', 'results')}
-        for result in fields['results']:
-            _ = result['kind'], result['metrics'], result['predictions']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f'{path} is not a file of {command_for("robustness")} ({type(error).__name__}: {error}): '
-            'remove it and rerun the command'
-        ) from None
+    fields = read_json(path, f'is not a file of {command_for("robustness")}, remove it and rerun the command', _fields)
     return Robustness(Path(work_dir).resolve().name, folder, **fields)
+
+
+def _fields(content: Any) -> dict[str, Any]:
+    fields = {name: content[name] for name in ('checkpoint', 'ann_file', 'image_ids', 'seed', 'results')}
+    require(isinstance(fields['ann_file'], str) and isinstance(fields['checkpoint'], str), 'a path must be text')
+    require(all(type(one) in (int, str) for one in fields['image_ids']), 'an image id must be a number or a string')
+    for result in fields['results']:
+        require(isinstance(result['predictions'], str), 'predictions must be text')
+        require(all(map(is_number, result['metrics'].values())), 'a metric must be a number')
+        for name, kind in SETTINGS[result['kind']].items():
+            require(isinstance(result[name], kind), f'{name} of a result cannot be {result[name]!r}')
+        require(is_number(result.get('scale', 0)), 'a scale must be a number')
+    return fields

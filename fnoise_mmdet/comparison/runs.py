@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..datasets.files import is_number, read_json, require
 from ..errors import InputError
 from .robustness import Robustness, read_robustness
 
@@ -97,19 +98,27 @@ class Run(NamedTuple):
 
 
 def _read_rows(path: Path, notes: list[str]) -> list[Row]:
-    lines = path.read_text(encoding='utf-8').splitlines()
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except ValueError as error:
+        raise InputError(f'{path} is not a log of scalars: {error}') from None
     rows: list[Row] = []
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines):  # a killed run may leave half a line
                 notes.append(f'the last line of {path} is truncated and was skipped')
                 break
             raise InputError(f'{path} is not a log of scalars: line {number} is not JSON') from None
         if not isinstance(row, dict):
             raise InputError(f'{path} is not a log of scalars: line {number} is not a JSON object')
-        rows.append(row)
+        for key, value in row.items():
+            if not (type(value) is int if key in ('step', 'epoch') else is_number(value) or 'loss' not in key):
+                raise InputError(f'{path} is not a log of scalars: {key} of line {number} is not a number')
+        if 'step' not in row:
+            raise InputError(f'{path} is not a log of scalars: line {number} has no step')
+        rows.append({key: value for key, value in row.items() if is_number(value)})
     return rows
 
 
@@ -190,11 +199,18 @@ def _read_record(work_dir: Path | None) -> dict[str, Any]:
     file = work_dir / 'run.json' if work_dir else None
     if file is None or not file.is_file():
         return {}
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise InputError(f'{file} is not the record of a run: {error}') from None
-    return record
+    return read_json(file, 'is not the record of a run', _parse_record)
+
+
+def _parse_record(content: Any) -> dict[str, Any]:
+    require(isinstance(content, dict), 'it must be an object')
+    require(type(content.get('seed', 0)) is int, 'seed must be an integer')
+    require(is_number(content.get('memory_mib', 0)), 'memory_mib must be a number')
+    require(isinstance(content.get('config', {}), dict), 'config must be an object')
+    for part in content.get('data', {}).values():
+        paths = [part.get(key, '') for key in ('ann_file', 'image_folder')] if part else []
+        require(all(isinstance(path, str) for path in paths), 'ann_file and image_folder must be text')
+    return content
 
 
 def split_stream(loss: str) -> tuple[str, str]:

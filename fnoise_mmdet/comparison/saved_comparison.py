@@ -1,11 +1,12 @@
 """Comparison read from the ``comparison.json`` of a report, or of several reports with different seeds."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cli.parser import command_for
+from ..datasets.files import is_finite, read_json, require
+from ..datasets.images import printable
 from ..errors import InputError
 from .compare import Difference, paired_difference
 from .conditions import changed_settings
@@ -67,38 +68,60 @@ def read_comparisons(
 
 
 def _read(path: Path) -> SavedComparison:
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        kept = [(_measure(one), one['differences']) for one in content['measures']]
-        return SavedComparison(
-            list(content['conditions']),
-            [measure for measure, _ in kept],
-            [_difference(measure, one) for measure, differences in kept for one in differences],
-            {key: list(values) for key, values in content['settings'].items()},
-            list(map(str, content.get('warnings', []))),
-        )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(
-            f'{path} is not the comparison.json of a report by {command_for("compare")}: '
-            f'{type(error).__name__}: {error}'
-        ) from None
+    return read_json(path, f'is not the comparison.json of a report by {command_for("compare")}', _parse)
+
+
+def _parse(content: Any) -> SavedComparison:
+    conditions = list(content['conditions'])
+    _require_texts('a condition', conditions)
+    require(bool(conditions), 'it must have a condition')
+    kept = [(_measure(one), one['differences']) for one in content['measures']]
+    settings = {key: list(values) for key, values in content['settings'].items()}
+    require(
+        all(len(values) == len(conditions) for values in settings.values()), 'a setting must have a value per condition'
+    )
+    return SavedComparison(
+        conditions,
+        [measure for measure, _ in kept],
+        [_difference(measure, one) for measure, differences in kept for one in differences],
+        settings,
+        list(map(str, content.get('warnings', []))),
+    )
 
 
 def _measure(kept: Mapping[str, Any]) -> Measure:
     """Read a measure: seeds are numbers, and null (NaN) is omitted."""
-    values = {
-        name: {int(seed): value for seed, value in of_seeds.items() if value is not None}
-        for name, of_seeds in kept['values'].items()
-    }
+    _require_texts('key, label and better of a measure', [kept['key'], kept['label'], kept['better']])
+    values = {name: _by_seed(of_seeds) for name, of_seeds in kept['values'].items()}
     return Measure(kept['key'], kept['label'], kept['better'], values)
 
 
+def _by_seed(kept: Mapping[str, Any]) -> dict[int, float]:
+    values = {int(seed): value for seed, value in kept.items() if value is not None}
+    require(all(map(is_finite, values.values())), 'a value must be a finite number')
+    return values
+
+
 def _difference(measure: Measure, kept: Mapping[str, Any]) -> Difference:
-    intervals = (
-        Interval(*kept[key]) if kept[key] else None for key in ('interval_seeds_t', 'interval_images_bootstrap')
-    )
-    by_seed = {int(seed): value for seed, value in kept['by_seed'].items()}
-    return Difference(measure, kept['condition'], kept['reference'], by_seed, *intervals)
+    pair = kept['condition'], kept['reference']
+    _require_texts('condition and reference of a difference', pair)
+    require(measure.values.keys() >= {*pair}, 'a difference must be one of two conditions')
+    by_seed = _by_seed(kept['by_seed'])
+    require(bool(by_seed), 'a difference must have a seed')
+    intervals = (_interval(kept[key]) for key in ('interval_seeds_t', 'interval_images_bootstrap'))
+    return Difference(measure, *pair, by_seed, *intervals)
+
+
+def _interval(kept: Any) -> Interval | None:
+    if kept is None:
+        return None
+    low, high = kept
+    require(is_finite(low) and is_finite(high), 'the bounds of an interval must be finite numbers')
+    return Interval(low, high)
+
+
+def _require_texts(what: str, values: Sequence[Any]) -> None:
+    require(all(isinstance(value, str) and printable(value) == value for value in values), f'{what} must be text')
 
 
 def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
@@ -135,4 +158,4 @@ def _without_file_names(settings: Mapping[str, list[Any]]) -> dict[str, list[Any
 
 
 def _join_values(one: Measure, other: Measure) -> Measure:
-    return one._replace(values={name: of_seeds | other.values[name] for name, of_seeds in one.values.items()})
+    return one._replace(values={name: of_seeds | other.values.get(name, {}) for name, of_seeds in one.values.items()})

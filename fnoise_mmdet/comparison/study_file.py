@@ -1,8 +1,10 @@
 """``study.json``, the file with the conditions of a study and the commands that created it."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from ..datasets.files import read_json, require
+from ..errors import InputError
 
 STUDY_FILE = 'study.json'
 
@@ -11,10 +13,15 @@ def read_study_file(out: Path) -> dict[str, Any]:
     """Read the file of a study.
 
     Raises:
-        OSError, ValueError: If it is not found or not JSON.
+        InputError: If it is not found, or another file.
     """
-    content: dict[str, Any] = json.loads((out / STUDY_FILE).read_text(encoding='utf-8'))
-    return content
+
+    def parse(content: Any) -> dict[str, Any]:
+        require(all(isinstance(name, str) for name in content['conditions']), 'conditions must be a list of names')
+        require(isinstance(content['command'], str), 'command must be text')
+        return content
+
+    return read_json(out / STUDY_FILE, 'is not the file of a study', parse)
 
 
 def study_command(work_dir: Path) -> str | None:
@@ -32,7 +39,6 @@ def study_conditions(out: Path) -> list[str]:
 
 def _study_or_nothing(out: Path) -> dict[str, Any]:
     try:
-        content = read_study_file(out)
-    except (OSError, ValueError):
+        return read_study_file(out)
+    except InputError:  # none, or a file of another program
         return {}
-    return content if isinstance(content, dict) else {}  # else a file of another program

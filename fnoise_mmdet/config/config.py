@@ -17,6 +17,7 @@ from torch import nn
 from ..cli.options import check_config_path
 from ..cli.parser import command_for
 from ..datasets import class_names, find_split, read_coco
+from ..datasets.images import printable
 from ..errors import InputError, did_you_mean
 from .heads import set_classes
 from .noises import noise_settings
@@ -26,6 +27,7 @@ from .types import type_class, type_name, with_named_types
 COMPARISON_HOOKS = ('EpochLossHook', 'SNRHook', 'ValidationLossHook', 'RunRecordHook')
 SHIPPED = Path(mmdet.__file__).parent / '.mim' / 'configs'
 OWN = 'fnoise_mmdet::'  # configs that come with this package
+PRETRAINED = ('pretrained', 'teacher_ckpt')  # settings of a checkpoint other than init_cfg
 SAFETY_HOOKS = ('ExactResumeHook', 'FiniteLossHook', 'CorruptImageHook', 'GracefulStopHook')
 
 
@@ -47,7 +49,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
     check_config_path(path)
     try:
         cfg = with_named_types(get_config(path) if '::' in path else Config.fromfile(path))
-    except Exception as error:  # a config is a program: it can fail in any way
+    except (Exception, SystemExit) as error:  # a config is a program: it can fail in any way
         package, _, name = path.partition('::')
         if package == 'mmdet' and not (SHIPPED / name).is_file():
             names = [str(file.relative_to(SHIPPED)) for file in SHIPPED.rglob('*.py')]
@@ -117,12 +119,12 @@ def add_fnoise(
         InputError: If the config has no detector with a backbone, or already has F-Noise.
     """
     cannot = f'F-Noise cannot be inserted into {cfg.filename or "the config"}'
-    if not cfg.get('model'):
+    if not isinstance(cfg.get('model'), dict):
         raise InputError(f'{cannot}: it has no model')
     key, detector = find_detector(cfg)
     if not type_name(detector.get('backbone')):
         raise InputError(f'{cannot}: its {key} (type {type_name(detector)}) has no backbone of mmdet')
-    if any(_is_fnoise(module) for module in nested_dicts(cfg.model)):
+    if has_fnoise(cfg):
         raise InputError(f'{cannot}: its {key} already has F-Noise')
     settings: dict[str, Any] = dict(noise=noise or dict(type='FeatureNoise'))
     if levels is not None:
@@ -157,6 +159,11 @@ def without_fnoise(node: Any) -> Any:
                 children += plain if isinstance(plain, list | tuple) else [plain]
         return type(node)(children)
     return node
+
+
+def has_fnoise(cfg: Config) -> bool:
+    """Return whether the model of a config has F-Noise or one of its neighbours."""
+    return any(map(_is_fnoise, nested_dicts(cfg.model)))
 
 
 def _is_fnoise(node: Any) -> bool:
@@ -228,8 +235,16 @@ def _parameters(cls: type) -> set[str]:
 
 
 def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset."""
+    """Return the configs of the data sets inside wrappers such as RepeatDataset and ConcatDataset.
+
+    Raises:
+        InputError: If a data set is not a dict, or a wrapper has none.
+    """
+    if not isinstance(dataset, dict):
+        raise InputError(f'a data set of the config must be a dict, but is {dataset!r}')
     if 'datasets' in dataset:
+        if not dataset['datasets']:
+            raise InputError(f'{type_name(dataset)} of the config has no data sets')
         for inner in dataset['datasets']:
             yield from innermost_datasets(inner)
     elif 'dataset' in dataset:
@@ -400,7 +415,8 @@ def use_classes(cfg: Config, names: Sequence[str]) -> None:
     if all(one == tuple(names) for one in before):
         return
     set_classes(cfg.model, before[0] if before else (), names)
-    print(f"classes: {len(names)} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) instead of the config's")
+    first = printable(', '.join(names[:5]))
+    print(f"classes: {len(names)} ({first}{', ...' if len(names) > 5 else ''}) instead of the config's")
     for dataset in datasets:
         dataset['metainfo'] = dict(classes=tuple(names))
 
@@ -415,15 +431,26 @@ def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def pretrained_checkpoints(cfg: Config) -> list[str]:
-    """Return the checkpoints that are loaded when the model is built."""
-    return [node['checkpoint'] for node in nested_dicts(cfg.model) if type_name(node).startswith('Pretrained')]
+    """Return the checkpoints that are loaded when the model is built or initialized."""
+    nodes = list(nested_dicts(cfg.model))
+    return [
+        *(node['checkpoint'] for node in nodes if type_name(node).startswith('Pretrained')),
+        *(node[name] for node in nodes for name in PRETRAINED if isinstance(node.get(name), str)),
+    ]
 
 
 def remove_pretrained(cfg: Config) -> None:
     """Replace pretrained weights of a model by random initialization, in place."""
     for module in nested_dicts(cfg.model):
-        if 'checkpoint' in (module.get('init_cfg') or {}):
-            module['init_cfg'] = None
+        kept = [one for one in _init_cfgs(module) if 'checkpoint' not in one]
+        if len(kept) < len(_init_cfgs(module)):
+            module['init_cfg'] = kept or None
+        module.update({name: None for name in PRETRAINED if isinstance(module.get(name), str)})
+
+
+def _init_cfgs(module: dict[str, Any]) -> list[dict[str, Any]]:
+    init_cfg = module.get('init_cfg') or []
+    return [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg)
 
 
 def train_from_scratch(cfg: Config) -> None:

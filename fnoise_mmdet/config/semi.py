@@ -73,10 +73,15 @@ def make_semi(
         The same config.
 
     Raises:
-        InputError: If the config is semi-supervised already or has no such
-            training data set or pipeline, or the file is not found, has no
-            image, annotations of other categories, or images that are labelled too.
+        InputError: If a setting is of another type, the config is semi-supervised
+            already or has no such training data set or pipeline, or the file is not
+            found, has no image, annotations of other categories, or images that are
+            labelled too.
     """
+    if not isinstance(image_folder, str | None):
+        raise InputError(f'image_folder must be a path, but is {image_folder!r}')
+    if not isinstance(strong_view, bool):
+        raise InputError(f'strong_view must be True or False, but is {strong_view!r}')
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg')
     cannot = f'{cfg.filename or "the config"} cannot be trained with a teacher'
     _, detector = find_detector(cfg)
@@ -126,6 +131,8 @@ def _labelled_dataset(cfg: Config, cannot: str) -> dict[str, Any]:
             f'{cannot}: {type_name(cfg.train_dataloader.dataset)} mixes several images, and its pipeline has no '
             'place for unlabelled ones; use a config without it'
         )
+    if not datasets[0].get('pipeline'):
+        raise InputError(f'{cannot}: its training data have no pipeline')
     return copy.deepcopy(datasets[0])
 
 
@@ -192,6 +199,8 @@ def _unlabelled_dataset(
 def count_iterations(cfg: Config, epoch: int) -> None:
     """Count the training in iterations instead of epochs, in place.
 
+    Hooks that count epochs by a setting of their own are named in a warning.
+
     Args:
         cfg: Training config.
         epoch: Iterations of an epoch.
@@ -205,6 +214,17 @@ def count_iterations(cfg: Config, epoch: int) -> None:
         val_interval=loop.get('val_interval', 1) * epoch,
         val_begin=max(1, (loop.get('val_begin', 1) - 1) * epoch + 1),
     )
+    if loop.get('dynamic_intervals'):  # from the first iteration of an epoch on
+        cfg.train_cfg.dynamic_intervals = [
+            ((milestone - 1) * epoch + 1, interval * epoch) for milestone, interval in loop.dynamic_intervals
+        ]
+    for hook in cfg.get('custom_hooks') or []:
+        for name, value in hook.items():
+            if 'epoch' in name and type(value) is int:
+                print(
+                    f'warning: {type_name(hook)} has {name}={value}, which has no effect, because a training with '
+                    'unlabelled images counts iterations'
+                )
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         if scheduler.get('by_epoch', True):

@@ -18,13 +18,14 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from ..choices import COCO_URL
 from ..errors import InputError
 from .coco import read_coco
 from .files import write_atomically
+from .images import open_image
 from .validate import is_inside
 
 T = TypeVar('T')
@@ -75,6 +76,9 @@ class CocoServer:
         timeout: Seconds without data after which a connection is closed.
         workers: Number of parallel connections.
         progress: Wraps a loop, given a label and a total.
+
+    Raises:
+        InputError: If the installed urllib3 is too old, or the URL is invalid.
     """
 
     def __init__(
@@ -444,7 +448,7 @@ def _check_image(content: bytes, image: dict[str, Any], address: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # from Pillow, on large images and odd metadata
-            with Image.open(io.BytesIO(content)) as opened:
+            with open_image(io.BytesIO(content)) as opened:
                 size = opened.size
                 if size == expected:
                     opened.load()  # only the header has been read so far

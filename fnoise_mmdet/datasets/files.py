@@ -5,19 +5,21 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
 
+T = TypeVar('T')
 STAGING, REPLACED = '.staging', '.replaced'  # suffixes of the new and the replaced folder, next to it
 PART = re.compile(r'\..+\.\d+\.part')
 # Failures of a disk or a network during the run; all other errors are about an unusable path.
@@ -49,13 +51,19 @@ def file_error(error: OSError) -> str:
 
 @contextlib.contextmanager
 def _errors_name(path: Path, aside: Path) -> Iterator[None]:
-    """Report errors of temporary files under the path that the user knows."""
+    """Report errors of temporary files under the path that the user knows.
+
+    Args:
+        path: The path that the user knows.
+        aside: The temporary one, or its beginning before a random name.
+    """
+    temporary = re.compile(re.escape(str(aside)) + f'([a-z0-9_]{{8}}{re.escape(STAGING)})?')
     try:
         yield
     except OSError as error:
         for name in ('filename', 'filename2'):
             if getattr(error, name) is not None:
-                setattr(error, name, str(getattr(error, name)).replace(str(aside), str(path), 1))
+                setattr(error, name, temporary.sub(lambda _: str(path), str(getattr(error, name)), count=1))
         if error.filename is None and error.errno in FAILURES:  # from writing to an open file
             error.filename = str(path)
         raise
@@ -67,7 +75,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: If it cannot; the message names the path and the reason.
     """
-    there, reason = _existing(folder), None
+    there, reason = existing_parent(folder), None
     if not there.is_dir():
         reason = errno.ENOTDIR
     elif not os.access(there, os.W_OK | os.X_OK):
@@ -77,7 +85,7 @@ def check_writable(folder: Path) -> None:
         raise InputError(f'{folder} cannot be written to: {file_error(error)}')
 
 
-def _existing(path: Path) -> Path:
+def existing_parent(path: Path) -> Path:
     """Return a path or its nearest existing parent; raise InputError if it cannot be resolved."""
     for there in (path.absolute(), *path.absolute().parents):
         try:
@@ -91,7 +99,7 @@ def _existing(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
+def staged_folder(out: Path, force: bool = False, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to ``out`` if the block succeeds.
 
     The temporary folder is next to ``out``, on the same file system. If the
@@ -102,14 +110,20 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
         out: Folder to create. Without ``force`` it must be empty or not exist.
         force: Whether to replace a non-empty folder once the new one is
             complete. Defaults to False.
+        inputs: Files and folders that the caller reads, which ``out`` must not contain.
 
     Raises:
         InputError: If ``out`` is a file, a non-empty folder without ``force``,
-            contains the current directory, or cannot be written to.
+            contains the current directory or an input, or cannot be written to.
     """
     _recover(out)
     check_free(out, force)
     out = out.resolve()  # keep a link, and replace its target
+    for path in map(Path, inputs):
+        if path.resolve().is_relative_to(out):
+            raise InputError(
+                f'{out} contains {path}, which this command reads, and cannot be replaced: use another folder'
+            )
     prefix = f'.{_short(out.name)}.'
     with _errors_name(out, out.parent / prefix):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +155,7 @@ def _hold(folder: Path) -> int | None:
 
 def _recover(out: Path) -> None:
     """Clean up after killed processes, unless another process is working on the folder."""
-    _existing(out)
+    existing_parent(out)
     out = out.resolve()
     if not os.access(out.parent, os.W_OK | os.X_OK):
         return
@@ -167,7 +181,7 @@ def _recover(out: Path) -> None:
 
 def check_free(out: Path, force: bool = False) -> None:
     """Raise the InputError of :func:`staged_folder` early, before long work."""
-    _existing(out)  # a loop of links cannot be resolved
+    existing_parent(out)  # a loop of links cannot be resolved
     out = out.resolve()
     check_writable(out.parent)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
@@ -229,6 +243,39 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def read_json(path: Path, fault: str, parse: Callable[[Any], T]) -> T:
+    """Read a JSON file, whoever has written it.
+
+    Args:
+        path: The file.
+        fault: What is wrong with another file, such as ``'is not the record of a run'``.
+        parse: Converts the content, and raises any ordinary exception if it is invalid.
+
+    Raises:
+        InputError: If it cannot be read, is not JSON, or has other content.
+    """
+    try:
+        return parse(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f'{path} {fault}: {type(error).__name__}: {error}') from None
+
+
+def require(condition: bool, rule: str) -> None:
+    """Raise ValueError with a rule that a file breaks, unless the condition holds."""
+    if not condition:
+        raise ValueError(rule)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value of a JSON file is a number that fits into a float, NaN and Inf included."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
+def is_finite(value: object) -> bool:
+    """Return whether a value of a JSON file is a finite number that fits into a float."""
+    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as JSON, and create the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,7 +283,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encode an RGB image, uint8 (H, W, 3), as PNG."""
+    """Encode an RGB image, uint8 (H, W, 3), as PNG.
+
+    Raises:
+        ValueError: If OpenCV cannot encode it.
+    """
     encoded, content = cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))
     if not encoded:
         raise ValueError(f'OpenCV cannot encode an image of shape {image.shape} and type {image.dtype}')

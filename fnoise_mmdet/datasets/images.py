@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -103,7 +103,7 @@ def header_fault(path: Path) -> str | None:
 
 
 def _read_header(path: Path) -> str | list[tuple[int, int]]:
-    """Return the error of a file, or the possible (width, height) as seen by mmdet, none if unknown.
+    """Return the error of a file, or the possible (width, height) as seen by mmdet.
 
     Whether an EXIF rotation is applied depends on the settings of the loader.
     """
@@ -120,7 +120,7 @@ def _read_header(path: Path) -> str | list[tuple[int, int]]:
     if status.st_size > MAX_BYTES:
         return f'it is larger than {MAX_BYTES / 2**30:g} GiB'
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             width, height = image.size
             sizes = [(width, height)]
             with contextlib.suppress(Exception):  # corrupt metadata
@@ -130,26 +130,26 @@ def _read_header(path: Path) -> str | list[tuple[int, int]]:
     except Image.DecompressionBombError:
         return f'it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels'
     except UnidentifiedImageError:
-        return []  # OpenCV reads formats that Pillow does not know
+        # OpenCV decodes some others, such as Radiance HDR, but without a limit on their size.
+        return f'it cannot be read as an image: it is none of {", ".join(FORMATS)}'
     except Exception as error:  # Pillow's plugins raise many types
         return f'it is not a complete image: {error}'
 
 
 def _content_fault(path: Path) -> str | None:
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             image.load()
-    except UnidentifiedImageError:
-        pass
     except Exception as error:
         return f'it is not a complete image: {error}'
     return 'it cannot be read as an image' if decode(path) is None else None
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Open an image of one of :data:`FORMATS` by Pillow, which reads only the header."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # below the limit, or about odd metadata
-        return Image.open(path, formats=FORMATS)
+        return Image.open(source, formats=FORMATS)
 
 
 def decode(path: Path) -> np.ndarray | None:

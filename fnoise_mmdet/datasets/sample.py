@@ -1,7 +1,7 @@
 """Small, reproducible samples and folds of a data set in COCO format."""
 
-import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from ..cli.parser import command_for
 from ..errors import InputError
 from .coco import check_images, find_split, read_coco
 from .download import CocoServer
-from .files import check_free, staged_folder, write_json
+from .files import check_free, read_json, require, staged_folder, write_json
 from .validate import Use, annotation_findings
 
 T = TypeVar('T')
@@ -96,8 +96,8 @@ def sample_coco(
         The numbers of train, val and test images.
 
     Raises:
-        InputError: If the source has too few images, image files are missing,
-            or ``out`` already exists.
+        InputError: If the source has too few images, no image is requested, an
+            image is named twice, image files are missing, or ``out`` already exists.
         ValueError: If a number is negative.
     """
     counts = dict(zip(PARTS, (num_train, num_val, num_test)))
@@ -109,7 +109,11 @@ def sample_coco(
         source = LocalCoco(source)
     if ids is not None:
         counts = {name: len(ids.get(name, ())) for name in counts}
-    origins = dict(train=['train'], val=['val', 'test']) if len(splits) > 1 else {splits[0]: list(counts)}
+    if not any(counts.values()):
+        raise InputError('no image is requested: at least one split of the sample must have images')
+    origins = dict(train=['train'], val=['val', 'test']) if len(set(splits)) > 1 else {splits[0]: list(counts)}
+    if ids is not None:
+        _check_disjoint(ids, origins)
     read = _read_supercategories if supercategories else read_faultless
     rng = np.random.default_rng(seed)
     parts: dict[str, list[Piece]] = {}
@@ -237,18 +241,17 @@ def read_ids(path: Path) -> dict[str, list[int | str]]:
     Raises:
         InputError: If it is another file.
     """
-    try:
-        ids = json.loads(path.read_text(encoding='utf-8'))['ids']
-        if not all(isinstance(one, int | str) for of_part in ids.values() for one in of_part):
-            raise TypeError('an id must be a number or a string')
-        if not ids.keys() <= set(PARTS):
-            raise ValueError(f'its splits are {", ".join(ids)}, but must be among {", ".join(PARTS)}')
+
+    def parse(content: Any) -> dict[str, list[int | str]]:
+        ids = content['ids']
+        require(
+            all(type(one) in (int, str) for of_part in ids.values() for one in of_part),
+            'an id must be a number or a string',
+        )
+        require(ids.keys() <= set(PARTS), f'its splits are {", ".join(ids)}, but must be among {", ".join(PARTS)}')
         return {name: list(of_part) for name, of_part in ids.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(
-            f'{path} is not the sample.json of a sample by {command_for("coco_sample")}: '
-            f'{type(error).__name__}: {error}'
-        ) from None
+
+    return read_json(path, f'is not the sample.json of a sample by {command_for("coco_sample")}', parse)
 
 
 def read_faultless(ann_file: Path) -> dict[str, Any]:
@@ -267,7 +270,11 @@ def read_faultless(ann_file: Path) -> dict[str, Any]:
 def _read_supercategories(ann_file: Path) -> dict[str, Any]:
     """Read annotations, with supercategories as categories, numbered from 1 in the order of the file."""
     coco = read_faultless(ann_file)
-    without = [category['name'] for category in coco['categories'] if not category.get('supercategory')]
+    without = [
+        one['name']
+        for one in coco['categories']
+        if not one.get('supercategory') or not isinstance(one['supercategory'], str)
+    ]
     if without:
         raise InputError(f'annotation file {ann_file}: category {without[0]!r} has no supercategory')
     names = list(dict.fromkeys(category['supercategory'] for category in coco['categories']))
@@ -282,7 +289,11 @@ def _read_supercategories(ann_file: Path) -> dict[str, Any]:
 def draw_images(
     coco: dict[str, Any], ann_file: Path, counts: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, list[int | str]]:
-    """Draw disjoint sets of images, one per split."""
+    """Draw disjoint sets of images, one per split.
+
+    Raises:
+        InputError: If there are too few with a non-crowd object.
+    """
     population = annotated_ids(coco)
     wanted = sum(counts.values())
     if wanted > len(population):
@@ -295,6 +306,16 @@ def draw_images(
     for name, count in counts.items():
         found[name], drawn = _in_order(drawn[:count]), drawn[count:]
     return found
+
+
+def _check_disjoint(ids: Mapping[str, Sequence[int | str]], origins: Mapping[str, Sequence[str]]) -> None:
+    """Check that no image of the source is taken twice."""
+    for origin, names in origins.items():
+        counts = Counter(one for name in names for one in ids.get(name, ()))
+        if twice := [one for one, count in counts.items() if count > 1]:
+            raise InputError(
+                f'image {twice[0]} of {origin} is named more than once in the ids of {", ".join(names)}: name it once'
+            )
 
 
 def _check_there(coco: dict[str, Any], ann_file: Path, ids: Mapping[str, Sequence[int | str]]) -> None:

@@ -1,6 +1,5 @@
 """Splits of a data set into labelled and unlabelled images."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .files import check_writable, write_json
+from .files import check_writable, read_json, require, write_json
 from .sample import annotated_ids, draw_images, read_faultless, subset
 
 
@@ -42,10 +41,25 @@ def split_coco(
         The files with the labelled and the unlabelled images.
 
     Raises:
-        InputError: If the file is not in COCO format, there are too few images,
-            an id is not in the file, or a file to be written exists.
+        InputError: If the file is not in COCO format, no image would be labelled or
+            unlabelled, an id is not in the file, or a file to be written exists.
         ValueError: If not exactly one of ``percent``, ``number`` and ``ids`` is given.
     """
+    parts = prepare_split(ann_file, out, percent, number, fold, ids)
+    write_split(parts)
+    labelled, unlabelled = parts
+    return labelled, unlabelled
+
+
+def prepare_split(
+    ann_file: Path,
+    out: Path,
+    percent: float | None = None,
+    number: int | None = None,
+    fold: int = 1,
+    ids: Sequence[int | str] | None = None,
+) -> dict[Path, dict[str, Any]]:
+    """Return what :func:`split_coco` would write, by file, after its checks; it has the same arguments."""
     if sum(value is not None for value in (percent, number, ids)) != 1:
         raise ValueError('exactly one of percent, number and ids must be set')
     coco = read_faultless(ann_file)
@@ -59,24 +73,35 @@ def split_coco(
             raise InputError(
                 f'{len(missing)} of {len(chosen)} ids are not in {ann_file}, e.g. {min(map(str, missing))}'
             )
+        if not 0 < len(chosen) < len(names):
+            raise InputError(
+                f'{len(chosen)} of the {len(names)} images of {ann_file} would be labelled, but at least one must be, '
+                'and at least one must stay unlabelled'
+            )
     suffix = f'{percent:g}' if percent is not None else f'{len(chosen)}_images'
     labelled, unlabelled = (out / f'{ann_file.stem}.{fold}@{suffix}{kind}.json' for kind in ('', '-unlabeled'))
     check_writable(out)
     for path in (labelled, unlabelled):
         if path.exists():
             raise InputError(f'{path} already exists and is not changed: use another folder with --out')
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(unlabelled, subset(coco, [name for name in names if name not in chosen]))
-    write_json(labelled, subset(coco, [name for name in names if name in chosen]))
-    return labelled, unlabelled
+    return {
+        labelled: subset(coco, [name for name in names if name in chosen]),
+        unlabelled: subset(coco, [name for name in names if name not in chosen]),
+    }
+
+
+def write_split(parts: dict[Path, dict[str, Any]]) -> None:
+    """Write what :func:`prepare_split` has returned, the unlabelled images first."""
+    for path, coco in reversed(parts.items()):
+        write_json(path, coco)
 
 
 def _draw(coco: dict[str, Any], ann_file: Path, count: int, fold: int) -> set[int | str]:
     annotated = len(annotated_ids(coco))
     if not 0 < count < len(coco['images']) or count > annotated:
         raise InputError(
-            f'{count} labelled images were requested, but must be at least 1, and {ann_file} has {len(coco["images"])} '
-            f'images, {annotated} of them with a non-crowd object'
+            f'{count} labelled images were requested, but must be at least 1 and leave at least one image unlabelled, '
+            f'and {ann_file} has {len(coco["images"])} images, {annotated} of them with a non-crowd object'
         )
     return set(draw_images(coco, ann_file, dict(labelled=count), np.random.default_rng(fold))['labelled'])
 
@@ -87,13 +112,10 @@ def read_labelled_ids(path: Path) -> list[int | str]:
     Raises:
         InputError: If it is neither.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+
+    def parse(content: Any) -> list[int | str]:
         found = [image['id'] for image in content['images']] if isinstance(content, dict) else list(content)
-        if not all(isinstance(one, int | str) for one in found):
-            raise TypeError('an id must be a number or a string')
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(
-            f'{path} is neither a JSON list of image ids nor an annotation file: {type(error).__name__}: {error}'
-        ) from None
-    return found
+        require(all(type(one) in (int, str) for one in found), 'an id must be a number or a string')
+        return found
+
+    return read_json(path, 'is neither a JSON list of image ids nor an annotation file', parse)

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import hashlib
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_dist_info
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -30,6 +32,7 @@ MAX_CLASSES = 20_000  # the largest detection data set has 13,204
 LOG = ('vis_data', 'scalars.json')  # scalars file of mmengine's local backend, within the folder of a start
 COUNT = 'a non-negative integer'
 _torch_load = torch.load
+_trusted = False  # set only by trust_checkpoints(), never by an inherited variable
 
 
 def refuse_code() -> None:
@@ -37,15 +40,20 @@ def refuse_code() -> None:
 
     All loading goes through ``torch.load``: by mmengine, torch's download cache
     and mmdet. It is replaced, because mmengine adds ``getattr`` to the safe
-    globals, and retries a rejected file without restrictions.
+    globals, and retries a rejected file without restrictions. So is mmengine's
+    download, which takes a cached file for that of any URL with the same file name.
     """
-    if os.environ.get(ANYTHING) != '1':
+    if not _trusted:
+        os.environ.pop(ANYTHING, None)
         os.environ[WEIGHTS_ONLY] = '1'  # for earlier imports of torch.load, and child processes
     torch.load = _load
+    CheckpointLoader.register_scheme(('http://', 'https://'), load_from_http, force=True)
 
 
 def trust_checkpoints() -> None:
     """Load checkpoints with arbitrary pickled objects from now on, also in child processes."""
+    global _trusted
+    _trusted = True
     os.environ.pop(WEIGHTS_ONLY, None)
     os.environ[ANYTHING] = '1'
 
@@ -57,12 +65,11 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         InputError: If the file cannot be read, or holds more than weights and plain data.
     """
     is_path = isinstance(f, str | os.PathLike)
-    is_trusted = os.environ.get(ANYTHING) == '1'
     name = f if is_path else getattr(f, 'name', 'in memory')
     try:
-        if is_trusted and is_path:
+        if _trusted and is_path:
             check_sums(f)
-        content = None if is_trusted else read_checkpoint(f)
+        content = None if _trusted else read_checkpoint(f)
     except UnsafeCheckpointError as error:
         raise InputError(
             f'checkpoint {name} holds more than weights and plain data ({one_line(error)}), and loading it could '
@@ -74,7 +81,7 @@ def _load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         ) from error
     except OSError as error:
         raise InputError(f'checkpoint {name} cannot be read: {error.strerror or error}') from error
-    if is_trusted:
+    if _trusted:
         return _torch_load(f, map_location, *args, **{**kwargs, 'weights_only': False})
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):
         content['meta'].pop('config', None)  # mmengine would execute it as Python on resume
@@ -140,28 +147,71 @@ def _load_address(address: str) -> Any:
         if not address.startswith(('http://', 'https://')):  # an alias such as torchvision://resnet50
             with _guarded():
                 return CheckpointLoader.load_checkpoint(address, map_location='cpu', logger='silent')
-        path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlsplit(address).path).name
+        path = _cached(address)
         is_new = not path.exists()
         if is_new:
             path.parent.mkdir(parents=True, exist_ok=True)
-            print(f'downloading {address} to {path}')
+            print(f'downloading {_without_secrets(address)} to {path}')
             torch.hub.download_url_to_file(address, str(path), progress=False)
         try:
-            return _load(path, 'cpu')
+            content = _load(path, 'cpu')
         except InputError:
             if is_new:  # do not keep an invalid file in the cache
                 path.unlink(missing_ok=True)
             raise
+        _claim(path, address)
+        return content
     except InputError:
         raise
     except Exception as error:  # every scheme raises other types
         reason = getattr(error, 'reason', error)
         raise InputError(
-            f'checkpoint {address} cannot be downloaded ({type(error).__name__}: {one_line(reason)}): check the '
-            'URL and the network, or use a local file'
+            f'checkpoint {_without_secrets(address)} cannot be downloaded ({type(error).__name__}: '
+            f'{one_line(reason)}): check the URL and the network, or use a local file'
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
+
+
+def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """Replacement for mmengine's function of this name: rank 0 downloads, and the others read its cache."""
+    rank, world_size = get_dist_info()
+    if rank == 0:
+        content = _load_address(filename)
+    if world_size > 1:
+        torch.distributed.barrier()
+        if rank > 0:
+            content = _load_address(filename)
+    return content
+
+
+def _cached(address: str) -> Path:
+    """Return the file of a URL in torch's cache, with a name of its own if that of the URL belongs to another one."""
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlsplit(address).path).name
+    owner = _owner(path)
+    if owner.is_file() and owner.read_text() != _digest(address):
+        return path.with_name(f'{_digest(address)[:16]}_{path.name}')
+    return path
+
+
+def _claim(path: Path, address: str) -> None:
+    """Record which URL a cached file is of."""
+    with contextlib.suppress(OSError):  # a cache that is shared and read-only
+        _owner(path).write_text(_digest(address))
+
+
+def _owner(path: Path) -> Path:
+    return path.with_name(f'{path.name}.url_sha256')
+
+
+def _digest(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()
+
+
+def _without_secrets(address: str) -> str:
+    """Return a URL without user, password and query."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()
 
 
 class _InvalidEntryError(ValueError):
@@ -218,6 +268,13 @@ def _are_colours(value: object, count: int) -> bool:
 
 def _is_colour(value: object) -> bool:
     return isinstance(value, list | tuple) and len(value) == 3 and all(_is_count(part) and part < 256 for part in value)
+
+
+def trained_classes(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the classes in the meta of a checkpoint, as of any version of mmdet from 2.0, None if it has none."""
+    of_data = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    classes = of_data.get('classes', meta.get('CLASSES'))
+    return None if classes is None else tuple(classes)
 
 
 def load_weights(model: nn.Module, content: dict[str, Any], path: str, partial: bool = False) -> None:

@@ -83,6 +83,8 @@ def _read(file: IO[bytes], size: int) -> Any:
     file.seek(0)
     if not head:
         raise CorruptCheckpointError('it is empty')
+    if head[:1] not in (b'P', b'\x80'):  # of a zip archive, and of a pickle of torch.save before 1.6
+        raise CorruptCheckpointError('it is not a file of torch.save')
     try:
         content = _read_zip(file, size) if head == b'PK\x03\x04' else _read_legacy(file, size)
         if type(content) is _Storage:  # alone, as in a tensor that was pickled

@@ -1,6 +1,7 @@
 """Checks of config, data, checkpoints and work dir before a run."""
 
 import copy
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -16,7 +17,8 @@ from mmdet.evaluation import CocoMetric, LVISMetric
 from mmdet.registry import DATA_SAMPLERS, HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
-from mmengine.registry import init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, Registry, init_default_scope
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.utils import digit_version
 from torch import nn
@@ -34,12 +36,12 @@ from ..config import (
 from ..config.heads import head_findings
 from ..config.types import type_class, type_name
 from ..datasets import Use, annotation_findings, check_images, count_objects, is_inside, read_coco
-from ..datasets.files import check_writable
+from ..datasets.files import check_writable, existing_parent
 from ..datasets.images import check_image_files, printable
 from ..datasets.labels import kept_images, label_fault
 from ..errors import InputError
 from ..models.layers import find_noise_layers
-from .checkpoint import check_part, check_resumable, load_checkpoint, load_weights
+from .checkpoint import check_part, check_resumable, load_checkpoint, load_weights, trained_classes
 from .distributed import is_main_process, world_size
 from .hooks import NoiseScheduleHook
 from .mixed_precision import computes_in_bfloat16
@@ -81,6 +83,9 @@ def check_data(cfg: Config, parts: Sequence[str]) -> None:
 def check_all(checks: Iterable[Callable[[], object]]) -> None:
     """Run checks, and report all findings at once.
 
+    A check that fails in another way has found a setting of a type that no
+    check expects.
+
     Raises:
         InputError: If a check fails.
     """
@@ -91,6 +96,10 @@ def check_all(checks: Iterable[Callable[[], object]]) -> None:
         except InputError as error:
             # A check may itself report several findings.
             found += [line.removeprefix('- ') for line in str(error).splitlines() if line != SEVERAL]
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            found.append(f'the config cannot be checked: {type(error).__name__}: {error}')
     found = list(dict.fromkeys(found))
     if found:
         raise InputError(found[0] if len(found) == 1 else '\n- '.join([SEVERAL, *found]))
@@ -344,11 +353,45 @@ def check_hooks(cfg: Config, model: nn.Module) -> None:
             raise InputError(f'custom_hooks[{index}] cannot be used: {error}') from error
 
 
+def check_settings(cfg: Config) -> None:
+    """Check the types of settings that other checks rely on, the lengths, and the seed.
+
+    Raises:
+        InputError: If one is of another type or out of range.
+    """
+    for name in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not isinstance(cfg.get(name), dict):
+            raise InputError(f'{name} must be a dict, but is {cfg.get(name)!r}')
+    check_all(
+        partial(_check_at_least_one, f'{part}.{key}', (cfg.get(part) or {}).get(key))
+        for part, keys in dict(
+            train_cfg=('max_epochs', 'max_iters', 'val_interval'),
+            train_dataloader=('batch_size',),
+            val_dataloader=('batch_size',),
+        ).items()
+        for key in keys
+    )
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
+        raise InputError(f'randomness.seed must be an integer from 0 to 2**32 - 1, but is {seed!r}')
+    parts = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    missing = [name for name in parts if cfg.get(name) is None]
+    if 0 < len(missing) < len(parts):
+        raise InputError(f'{" and ".join(missing)} is missing: set all of {", ".join(parts)}, or none')
+
+
+def _check_at_least_one(place: str, value: Any) -> None:
+    if value is not None and type(value) is not int:
+        raise InputError(f'{place} must be an integer, but is {value!r}')
+    if value is not None and value < 1:
+        raise InputError(f'{place} must be >= 1, but is {value}')
+
+
 def check_loops(cfg: Config) -> None:
     """Check that training epochs and validations are finite.
 
     Raises:
-        InputError: If an infinite sampler feeds an epoch-based loop, or an interval is not positive.
+        InputError: If an infinite sampler feeds an epoch-based loop, or the validation interval is not positive.
     """
     loops = {
         'train': 'a training epoch' if _counts_epochs(cfg) else None,  # the other loop counts iterations
@@ -364,9 +407,7 @@ def check_loops(cfg: Config) -> None:
                     'Set it to DefaultSampler'
                     + (', or train_cfg to IterBasedTrainLoop with max_iters' if part == 'train' else '')
                 )
-    interval = cfg.train_cfg.get('val_interval', 1)
-    if isinstance(interval, int) and interval < 1:
-        raise InputError(f'train_cfg.val_interval must be >= 1, but is {interval}')
+    _check_at_least_one('train_cfg.val_interval', cfg.train_cfg.get('val_interval'))
 
 
 def _counts_epochs(cfg: Config) -> bool:
@@ -439,6 +480,18 @@ def check_device(cfg: Config) -> None:
         )
 
 
+def check_device_option(device: str | None) -> None:
+    """Check that torch can use the device of ``--device``, None for its default.
+
+    Raises:
+        InputError: If it is unknown or not available.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # unknown device, no driver, or a build without CUDA
+        raise InputError(f'--device {device} cannot be used: {error}') from error
+
+
 def check_work_dir(cfg: Config) -> None:
     """Check that the work dir is writable and does not hold another training, and that resuming is supported.
 
@@ -470,14 +523,9 @@ def check_work_dir(cfg: Config) -> None:
         )
 
 
-def _nearest_folder(path: Path) -> Path:
-    """Return a path or its nearest existing parent."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
-
-
 def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
     """Return the size of a checkpoint: weights, buffers, and optimizer state."""
-    states = 2 if 'Adam' in type_name(cfg.optim_wrapper.optimizer) else 1  # per parameter
+    states = 2 if 'Adam' in type_name(cfg.optim_wrapper.get('optimizer')) else 1  # per parameter
     trained = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
     return sum(one.numel() * one.element_size() for one in model.state_dict().values()) + states * trained
 
@@ -485,7 +533,7 @@ def checkpoint_bytes(cfg: Config, model: nn.Module) -> int:
 def kept_checkpoints(cfg: Config) -> int:
     """Return the number of checkpoints that a training keeps, 0 if it saves none."""
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if not hook:
+    if not isinstance(hook, dict):
         return 0
     length = cfg.train_cfg.get('max_epochs' if hook.get('by_epoch', True) else 'max_iters') or 1
     saved = max(1, length // max(1, hook.get('interval', 1)))
@@ -505,7 +553,7 @@ def check_room(cfg: Config, model: nn.Module) -> None:
     size = checkpoint_bytes(cfg, model)
     there = len(find_checkpoints(Path(cfg.work_dir)))  # of a resumed training
     missing = kept + 1 - min(kept, there)
-    free = shutil.disk_usage(_nearest_folder(Path(cfg.work_dir))).free
+    free = shutil.disk_usage(existing_parent(Path(cfg.work_dir))).free
     if free < size * missing:
         raise InputError(
             f'the disk of work dir {cfg.work_dir} has {free / 2**20:.0f} MiB left, but {missing} checkpoints need '
@@ -540,6 +588,7 @@ def check_training(cfg: Config, with_data: bool = True) -> None:
     Raises:
         InputError: If a check fails; nothing has been written.
     """
+    check_settings(cfg)
     check_all(
         [
             partial(check_device, cfg),
@@ -557,8 +606,65 @@ def check_training(cfg: Config, with_data: bool = True) -> None:
 def _check_built(cfg: Config) -> None:
     model = check_model(cfg)
     check_all(
-        [partial(check_hooks, cfg, model), partial(check_room, cfg, model), partial(check_start_weights, cfg, model)]
+        [
+            partial(check_hooks, cfg, model),
+            *(partial(_check_buildable, place, build) for place, build in _builders(cfg, model)),
+            partial(check_room, cfg, model),
+            partial(check_start_weights, cfg, model),
+        ]
     )
+
+
+def _check_buildable(place: str, build: Callable[[], object]) -> None:
+    try:
+        build()
+    except Exception as error:  # every module raises other types
+        raise InputError(f'{place} cannot be used: {type(error).__name__}: {error}') from error
+
+
+def _builders(cfg: Config, model: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield settings of a training by place, and how to build each without reading data or writing files."""
+    yield 'optim_wrapper', partial(_build_optimizer, cfg, model)
+    for name, hook in (cfg.get('default_hooks') or {}).items():
+        if name != 'visualization' and hook is not None:  # which would create a visualizer without a folder
+            yield f'default_hooks.{name}', partial(HOOKS.build, copy.deepcopy(hook))
+    for part in ('train', 'val'):
+        loader = cfg.get(f'{part}_dataloader') or {}
+        for key in ('sampler', 'batch_sampler'):
+            if loader.get(key):
+                yield f'{part}_dataloader.{key}', partial(_check_registered, loader[key], DATA_SAMPLERS)
+        for node in nested_dicts(loader.get('dataset')):
+            for index, step in enumerate(node.get('pipeline') or ()):
+                place = f'{part}_dataloader.dataset, step {index} of the pipeline'
+                yield place, partial(TRANSFORMS.build, copy.deepcopy(step))
+    for evaluator in evaluators(cfg, 'val'):
+        yield 'val_evaluator', partial(_check_registered, evaluator, METRICS)
+        if _is_coco_metric(evaluator):  # others may create folders
+            yield 'val_evaluator', partial(METRICS.build, {**evaluator, 'ann_file': None})
+
+
+def _check_registered(settings: dict[str, Any], registry: Registry) -> None:
+    if type_class(settings, registry) is None:
+        raise KeyError(f'{type_name(settings)} is not in the registry of {registry.name}s')
+
+
+def _build_optimizer(cfg: Config, model: nn.Module) -> None:
+    """Build the optimizer and, if it is one, its schedulers."""
+    if 'optimizer' not in cfg.optim_wrapper and 'constructor' not in cfg.optim_wrapper:
+        raise KeyError('it has no optimizer')
+    logging.disable(logging.INFO)  # one line per parameter, again in the training
+    try:
+        wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    finally:
+        logging.disable(logging.NOTSET)
+    schedulers: Any = cfg.get('param_scheduler') or []
+    schedulers = [schedulers] if 'type' in schedulers else schedulers
+    for scheduler in schedulers if isinstance(schedulers, list) else []:  # else a dict of several optimizers
+        settings = {name: value for name, value in scheduler.items() if name != 'convert_to_iter_based'}
+        try:
+            PARAM_SCHEDULERS.build(settings, default_args=dict(optimizer=wrapper))
+        except Exception as error:
+            raise InputError(f'param_scheduler {type_name(scheduler)}: {type(error).__name__}: {error}') from error
 
 
 def check_start_weights(cfg: Config, model: nn.Module) -> None:
@@ -598,8 +704,8 @@ def check_checkpoint(path: str, classes: Sequence[str] | None = None, model: nn.
     """
     checkpoint = load_checkpoint(path)
     meta: dict[str, Any] = checkpoint.get('meta') or {}
-    trained = (meta.get('dataset_meta') or {}).get('classes')
-    if classes is not None and trained is not None and tuple(trained) != tuple(classes):
+    trained = trained_classes(meta)
+    if classes is not None and trained is not None and trained != tuple(classes):
         if sorted(map(str, trained)) == sorted(classes):
             raise InputError(
                 f'checkpoint {path} was trained on the classes of the data in another order, so that labels differ: '

@@ -24,7 +24,7 @@ from ..visualization import Boxes, FeatureMap, Sweep
 from ..visualization.batch import Undrawable, predicted, to_picture
 from ..visualization.tap import Features, FeatureTap
 from .checkpoint import load_checkpoint, load_weights
-from .preflight import check_model
+from .preflight import check_device_option, check_model
 
 
 def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -> nn.Module:
@@ -37,9 +37,10 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
         device: Device, e.g. ``'cpu'`` or ``'cuda:0'``.
 
     Raises:
-        InputError: If the model cannot be built, does not take images, or the
-            checkpoint does not fit it.
+        InputError: If the device cannot be used, the model cannot be built or
+            does not take images, or the checkpoint does not fit it.
     """
+    check_device_option(device)
     remove_pretrained(cfg)  # weights are loaded from `checkpoint`, or random
     MMLogger.get_current_instance().setLevel('WARNING')  # otherwise one line per weight
     torch.manual_seed(seed)
@@ -51,10 +52,7 @@ def load_detector(cfg: Config, checkpoint: str | None, seed: int, device: str) -
         initialise(model)
     else:
         load_weights(model, load_checkpoint(checkpoint), checkpoint)
-    try:
-        model.to(device)
-    except RuntimeError as error:  # unknown device, or no driver
-        raise InputError(f'--device {device} cannot be used: {error}') from error
+    model.to(device)
     model.eval()  # separate, since eval() of mmdet's distillation detectors returns None
     return model
 

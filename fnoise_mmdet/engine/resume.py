@@ -30,9 +30,15 @@ def find_checkpoints(work_dir: Path) -> list[Path]:
 
 
 def pointed_checkpoint(work_dir: Path) -> Path:
-    """Return the path in mmengine's last_checkpoint file, which may not exist."""
+    """Return the checkpoint in mmengine's last_checkpoint file, which may not exist.
+
+    A file of its name in the work dir precedes its absolute path, which in a
+    copied or moved work dir is that of the original.
+    """
     # A system crash may leave zero bytes, which are invalid in paths.
-    return Path((work_dir / POINTER).read_text(encoding='utf-8', errors='replace').partition('\0')[0].strip())
+    named = Path((work_dir / POINTER).read_text(encoding='utf-8', errors='replace').partition('\0')[0].strip())
+    beside = work_dir / named.name
+    return beside if beside.is_file() else named
 
 
 def is_corrupt(path: Path) -> bool:

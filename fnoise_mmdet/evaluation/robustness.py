@@ -24,7 +24,7 @@ from ..comparison.robustness import FILE, FOLDER
 from ..config import add_fnoise, config_classes, innermost_datasets, is_coco, noise_settings, without_fnoise
 from ..config.types import type_class, type_name
 from ..datasets import count_objects, read_coco
-from ..datasets.files import write_atomically
+from ..datasets.files import read_json, require, write_atomically
 from ..datasets.images import check_image_files, printable
 from ..engine.checkpoint import load_checkpoint, load_weights
 from ..engine.preflight import check_checkpoint, check_data, check_model
@@ -453,12 +453,13 @@ class ResultFile:
         self.note = ''
         if not self.path.exists() or force:
             return
-        try:
-            content = json.loads(self.path.read_text(encoding='utf-8'))
+
+        def parse(content: Any) -> tuple[list[str], list[dict[str, Any]], Any]:
             differing = [words for name, words in IDENTITY.items() if content[name] != self.header[name]]
-            results, trained = content['results'], content['checkpoint_sha256']
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f'{self.path} is not a file of this tool: --force replaces it') from error
+            require(all(isinstance(one, dict) for one in content['results']), 'results must be objects')
+            return differing, list(content['results']), content['checkpoint_sha256']
+
+        differing, results, trained = read_json(self.path, 'is not a file of this tool: --force replaces it', parse)
         if differing:
             raise InputError(f'{self.path} has results of other {", ".join(differing)}: --force replaces them')
         if trained == self.header['checkpoint_sha256']:

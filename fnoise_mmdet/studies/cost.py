@@ -13,6 +13,7 @@ from ..comparison.table import Table
 from ..config import check_has, config_classes, find_detector, nested_dicts
 from ..config.types import type_name
 from ..datasets import read_coco
+from ..datasets.files import read_json
 from ..datasets.labels import kept_images
 from ..engine.preflight import check_model, checkpoint_bytes, kept_checkpoints
 from ..errors import InputError
@@ -209,18 +210,16 @@ def measured_step(path: Path, config: str, options: Mapping[str, Any] | None, no
     Raises:
         InputError: If the file is another one, or of another config.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+
+    def parse(content: Any) -> tuple[Any, float, str]:
         settings, results, env = content['settings'], content['results'], content['environment']
         name = noise if noise in results else 'without noise'
         seconds = float(results[name]['median'])
         measured = (content['command'], settings['config'], settings['cfg_options'] or {})
         device = env['processor'] if settings['device'] == 'cpu' else env['GPU']
-        source = f'measured, {path.name}: {name}, {device}, torch {env["torch"]}'
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f'{path} was not written by tools/dev/benchmark.py step --out: {type(error).__name__}: {error}'
-        ) from None
+        return measured, seconds, f'measured, {path.name}: {name}, {device}, torch {env["torch"]}'
+
+    measured, seconds, source = read_json(path, 'was not written by tools/dev/benchmark.py step --out', parse)
     if measured != ('step', config, json.loads(json.dumps(options or {}))):
         raise InputError(
             f'{path} measures {measured[0]} of {measured[1]} with options {measured[2]}, not a step of {config} with '

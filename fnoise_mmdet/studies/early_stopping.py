@@ -1,6 +1,5 @@
 """Early stopping of the conditions of a study."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from mmengine.config import Config
 
 from ..comparison.runs import is_run, read_run
+from ..datasets.files import read_json, require
 from ..errors import InputError, RunError
 from .study import StudyRun
 
@@ -115,10 +115,21 @@ def decisions_file(out: Path) -> Path:
 
 
 def read_decisions(out: Path) -> dict[str, Any]:
-    """Return the decisions of early stopping in a study, empty if there were none."""
+    """Return the decisions of early stopping in a study, empty if there were none.
+
+    Raises:
+        InputError: If it is another file.
+    """
     file = decisions_file(out)
-    found: dict[str, Any] = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-    return found
+    if not file.is_file():
+        return {}
+
+    def parse(content: Any) -> dict[str, Any]:
+        epochs = [epoch for of_conditions in content.values() for epoch in of_conditions.values()]
+        require(all(type(epoch) is int for epoch in epochs), 'decisions must be epochs')
+        return content
+
+    return read_json(file, 'is not the file of the decisions of a sweep', parse)
 
 
 def cut_after(work_dir: Path) -> int | None:
@@ -126,6 +137,6 @@ def cut_after(work_dir: Path) -> int | None:
     folder = work_dir.absolute().parent
     try:
         epoch: int | None = read_decisions(folder.parent).get('cut', {}).get(folder.name)
-    except (ValueError, AttributeError):  # a file of another program
+    except InputError:  # a file of another program
         return None
     return epoch

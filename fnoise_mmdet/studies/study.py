@@ -98,7 +98,13 @@ def check_study(out: Path, configs: Mapping[str, Config], may_grow: bool = False
         if name not in conditions:
             continue
         path = _config_file(out, name)
-        there = flatten(Config.fromfile(path).to_dict())
+        try:
+            there = flatten(Config.fromfile(path).to_dict())
+        except (Exception, SystemExit) as error:  # a config is a program: it can fail in any way
+            raise InputError(
+                f'{out} is a study whose config {path} cannot be read ({type(error).__name__}: {error}): restore it, '
+                'or use another folder'
+            ) from None
         here = flatten(Config.fromstring(cfg.pretty_text, '.py').to_dict())
         differing = changed_settings(there, here)
         if differing:

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..datasets.files import write_atomically
+from ..datasets.images import open_image
 
 MAX_SIZE = 1000  # pixels, longest side of a frame
 MAX_FRAMES = 60
@@ -43,11 +44,11 @@ def write_gif(path: Path, frames: Sequence[Path]) -> None:
     if len(frames) > MAX_FRAMES:
         frames = [frames[round(i * (len(frames) - 1) / (MAX_FRAMES - 1))] for i in range(MAX_FRAMES)]
     images: list[Image.Image] = []
-    with Image.open(frames[-1]) as last:
+    with open_image(frames[-1]) as last:
         shrink = min(1, MAX_SIZE / max(last.size))
         size = round(last.width * shrink), round(last.height * shrink)
     for frame in frames:
-        with Image.open(frame) as image:
+        with open_image(frame) as image:
             images.append(image.convert('RGB').resize(size, Image.Resampling.LANCZOS))
     palette = _palette(images)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]

@@ -8,7 +8,13 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fnoise_mmdet.comparison.average_precision import average_precision, draw_resamples, match_detections
+from fnoise_mmdet.comparison.average_precision import (
+    average_precision,
+    draw_resamples,
+    match_detections,
+    read_detections,
+)
+from fnoise_mmdet.errors import InputError
 
 
 @pytest.fixture
@@ -100,3 +106,21 @@ def test_masks(files):
     result_file.write_text(json.dumps(masks))
     found = average_precision(match_detections(ann_file, result_file, 'segm'), np.ones((1, 16), dtype=int))
     np.testing.assert_allclose(found, 1.0)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        '{"a": 1}',
+        '[1]',
+        '[{"image_id": 1, "category_id": 1, "score": "x", "bbox": [0, 0, 1, 1]}]',
+        '[{"image_id": [1], "category_id": 1, "score": 1, "bbox": [0, 0, 1, 1]}]',
+        '[{"image_id": 1, "category_id": 1, "score": 1, "bbox": [0, 0, 1]}]',
+        '[{"image_id": 1, "category_id": 1, "score": 1}]',
+        pytest.param('[' * 100_000, id='deep'),
+    ],
+)
+def test_detections_of_something_else(tmp_path, content):
+    (tmp_path / 'a.json').write_text(content)
+    with pytest.raises(InputError, match="a.json is not a file of detections in COCO's results format"):
+        read_detections(tmp_path / 'a.json')

@@ -68,7 +68,7 @@ def test_run_is_called_by_its_folder_from_within(write_run, tmp_path, monkeypatc
         ),
     ],
 )
-def test_what_does_not_match_is_named_and_set_aside(write_run, tmp_path, odd, said):
+def test_runs_that_do_not_match_are_excluded(write_run, tmp_path, odd, said):
     good = [write_run(tmp_path / f'seed_{seed}', record=record(seed)) for seed in (0, 1)]
     bad = write_run(tmp_path / 'seed_2', **{'record': record(2), **odd})
     (condition,), warnings = read_conditions({'a': [*good, bad]})

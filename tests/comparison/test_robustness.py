@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,27 @@ def test_what_is_not_defined_is_none(write_robustness, tmp_path):
     assert read_robustness(tmp_path / 'd') is None
 
 
-@pytest.mark.parametrize('text', ['{"checkpoint": ', '[]', '{"checkpoint": "x.pth"}'])
+def wrong(**changes):
+    corrupted = result('corruption', 0.1, name='fog', severity=1) | changes
+    return json.dumps(dict(checkpoint='x', ann_file='y', image_ids=[1], seed=0, results=[corrupted]))
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '{"checkpoint": ',
+        '[]',
+        '{"checkpoint": "x.pth"}',
+        pytest.param('[' * 100_000, id='deep'),
+        wrong(name=None),
+        wrong(severity='1'),
+        wrong(kind='other'),
+        wrong(kind=[]),
+        wrong(kind='feature_noise'),
+        wrong(metrics=dict(bbox_mAP='x')),
+        wrong(metrics=[]),
+    ],
+)
 def test_file_of_something_else(tmp_path, text):
     (tmp_path / 'robustness').mkdir()
     (tmp_path / 'robustness/robustness.json').write_text(text)

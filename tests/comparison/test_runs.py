@@ -120,6 +120,48 @@ def test_corrupt_record(work_dir):
         read_run(work_dir)
 
 
+@pytest.mark.parametrize(
+    'content',
+    [
+        '[]',
+        'null',
+        '{"seed": null}',
+        '{"seed": "abc"}',
+        '{"data": 3}',
+        '{"config": []}',
+        pytest.param('[' * 100_000, id='deep'),
+    ],
+)
+def test_a_record_of_something_else(work_dir, content):
+    (work_dir / 'run.json').write_text(content)
+    with pytest.raises(InputError, match='run.json is not the record of a run'):
+        read_run(work_dir)
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        b'{"loss": "low", "step": 1}',
+        b'{"loss": {}, "step": 1}',
+        b'{"loss": 1.0, "loss_cls": null, "step": 1}',
+        b'{"loss": 1.0}',
+        b'{"loss": 1.0, "step": "1"}',
+        b'{"loss": 1.0, "step": 1, "epoch": [1]}',
+        pytest.param(b'[' * 100_000 + b'\n{}', id='deep'),
+        b'\xff\xfe',
+    ],
+)
+def test_a_log_of_something_else(tmp_path, line):
+    (tmp_path / 'a.json').write_bytes(line)
+    with pytest.raises(InputError, match='a.json is not a log of scalars: '):
+        read_run(tmp_path / 'a.json')
+
+
+def test_metrics_that_are_no_numbers_are_ignored(tmp_path):
+    write(tmp_path / 'a.json', [train_row(1, 1.0), val_row(1, 0.1) | {'x/table': '0.1 0.2', 'x/list': [1]}])
+    assert read_run(tmp_path / 'a.json').val == [val_row(1, 0.1)]
+
+
 def test_where_a_loss_stops_being_finite(work_dir):
     assert read_run(work_dir).diverged() is None
     log = work_dir / '20260102_000000/vis_data/scalars.json'

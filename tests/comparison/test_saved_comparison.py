@@ -1,8 +1,10 @@
+import copy
 import json
 
 import pytest
 
 from fnoise_mmdet.comparison.intervals import t_interval
+from fnoise_mmdet.comparison.measure_table import study_page
 from fnoise_mmdet.comparison.saved_comparison import read_comparisons
 from fnoise_mmdet.errors import InputError
 
@@ -148,6 +150,7 @@ def test_missing_name_is_reported(tmp_path):
         '{}',
         '{"measures": {"a": 1}}',
         '{"measures": [1]}',
+        '{"conditions": ["a\\u001b[31m"], "measures": [], "settings": {}}',
         '{"conditions": [], "measures": [], "settings": [1]}',
     ],
 )
@@ -158,3 +161,28 @@ def test_another_file_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match='is not the comparison.json of a report'):
         read_comparisons([path])
+
+
+@pytest.mark.filterwarnings('ignore')  # from SciPy, on too few values
+def test_any_change_is_read_or_refused(tmp_path):
+    """Values of a file are replaced by others, one at a time."""
+    content = json.loads(write(tmp_path / 'a.json', [0, 1]).read_text())
+
+    def places(node, path=()):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield (*path, key)
+            if isinstance(child, dict | list):
+                yield from places(child, (*path, key))
+
+    for *path, last in places(content):
+        for junk in (None, 'x', -1, 1e999, 10**400, [], {}, [None], {'x': [1]}):
+            changed = copy.deepcopy(content)
+            node = changed
+            for key in path:
+                node = node[key]
+            node[last] = junk
+            (tmp_path / 'b.json').write_text(json.dumps(changed))
+            try:
+                study_page(read_comparisons([tmp_path / 'b.json']))
+            except InputError as error:
+                assert 'b.json' in str(error)

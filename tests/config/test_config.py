@@ -15,7 +15,10 @@ from fnoise_mmdet.config import (
     check_has,
     config_classes,
     load_config,
+    pretrained_checkpoints,
+    remove_pretrained,
     train_from_scratch,
+    use_classes,
     use_data_root,
     without_fnoise,
 )
@@ -383,3 +386,30 @@ def test_the_metric_that_is_right_for_all_ids_takes_the_place_of_mmdets():
     cfg = add_comparison_hooks(load_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'CompleteCocoMetric'
     assert cfg.val_evaluator.metric == ['bbox', 'segm'] and cfg.custom_imports.imports == ['fnoise_mmdet']
+
+
+def test_all_kinds_of_pretrained_weights_are_found_and_removed():
+    other = dict(type='Kaiming', layer='Conv2d')
+    model = dict(
+        backbone=dict(type='ResNet', pretrained='a.pth'),
+        neck=dict(type='FPN', init_cfg=[other, dict(type='Pretrained', checkpoint='b.pth')]),
+        bbox_head=dict(type='LDHead', init_cfg=dict(type='mmdet.Pretrained', checkpoint='c.pth')),
+        teacher_ckpt='d.pth',
+        mask_head=dict(init_cfg=dict(other), pretrained=None),
+    )
+    cfg = Config(dict(model=model))
+    assert sorted(pretrained_checkpoints(cfg)) == ['a.pth', 'b.pth', 'c.pth', 'd.pth']
+    remove_pretrained(cfg)
+    assert pretrained_checkpoints(cfg) == []
+    assert cfg.model.neck.init_cfg == [other] and cfg.model.mask_head.init_cfg == other
+
+
+def test_a_config_that_ends_the_program_is_named(tmp_path):
+    (tmp_path / 'a.py').write_text('import sys\nsys.exit(3)\n')
+    with pytest.raises(InputError, match='a.py cannot be read: SystemExit: 3'):
+        load_config(str(tmp_path / 'a.py'))
+
+
+def test_class_names_are_printed_without_escape_sequences(root, capsys):
+    use_classes(demo(root), ['a\x1b[31m', 'b'])
+    assert 'classes: 2 (a%1B[31m, b)' in capsys.readouterr().out

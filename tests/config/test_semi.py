@@ -179,3 +179,32 @@ def test_what_cannot_be_trained_with_a_teacher_is_named(load, unlabelled, split,
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[dataset, dataset])
     with pytest.raises(InputError, match='its training data must be one data set in COCO format'):
         make_semi(cfg, unlabelled)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(image_folder=3), 'image_folder must be a path, but is 3'),
+        (dict(strong_view='abc'), "strong_view must be True or False, but is 'abc'"),
+    ],
+)
+def test_settings_of_another_type_are_refused(load, unlabelled, settings, message):
+    with pytest.raises(InputError, match=message):
+        make_semi(load(), unlabelled, **settings)
+
+
+def test_data_without_a_pipeline_are_refused(load, unlabelled):
+    cfg = load()
+    cfg.train_dataloader.dataset.pipeline = None
+    with pytest.raises(InputError, match='its training data have no pipeline'):
+        make_semi(cfg, unlabelled)
+
+
+def test_intervals_of_validation_are_kept_and_hooks_that_count_epochs_are_named(load, capsys):
+    cfg = load()
+    cfg.train_cfg.dynamic_intervals = [(3, 1)]
+    cfg.train_cfg.val_interval = 2
+    cfg.custom_hooks.append(dict(type='PipelineSwitchHook', switch_epoch=3, switch_pipeline=[]))
+    count_iterations(cfg, 10)
+    assert cfg.train_cfg.val_interval == 20 and cfg.train_cfg.dynamic_intervals == [(21, 10)]
+    assert 'warning: PipelineSwitchHook has switch_epoch=3, which has no effect' in capsys.readouterr().out

@@ -77,6 +77,18 @@ def test_the_folder_that_the_command_runs_in_is_never_replaced(taken, monkeypatc
     assert names(taken) == ['inside', 'old.txt']
 
 
+@pytest.mark.parametrize('name', ['', 'old.txt', 'a/b.txt', 'link.txt'])
+def test_a_folder_with_an_input_is_never_replaced(taken, name):
+    (taken / 'link.txt').symlink_to('old.txt')
+    inputs = [taken.parent / 'other', taken / name]
+    with pytest.raises(InputError, match='which this command reads'), staged_folder(taken, True, inputs):
+        pass
+    assert names(taken) == ['link.txt', 'old.txt']
+    with staged_folder(taken, True, [taken.parent, 'other']) as folder:
+        (folder / 'new.txt').touch()
+    assert names(taken) == ['new.txt']
+
+
 def test_a_link_stays_and_leads_to_the_new_folder(taken):
     link = taken.parent / 'link'
     link.symlink_to(taken)
@@ -217,3 +229,9 @@ def test_errors_without_a_number_are_their_last_line():
     text = 'Caught OSError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\nOSError: cut\n'
     assert file_error(OSError(text)) == 'OSError: cut'
     assert file_error(OSError()) == 'OSError'
+
+
+def test_a_folder_that_cannot_be_made_is_named_as_it_was_given():
+    with pytest.raises(OSError) as caught, staged_folder(Path('/proc/x')):
+        pass
+    assert caught.value.filename == '/proc/x'

@@ -3,6 +3,8 @@ import re
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hostile_images import LEFT_OUT, TOO_NARROW, WORKING
 from PIL import Image
@@ -10,7 +12,9 @@ from PIL import Image
 from fnoise_mmdet.datasets.images import (
     ORIENTATION,
     check_image_files,
+    decode,
     find_images,
+    header_fault,
     image_fault,
     output_stem,
     printable,
@@ -74,6 +78,19 @@ def test_the_corpus_is_large():
 )
 def test_names_are_shown_on_one_line_of_text(name, shown):
     assert printable(os.fsdecode(name)) == shown
+
+
+@pytest.mark.parametrize('size', [(1, 1), (60000, 60000)])
+def test_formats_without_a_limit_on_their_size_are_refused(tmp_path, size):
+    cv2.imwrite(str(tmp_path / 'x.hdr'), np.zeros((1, 1, 3), np.float32))
+    height, width = size
+    content = (tmp_path / 'x.hdr').read_bytes().replace(b'-Y 1 +X 1', b'-Y %d +X %d' % (height, width))
+    path = tmp_path / 'x.png'
+    path.write_bytes(content)
+    assert decode(path) is not None or size != (1, 1), 'OpenCV reads it'
+    assert 'it cannot be read as an image: it is none of BMP, ' in header_fault(path)
+    with pytest.raises(InputError, match='x.png cannot be decoded: it cannot be read as an image'):
+        check_image_files([dict(file_name='x.png', width=width, height=height)], tmp_path)
 
 
 def test_names_of_outputs(tmp_path):

@@ -101,7 +101,46 @@ def test_missing_images_are_reported(shapes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'content', ['{', '[]', '{"ids": [1]}', '{"ids": {"val": [[1]]}}', '{"ids": {"train2017": [1]}}']
+    ('ids', 'splits', 'message'),
+    [
+        (dict(train=[1, 1, 2]), ('train', 'val'), 'image 1 of train is named more than once in the ids of train: name'),
+        (
+            dict(train=[1, 2, 3], val=[1]),
+            ('train',),
+            'image 1 of train is named more than once in the ids of train, val, test',
+        ),
+        (dict(val=[3], test=[3]), ('train', 'val'), 'image 3 of val is named more than once in the ids of val, test'),
+        (dict(), ('train', 'val'), 'no image is requested'),
+        (dict(train=[]), ('train', 'val'), 'no image is requested'),
+        (None, ('train', 'val'), 'no image is requested'),
+    ],
+)
+def test_images_are_in_one_split_and_there_are_some(shapes, tmp_path, ids, splits, message):
+    with pytest.raises(InputError, match=message):
+        sample_coco(shapes, tmp_path / 'a', 0, 0, 0, splits=splits, ids=ids)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ids_of_different_sources_may_coincide(shapes, tmp_path):
+    assert sample_coco(shapes, tmp_path / 'a', 0, 0, 0, ids=dict(train=[1], val=[1])) == (1, 1, 0)
+
+
+def test_a_split_that_is_given_twice_is_the_only_source(shapes, tmp_path):
+    sample_coco(shapes, tmp_path / 'a', 10, 6, 0, splits=('train', 'train'))
+    assert len({*ids(tmp_path / 'a', 'train'), *ids(tmp_path / 'a', 'val')}) == 16
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        '{',
+        '[]',
+        '{"ids": [1]}',
+        '{"ids": {"val": [[1]]}}',
+        '{"ids": {"val": [true]}}',
+        '{"ids": {"train2017": [1]}}',
+        pytest.param('[' * 100_000, id='deep'),
+    ],
 )
 def test_file_of_something_else_has_no_ids(tmp_path, content):
     path = tmp_path / 'sample.json'
@@ -186,9 +225,12 @@ def test_objects_of_supercategories(two_splits, tmp_path):
         )
 
 
-def test_a_category_without_supercategory_is_named(shapes, tmp_path):
+@pytest.mark.parametrize('wrong', [None, '', ['a'], {}, 3])
+def test_a_category_without_supercategory_is_named(shapes, tmp_path, wrong):
     coco = read_coco(shapes / 'annotations/instances_train.json')
-    del coco['categories'][1]['supercategory']
+    coco['categories'][1] |= dict(supercategory=wrong)
+    if wrong is None:
+        del coco['categories'][1]['supercategory']
     (tmp_path / 'annotations').mkdir()
     (tmp_path / 'annotations/instances_train.json').write_text(json.dumps(coco))
     (tmp_path / 'images').mkdir()

@@ -53,7 +53,16 @@ def test_published_ids(ann_file, tmp_path):
     assert not (tmp_path / 'other').exists()
 
 
-@pytest.mark.parametrize('content', ['{', '{"images": [1]}', '[[1]]', '3'])
+def test_an_image_is_labelled_and_another_one_is_not(ann_file, tmp_path):
+    for chosen in (dict(ids=[]), dict(ids=list(range(1, 17))), dict(number=16)):
+        with pytest.raises(InputError, match='at least one (must stay|image) unlabelled'):
+            split_coco(ann_file, tmp_path / 'out', **chosen)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    'content', ['{', '{"images": [1]}', '[[1]]', '3', '[true, 2]', pytest.param('[' * 100_000, id='deep')]
+)
 def test_file_of_something_else_has_no_ids(tmp_path, content):
     (tmp_path / 'x.json').write_text(content)
     with pytest.raises(InputError, match='is neither a JSON list of image ids nor an annotation file'):

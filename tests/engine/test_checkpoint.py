@@ -1,5 +1,6 @@
 import copy
 import os
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from fnoise_mmdet.engine import checkpoint
 from fnoise_mmdet.engine.checkpoint import (
     ANYTHING,
     WEIGHTS_ONLY,
@@ -20,8 +23,10 @@ from fnoise_mmdet.engine.checkpoint import (
     load_checkpoint,
     load_weights,
     refuse_code,
+    trained_classes,
     trust_checkpoints,
 )
+from fnoise_mmdet.engine.preflight import check_checkpoint
 from fnoise_mmdet.errors import InputError
 
 
@@ -37,7 +42,8 @@ class Malicious:
 
 @pytest.fixture(autouse=True)
 def switches(monkeypatch):
-    """Leave torch's switches as they were."""
+    """Leave the switches as they were."""
+    monkeypatch.setattr(checkpoint, '_trusted', False)
     monkeypatch.setenv(WEIGHTS_ONLY, '0')
     monkeypatch.setenv(ANYTHING, '0')
 
@@ -57,11 +63,19 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(malicious, tmp_path):
 
 
 def test_mmengine_refuses_it_too(malicious, tmp_path):
-    from mmengine.runner.checkpoint import CheckpointLoader
-
     refuse_code()
     with pytest.raises(Exception, match='holds more than weights and plain data'):
         CheckpointLoader.load_checkpoint(str(malicious), map_location='cpu')
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_an_inherited_variable_is_no_trust(malicious, tmp_path, monkeypatch):
+    monkeypatch.setenv(ANYTHING, '1')
+    refuse_code()
+    assert ANYTHING not in os.environ and os.environ[WEIGHTS_ONLY] == '1'
+    for load in (load_checkpoint, torch.load):
+        with pytest.raises(InputError, match='holds more than weights and plain data'):
+            load(str(malicious))
     assert not (tmp_path / 'touched').exists()
 
 
@@ -71,6 +85,52 @@ def test_a_trusted_checkpoint_is_loaded(malicious, tmp_path):
     assert WEIGHTS_ONLY not in os.environ
     load_checkpoint(str(malicious))
     assert (tmp_path / 'touched').exists()
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(dataset_meta=dict(classes=['a', 'b'])),
+        dict(dataset_meta=dict(CLASSES=('a', 'b'))),
+        dict(CLASSES=['a', 'b']),
+    ],
+)
+def test_classes_of_all_versions_of_mmdet(tmp_path, meta):
+    assert trained_classes(meta) == ('a', 'b')
+    torch.save(dict(meta=meta, state_dict={}), tmp_path / 'a.pth')
+    check_checkpoint(str(tmp_path / 'a.pth'), ('a', 'b'))
+    with pytest.raises(InputError, match='was trained on the classes of the data in another order'):
+        check_checkpoint(str(tmp_path / 'a.pth'), ('b', 'a'))
+    assert trained_classes({}) is trained_classes(dict(dataset_meta={})) is None
+
+
+def test_urls_with_the_same_file_name_have_their_own_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch, 'load', torch.load)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    files = {}
+    for number, folder in enumerate('ab'):
+        files[f'http://user:secret@server/{folder}/w.pth?token=secret'] = tmp_path / folder / 'w.pth'
+        (tmp_path / folder).mkdir()
+        torch.save(dict(weight=torch.full((1,), number)), tmp_path / folder / 'w.pth')
+    downloads = []
+
+    def download(address, path, progress):
+        downloads.append(address)
+        shutil.copy(files[address], path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    refuse_code()
+    for load in (load_checkpoint, CheckpointLoader.load_checkpoint):
+        assert [load(address)['weight'].item() for address in files] == [0, 1]
+    assert downloads == list(files)
+    assert f'downloading http://server/a/w.pth to {tmp_path}/hub/checkpoints/w.pth' in capsys.readouterr().out
+
+
+def test_a_url_that_cannot_be_read_is_named_without_its_secrets(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    with pytest.raises(InputError, match='checkpoint http://127.0.0.1:1/w.pth cannot be downloaded') as raised:
+        load_checkpoint('http://127.0.0.1:1/w.pth?token=secret')
+    assert 'secret' not in str(raised.value)
 
 
 @pytest.mark.parametrize('as_zip', [True, False])
@@ -91,22 +151,23 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     path = tmp_path / 'a.pth'
     with pytest.raises(InputError, match='a.pth is not a file'):
         load_checkpoint(str(path))
-    for content in (b'', b'weights', b'PK\x03\x04torn'):
+    for content in (b'', b'weights', b'PK\x03\x04torn', b'\x89PNG\r\n\x1a\n'):
         path.write_bytes(content)
-        with pytest.raises(InputError, match='a.pth cannot be read'):
+        with pytest.raises(InputError, match='a.pth cannot be read') as raised:
             load_checkpoint(str(path))
+    assert 'it is not a file of torch.save' in str(raised.value)
     torch.save([1, 2], path)
     with pytest.raises(InputError, match='it holds a list, not a dict'):
         load_checkpoint(str(path))
 
 
-def test_a_flipped_bit_of_a_trusted_checkpoint_is_noticed(tmp_path, monkeypatch):
+def test_a_flipped_bit_of_a_trusted_checkpoint_is_noticed(tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(dict(weight=torch.rand(1000)), path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    monkeypatch.setenv(ANYTHING, '1')
+    trust_checkpoints()
     with pytest.raises(InputError, match='a.pth cannot be read: a checksum is wrong'):
         load_checkpoint(str(path))
 

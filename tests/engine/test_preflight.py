@@ -16,9 +16,11 @@ from mmengine.dataset import InfiniteSampler
 from fnoise_mmdet.config import innermost_datasets, is_coco, load_config, use_data_root
 from fnoise_mmdet.datasets.shapes import CLASSES
 from fnoise_mmdet.engine.preflight import (
+    check_all,
     check_checkpoint,
     check_data,
     check_device,
+    check_device_option,
     check_heads,
     check_loops,
     check_model,
@@ -243,6 +245,64 @@ def test_wrong_hook_is_named(cfg):
     cfg.merge_from_dict({'custom_hooks.1.interval': 0})
     with pytest.raises(InputError, match=r'custom_hooks\[1\] cannot be used: .*interval must be >= 1, but got 0'):
         check_training(cfg)
+
+
+@pytest.mark.parametrize(
+    ('place', 'value', 'message'),
+    [
+        ('optim_wrapper.optimizer.type', 'Nope', 'optim_wrapper cannot be used: '),
+        ('optim_wrapper.optimizer.lr', -1, 'optim_wrapper cannot be used: ValueError: .*Invalid learning rate: -1'),
+        ('optim_wrapper.optimizer.lr', 'abc', 'optim_wrapper cannot be used: '),
+        ('optim_wrapper', dict(type='OptimWrapper'), 'optim_wrapper cannot be used: .*no optimizer'),
+        ('optim_wrapper', 'abc', "optim_wrapper must be a dict, but is 'abc'"),
+        ('param_scheduler.0.type', 'Nope', 'param_scheduler Nope: '),
+        ('train_dataloader.dataset.pipeline.2.type', 'Nope', 'train_dataloader.dataset, step 2 of the pipeline '),
+        ('train_dataloader.sampler.type', 'Nope', 'train_dataloader.sampler cannot be used: .*Nope is not in'),
+        ('train_dataloader.batch_size', 0, 'train_dataloader.batch_size must be >= 1, but is 0'),
+        ('train_dataloader.batch_size', 'abc', "train_dataloader.batch_size must be an integer, but is 'abc'"),
+        ('train_dataloader.dataset', None, 'a data set of the config must be a dict, but is None'),
+        (
+            'train_dataloader.dataset',
+            dict(type='ConcatDataset', datasets=[]),
+            'ConcatDataset of the config has no data sets',
+        ),
+        ('val_evaluator.metric', 'foo', 'val_evaluator cannot be used: .*foo'),
+        ('val_evaluator', None, 'val_evaluator is missing: set all of val_dataloader, val_cfg, val_evaluator'),
+        ('randomness.seed', 'abc', "randomness.seed must be an integer from 0 to .*, but is 'abc'"),
+        ('train_cfg.val_interval', 'abc', "train_cfg.val_interval must be an integer, but is 'abc'"),
+        ('train_cfg.max_epochs', 0, 'train_cfg.max_epochs must be >= 1, but is 0'),
+        ('train_cfg.max_epochs', -3, 'train_cfg.max_epochs must be >= 1, but is -3'),
+        ('train_cfg.max_epochs', 'abc', "train_cfg.max_epochs must be an integer, but is 'abc'"),
+        ('train_cfg', 'abc', "train_cfg must be a dict, but is 'abc'"),
+        ('default_hooks.logger.type', 'Nope', 'default_hooks.logger cannot be used: .*Nope'),
+        ('default_hooks.checkpoint', 'abc', 'default_hooks.checkpoint cannot be used: '),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named_before_the_training(cfg, tmp_path, place, value, message):
+    *path, name = place.split('.')
+    node = cfg
+    for part in path:
+        node = node[int(part)] if part.isdecimal() else node[part]
+    node[name] = value
+    with pytest.raises(InputError, match=message):
+        check_training(cfg)
+    assert [path.name for path in tmp_path.iterdir()] == ['data']
+
+
+@pytest.mark.parametrize('device', ['foo', 'cuda:99', 'meta:abc'])
+def test_a_device_that_torch_does_not_have_is_named(device):
+    check_device_option(None)
+    check_device_option('cpu')
+    with pytest.raises(InputError, match=f'--device {device} cannot be used: '):
+        check_device_option(device)
+
+
+def test_a_check_that_fails_in_another_way_is_a_finding():
+    def check():
+        raise AttributeError('no get')
+
+    with pytest.raises(InputError, match='the config cannot be checked: AttributeError: no get'):
+        check_all([check])
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import errno
 import multiprocessing
 import os
+import shutil
 import time
 import zipfile
 
@@ -14,6 +15,7 @@ from fnoise_mmdet.engine.resume import (
     is_corrupt,
     latest_checkpoint,
     locked,
+    pointed_checkpoint,
     remove_unfinished,
     resume_from,
     stopped,
@@ -61,6 +63,18 @@ def test_a_flipped_bit_is_noticed(work_dir):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert is_corrupt(path)
+
+
+def test_a_copied_work_dir_has_its_own_checkpoints(work_dir, tmp_path_factory):
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_10.pth'))
+    copy = shutil.copytree(work_dir, tmp_path_factory.mktemp('copy') / 'run')
+    (copy / 'epoch_10.pth').unlink()
+    (copy / 'last_checkpoint').write_text(str(work_dir / 'epoch_9.pth'))
+    assert pointed_checkpoint(copy) == copy / 'epoch_9.pth' and latest_checkpoint(copy)[0] == copy / 'epoch_9.pth'
+    elsewhere = tmp_path_factory.mktemp('disk') / 'epoch_11.pth'
+    shutil.copy(work_dir / 'epoch_10.pth', elsewhere)
+    (copy / 'last_checkpoint').write_text(str(elsewhere))
+    assert pointed_checkpoint(copy) == elsewhere
 
 
 @pytest.mark.parametrize('content', [bytes(20), b'epoch_9.pth\0', b'\xff\xfe', b''])

@@ -37,8 +37,13 @@ def test_without_torchvision_nothing_is_declared(monkeypatch):
 
 
 def test_operators_that_load_are_left_alone(monkeypatch, tmp_path):
+    (tmp_path / '_C.so').touch()
+    loaded = []
+    monkeypatch.setattr(torch.ops, 'load_library', loaded.append)
+    monkeypatch.setattr(torch.version, 'cuda', None)
     monkeypatch.setattr(torchvision_operators, '_library', None)
     spec = types.SimpleNamespace(origin=str(tmp_path / '__init__.py'))
     monkeypatch.setattr(torchvision_operators.importlib.util, 'find_spec', lambda _: spec)
     torchvision_operators.declare_operators()
+    assert loaded == [tmp_path / '_C.so']
     assert torchvision_operators._library is None and torchvision_operators.has_operators()

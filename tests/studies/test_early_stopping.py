@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config
 
 from fnoise_mmdet.errors import InputError
-from fnoise_mmdet.studies.early_stopping import Rungs
+from fnoise_mmdet.studies.early_stopping import Rungs, cut_after, read_decisions
 
 
 def training(**settings):
@@ -55,3 +55,11 @@ def test_lower_losses_are_better_and_nan_is_worst():
     scores = {'a': [{1: 0.5}], 'b': [{1: 0.4}], 'c': [{1: math.nan}]}
     assert RUNGS._replace(metric='val_loss').decide(scores, {}) == ({'b': 1}, {'a': 1, 'c': 1})
     assert RUNGS.decide(scores, {}) == ({'a': 1}, {'b': 1, 'c': 1})
+
+
+@pytest.mark.parametrize('content', ['{', '[]', '3', '{"cut": 3}', '{"cut": {"a": "1"}}'])
+def test_decisions_of_something_else(tmp_path, content):
+    (tmp_path / 'sweep.json').write_text(content)
+    with pytest.raises(InputError, match='sweep.json is not the file of the decisions of a sweep'):
+        read_decisions(tmp_path)
+    assert cut_after(tmp_path / 'a/seed_0') is None

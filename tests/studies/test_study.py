@@ -153,6 +153,25 @@ def test_study_is_held_while_it_runs(tmp_path, capsys):
         pass
 
 
+@pytest.mark.parametrize('content', ['{', '[]', '{}', '{"conditions": 3}', '{"conditions": [1], "command": ""}'])
+def test_folder_of_something_else_is_no_study(tmp_path, content):
+    write_study(tmp_path, configs(), ['python'])
+    (tmp_path / 'study.json').write_text(content)
+    for use in (check_study, lambda *args: write_study(*args, ['python'])):
+        with pytest.raises(InputError, match='study.json is not the file of a study'):
+            use(tmp_path, configs())
+
+
+@pytest.mark.parametrize('content', [None, 'x = ', 'raise SystemExit(3)'])
+def test_config_of_a_study_that_cannot_be_read_is_named(tmp_path, content):
+    write_study(tmp_path, configs(), ['python'])
+    (tmp_path / 'a.py').unlink()
+    if content:
+        (tmp_path / 'a.py').write_text(content)
+    with pytest.raises(InputError, match='is a study whose config .*a.py cannot be read'):
+        check_study(tmp_path, configs())
+
+
 @pytest.mark.parametrize('content', [None, '[]', '{}', '{'])
 def test_folder_that_is_no_study_has_no_command_and_no_conditions(tmp_path, content):
     if content:

@@ -94,6 +94,7 @@ def test_conditions_stand_as_in_their_study_without_those_that_a_sweep_has_cut(t
         (['{tmp}'], 'no run in {tmp}'),
         (['--group', 'fnoise'], '--group fnoise is not of the form NAME=RUN,RUN'),
         (['--group', 'a={tmp}'], '--group a: {tmp} is not a run'),
+        (['{baseline}', '--force', '--out', '{baseline}'], 'which this command reads, and cannot be replaced'),
         (['{baseline}', '--names', 'a', 'b'], '--names needs a name for each of 1 groups'),
         (['{baseline}', '--group', 'demo_baseline={baseline}'], 'two groups are called demo_baseline'),
         ([], 'name runs, a folder that holds them, or groups'),
@@ -103,6 +104,7 @@ def test_wrong_input(tool, runs, tmp_path, arguments, message):
     def fill(text):
         return text.format(baseline=runs.baseline, tmp=tmp_path)
 
-    result = tool('compare', *map(fill, arguments), '--out', tmp_path / 'out', status=2)
+    out = [] if '--out' in arguments else ['--out', tmp_path / 'out']
+    result = tool('compare', *map(fill, arguments), *out, status=2)
     assert fill(message) in result.stderr
-    assert not (tmp_path / 'out').exists()
+    assert not (tmp_path / 'out').exists() and (runs.baseline / 'epoch_2.pth').is_file()

@@ -105,6 +105,16 @@ def test_what_is_wrong_with_all_images_is_no_image_s_fault(tool, runs, hostile, 
     assert 'none of the images could be drawn' in result.stderr and not (tmp_path / 'out').exists()
 
 
+def test_inputs_are_not_replaced(tool, runs, shapes, tmp_path):
+    images = shutil.copytree(shapes / 'test', tmp_path / 'images')
+    work_dir = shutil.copytree(runs.baseline, tmp_path / 'run')
+    command = ['infer', 'configs/demo_fnoise.py', work_dir / 'epoch_2.pth', images, '--force', '--out-dir']
+    for out in (images, work_dir):
+        before = sorted(out.rglob('*'))
+        assert 'which this command reads, and cannot be replaced' in tool(*command, out, status=2).stderr
+        assert sorted(out.rglob('*')) == before
+
+
 @pytest.mark.parametrize('kind', ['missing', 'empty', 'broken', 'twice'])
 def test_wrong_input(tool, runs, shapes, tmp_path, kind):
     folder = tmp_path / 'images'

@@ -72,10 +72,10 @@ def test_other_settings_are_refused(tool, command, study):
 
 
 def test_failed_training_is_named_with_its_log(tool, command, tmp_path):
-    result = tool('run_pair', *command, 'optim_wrapper.optimizer.type=Nope', '--out', tmp_path / 'out', status=1)
+    result = tool('run_pair', *command, 'train_dataloader.num_workers=-1', '--out', tmp_path / 'out', status=1)
     log = tmp_path / 'out/baseline/seed_0/train.log'
     assert 'baseline, seed 0 failed with status 1' in result.stderr and str(log) in result.stderr
-    assert 'TypeError: None is not a callable object' in result.stderr
+    assert 'ValueError: num_workers option should be non-negative' in result.stderr
     assert not (log.parent / 'finished').exists() and not (tmp_path / 'out/fnoise').exists()
 
 
@@ -96,11 +96,11 @@ def test_two_workers_train_side_by_side_what_one_trains(tool, command, study, tm
 
 @pytest.mark.slow
 def test_failed_training_of_two_stops_the_other(tool, command, tmp_path):
-    options = ['train_cfg.max_epochs=100', '--fnoise-options', 'optim_wrapper.optimizer.type=Nope']
+    options = ['train_cfg.max_epochs=100', '--fnoise-options', 'train_dataloader.num_workers=-1']
     result = tool('run_pair', *command, *options, '--out', tmp_path / 'out', '--workers', 2, status=1)
     assert 'baseline, seed 0: starts' in result.stdout and 'fnoise, seed 1: starts' not in result.stdout
     assert 'fnoise, seed 0: failed with status 1; stopping the other trainings' in result.stdout
-    assert 'TypeError: None is not a callable object' in result.stderr
+    assert 'ValueError: num_workers option should be non-negative' in result.stderr
     assert f'fnoise, seed 0 failed with status 1; see its output in {tmp_path}/out/fnoise/seed_0/train.log' in (
         result.stderr
     )
@@ -113,6 +113,9 @@ def test_failed_training_of_two_stops_the_other(tool, command, tmp_path):
         (['configs/nowhere.py'], 'config configs/nowhere.py is not a file'),
         ([*PAIR, '--fnoise', 'l2'], '--fnoise l2 creates the second config from the first'),
         ([PAIR[0], PAIR[0]], 'is the same config as'),
+        ([*reversed(PAIR)], f'{PAIR[1]} has F-Noise already: name the config without it first'),
+        ([PAIR[0], 'configs/photos_baseline.py'], 'configs/photos_baseline.py has no F-Noise: name the config with it'),
+        ([*PAIR, '--fnoise-options', 'model.nekc=1'], f'--fnoise-options do not fit {PAIR[1]}: '),
         ([*PAIR, '--workers', '0'], 'argument --workers: must be >= 1, but got 0'),
         ([*PAIR, '--data-root', 'nowhere'], 'baseline: data root nowhere is not a folder'),
         ([PAIR[0], '--fnoise-options', 'model.neck.noise.scale=-1'], 'fnoise: the model cannot be built'),

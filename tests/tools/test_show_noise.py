@@ -92,7 +92,10 @@ def test_density_shows_what_the_noise_is_proportional_to(tool, shapes, tmp_path)
         (['configs/demo_fnoise.py', 'IMAGE', '--sweep', '-1'], 'scale must be >= 0 and finite, but got -1.0'),
         (['configs/demo_fnoise.py', 'IMAGE', '--levels', '4'], 'levels must be in [-4, 3] for 4 levels, but got 4'),
         (['configs/demo_fnoise.py', 'IMAGE', '--device', 'nonsense'], '--device nonsense cannot be used'),
-        (['configs/demo_fnoise.py', 'IMAGE', '--force', '--out', 'FOLDER'], 'contains input images'),
+        (
+            ['configs/demo_fnoise.py', 'IMAGE', '--force', '--out', 'FOLDER'],
+            'which this command reads, and cannot be replaced',
+        ),
         (['mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py', 'IMAGE'], 'videos'),
     ],
 )

@@ -50,7 +50,7 @@ def test_dry_run_lists_and_writes_nothing(tool, command, tmp_path):
         ([CONFIG, '--preset', 'cat'], '--preset cat: unknown noise cat'),
         ([CONFIG, '--scale', '0'], 'a sweep needs at least one condition'),
         ([CONFIG, '--cpus', '0'], 'argument --cpus: must be >= 1, but got 0'),
-        ([CONFIG, '--gpus', '-1'], 'argument --gpus: must not be below 0'),
+        ([CONFIG, '--gpus', '-1'], 'argument --gpus: must be >= 0 and finite, but got -1'),
         ([CONFIG, '--seeds', '1', '1'], 'seed 1 is given more than once'),
         ([CONFIG, '--asha', '--asha-grace', '4'], '--asha-grace 4: the training has only 4 epochs'),
         ([CONFIG, '--data-root', 'nowhere'], 'data root nowhere is not a folder'),

@@ -42,7 +42,7 @@ from fnoise_mmdet.comparison.table import Table
 from fnoise_mmdet.config import NOISE_CONFIGS, load_config, remove_pretrained, train_from_scratch, use_data_root
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16, use_amp
-from fnoise_mmdet.engine.preflight import check_data, check_device, check_model
+from fnoise_mmdet.engine.preflight import check_data, check_device, check_device_option, check_model
 from fnoise_mmdet.engine.preview import initialise
 from fnoise_mmdet.engine.torchvision_operators import has_operators
 from fnoise_mmdet.errors import InputError, RunError
@@ -467,10 +467,7 @@ def use_device(args: argparse.Namespace) -> None:
     """Set the number of threads, and check the device."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:  # unknown device, or no driver
-        raise InputError(f'--device {args.device} cannot be used: {error}') from error
+    check_device_option(args.device)
 
 
 def main() -> None:

@@ -23,6 +23,9 @@ from fnoise_mmdet.comparison.numbers import number
 from fnoise_mmdet.comparison.table import Table
 from fnoise_mmdet.datasets.files import write_atomically
 from fnoise_mmdet.errors import InputError
+from fnoise_mmdet.version import __version__
+
+VERSIONS = dict(mmdet=mmdet.__version__, torch=torch.__version__, fnoise_mmdet=__version__)
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,12 +44,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_findings(path: Path) -> dict[str, Finding | None]:
-    """Read the findings of an earlier, possibly interrupted call; None for a file without a model."""
+    """Read findings of an earlier, possibly interrupted call with these versions; None for a file without a model."""
     findings: dict[str, Finding | None] = {}
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:  # truncated by an interruption
+        except (ValueError, RecursionError):  # truncated by an interruption
+            continue
+        if not isinstance(row, dict) or row.get('versions') != VERSIONS:
             continue
         config, finding = row['config'], row['finding']
         findings[config] = None if finding is None else _finding(finding)
@@ -154,7 +159,7 @@ def main() -> None:
         if file.tell() and not path.read_bytes().endswith(b'\n'):  # interrupted in the middle of a line
             file.write('\n')
         for name, finding in output.show_progress(find_out(missing, args.workers), 'checking', len(missing)):
-            file.write(json.dumps(dict(config=name, finding=finding and asdict(finding))) + '\n')
+            file.write(json.dumps(dict(config=name, versions=VERSIONS, finding=finding and asdict(finding))) + '\n')
             file.flush()
             findings[name] = finding
     checked = [finding for name in names if (finding := findings[name]) is not None]

@@ -20,7 +20,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from fnoise_mmdet.config import add_fnoise, find_detector, nested_dicts
+from fnoise_mmdet.config import add_fnoise, find_detector, nested_dicts, remove_pretrained
 from fnoise_mmdet.config.types import type_name, with_named_types
 from fnoise_mmdet.engine.preview import initialise
 from fnoise_mmdet.errors import InputError
@@ -99,10 +99,8 @@ def read_shipped(name: str) -> Config | None:
     cfg = with_named_types(Config.fromfile(CONFIGS / name))
     if 'model' not in cfg:
         return None
+    remove_pretrained(cfg)
     for module in nested_dicts(cfg.model):
-        if 'checkpoint' in (module.get('init_cfg') or {}):
-            module['init_cfg'] = None
-        module.update({setting: None for setting in ('pretrained', 'teacher_ckpt') if setting in module})
         if isinstance(module.get('teacher_config'), str):  # relative to the root of mmdet's repository
             module['teacher_config'] = str(CONFIGS.parent / module['teacher_config'])
     return cfg

@@ -1,6 +1,5 @@
 """What the models of a comparison detect on the same images."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ...datasets.ground_truth import read_ground_truth
 from ...visualization import Detection, annotated_objects, corners, f1_score, mark_outcomes
 from ...visualization.outcomes import IN_CROWD, by_score, match_objects
 from .. import Condition, Run
+from ..average_precision import read_detections
 from .picture import Picture
 
 MOST = 500  # validation images among which pictures are chosen
@@ -161,11 +161,11 @@ def _read_results(run: Run) -> dict[int, list[dict[str, Any]]] | None:
     file = run.predictions('segm') or run.predictions('bbox')
     if file is None:
         return None
-    results: list[dict[str, Any]] = json.loads(file.read_text(encoding='utf-8'))
+    results = read_detections(file)
     boxes = run.predictions('bbox')
     if 'bbox' not in (results[0] if results else {'bbox': None}) and boxes is not None:
         # mmdet writes masks and boxes in the same order.
-        for one, box in zip(results, json.loads(boxes.read_text(encoding='utf-8'))):
+        for one, box in zip(results, read_detections(boxes)):
             one['bbox'] = box['bbox']
     by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for one in results:

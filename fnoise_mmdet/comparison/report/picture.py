@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from ...datasets.images import open_image
+
 MOST_PIXELS = 1600  # of a side of a photograph in a report
 
 
@@ -25,9 +27,9 @@ class Picture(NamedTuple):
             None where it is no picture, is truncated, as a killed run leaves it, or larger than Pillow opens.
         """
         try:
-            with Image.open(path) as opened:
+            with open_image(path) as opened:
                 return cls(caption, np.asarray(ImageOps.exif_transpose(opened).convert('RGB')))
-        except (OSError, Image.DecompressionBombError):
+        except Exception:  # Pillow's plugins raise many types
             return None
 
     @property

@@ -1,8 +1,9 @@
 import base64
 import io
+import os
 
 import numpy as np
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from fnoise_mmdet.comparison.report import Picture
 
@@ -24,3 +25,15 @@ def test_what_is_no_picture_is_none(tmp_path):
     (tmp_path / 'broken.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:500])
     (tmp_path / 'text.png').write_text('not an image')
     assert [Picture.read(tmp_path / f'{name}.png', '') for name in ('broken', 'text', 'missing')] == [None] * 3
+
+
+def test_postscript_is_not_run(tmp_path, monkeypatch):
+    gs = tmp_path / 'bin/gs'
+    gs.parent.mkdir()
+    gs.write_text(f'#!/bin/sh\ntouch {tmp_path}/called\n')
+    gs.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{gs.parent}:{os.environ["PATH"]}')
+    monkeypatch.setattr(EpsImagePlugin, 'gs_binary', None)
+    (tmp_path / 'x.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n')
+    assert Picture.read(tmp_path / 'x.png', '') is None
+    assert not (tmp_path / 'called').exists()

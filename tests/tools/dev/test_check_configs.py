@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from check_configs import VERSIONS, read_findings
 
 PATTERN = 'retinanet/retinanet_r18_fpn_1x*'
 
@@ -25,6 +26,18 @@ def test_checks_writes_a_table_and_resumes(tool, tmp_path):
     before = findings.read_text()
     tool('dev/check_configs', '--only', PATTERN, '--out', tmp_path)
     assert findings.read_text() == before
+
+
+def test_findings_of_other_versions_are_discarded(tmp_path):
+    lines = [
+        dict(config='a.py', versions=VERSIONS, finding=None),
+        dict(config='b.py', versions=VERSIONS | dict(mmdet='0'), finding=None),
+        dict(config='c.py', finding=None),
+        [1],
+    ]
+    path = tmp_path / 'findings.jsonl'
+    path.write_text('\n'.join([*map(json.dumps, lines), '[' * 100_000, '{"config"']))
+    assert read_findings(path) == {'a.py': None}
 
 
 def test_missing_match_is_reported(tool, tmp_path):

@@ -1,0 +1,11 @@
+from fnoise_mmdet.commands.compare import latest_panels
+from fnoise_mmdet.comparison import Run
+
+
+def test_latest_panels_by_step_without_other_files(tmp_path):
+    folder = tmp_path / '20260101_000000/vis_data/vis_image'
+    folder.mkdir(parents=True)
+    for name in ('feature_maps_val_9', 'feature_maps_val_10', 'feature_maps_val_x', 'feature_maps_'):
+        (folder / f'{name}.png').touch()
+    found = latest_panels(Run('run', [], [], [], tmp_path))
+    assert found == dict(feature_maps_val=folder / 'feature_maps_val_10.png')
