@@ -27,7 +27,7 @@ def test_photos_of_another_sample_are_not_shown(root, tmp_path):
     command = ['make', 'photos', f'SAMPLE={tmp_path}', f'OUT={tmp_path}/out', 'DATA=/nope', 'TRAIN=500']
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode and f'{tmp_path} was drawn with DATA=data/coco TRAIN=110 VAL=50: use' in result.stderr
-    assert make(root, 'drawn', f'SAMPLE={tmp_path}', 'DATA=data/coco') == ''
+    assert make(root, '--no-print-directory', 'drawn', f'SAMPLE={tmp_path}', 'DATA=data/coco') == ''
 
 
 @pytest.mark.slow

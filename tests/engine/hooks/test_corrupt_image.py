@@ -29,7 +29,7 @@ def shapes(shapes, tmp_path):
 
 def test_a_corrupt_image_is_named(train):
     with pytest.raises(
-        InputError, match=r'image .*000003.png cannot be used, it cannot be read as an image: replace it'
+        InputError, match=r'image .*000003.png cannot be used, it cannot be read as an image: .*: replace it'
     ):
         train('demo_baseline.py', 'stop', custom_hooks=[dict(type='CorruptImageHook')])
 
