@@ -126,8 +126,17 @@ def browser() -> Iterator:
         chromium.close()
 
 
-@pytest.mark.parametrize('kind', ['report', 'broken_report'])
-@pytest.mark.parametrize(('width', 'scheme'), [(1200, 'light'), (400, 'light'), (400, 'dark')])
+@pytest.mark.parametrize(
+    ('width', 'scheme', 'kind'),
+    [
+        (1200, 'light', 'report'),
+        (400, 'dark', 'report'),
+        (400, 'light', 'broken_report'),
+        pytest.param(400, 'light', 'report', marks=pytest.mark.long),
+        pytest.param(1200, 'light', 'broken_report', marks=pytest.mark.long),
+        pytest.param(400, 'dark', 'broken_report', marks=pytest.mark.long),
+    ],
+)
 def test_in_a_browser(browser, kind, width, scheme, request):
     """No script error, every chart drawn, every image loaded, nothing wider than the screen, no network."""
     out = request.getfixturevalue(kind)
@@ -164,8 +173,15 @@ def test_the_page_is_small(report):
     assert (report / 'report.html').stat().st_size < 3e6
 
 
-@pytest.mark.parametrize('width', [1200, 400])
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize(
+    ('width', 'scheme'),
+    [
+        (1200, 'light'),
+        (400, 'dark'),
+        pytest.param(1200, 'dark', marks=pytest.mark.long),
+        pytest.param(400, 'light', marks=pytest.mark.long),
+    ],
+)
 def test_axe_finds_no_violation(page, width, scheme):
     axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
     page.emulate_media(color_scheme=scheme)
