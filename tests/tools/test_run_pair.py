@@ -133,7 +133,7 @@ def test_wrong_arguments_begin_nothing(tool, shapes, tmp_path, arguments, messag
         pytest.param(signal.SIGTERM, 1, marks=pytest.mark.long),
         pytest.param(signal.SIGINT, 1, marks=pytest.mark.long),
         pytest.param(signal.SIGKILL, 1, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.long),
     ],
 )
 def test_stopped_study_resumed(tool, root, command, tmp_path, stop, workers):

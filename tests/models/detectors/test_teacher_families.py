@@ -27,6 +27,8 @@ FAMILIES = {
     'YOLOX': 'yolox/yolox_tiny_8xb8-300e_coco.py',
 }
 
+LONG = ('cascade with masks', 'one-stage, anchors', 'YOLOX')  # like others here
+
 
 def stream(seed, size, with_mask):
     np.random.seed(seed)
@@ -36,8 +38,9 @@ def stream(seed, size, with_mask):
     return batch
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize(
+    'family', [pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow) for name in FAMILIES]
+)
 def test_a_training_step_and_an_evaluation(family):
     init_default_scope('mmdet')
     hub = MessageHub.get_current_instance()

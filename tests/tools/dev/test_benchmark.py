@@ -113,7 +113,7 @@ def test_missing_peer(tool, shapes, tmp_path):
     assert '--peer-python nowhere cannot be run' in tool('dev/benchmark', 'peer', *options, status=2).stderr
     if not has_operators():
         error = tool('dev/benchmark', 'peer', '--data-root', shapes, status=2).stderr
-        assert 'torchvision is not installed here' in error
+        assert 'torchvision with operators for this torch is not installed' in error
 
 
 def test_table_goes_into_a_file(tool, tmp_path):
