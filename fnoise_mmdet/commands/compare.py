@@ -70,10 +70,7 @@ def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
     """
     studies: dict[str, SavedComparison] = {}
     for text in args.regime:
-        name, _, listed = text.partition('=')
-        paths = [Path(path) for path in listed.split(',') if path]
-        if not name or not paths:
-            raise InputError(f'--regime {text} is not of the form NAME=FILE,FILE')
+        name, paths = named_paths('--regime', text, 'FILE')
         if name in studies:
             raise InputError(f'two regimes are called {name}')
         study = read_comparisons(paths, measures=args.measures)
@@ -103,16 +100,26 @@ def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]
     return int(labels), other.measures[0].values[other.conditions[0]]
 
 
+def named_paths(option: str, text: str, what: str) -> tuple[str, list[Path]]:
+    """Split NAME=PATH,PATH of an option.
+
+    Raises:
+        InputError: If the text has another form.
+    """
+    name, _, listed = text.partition('=')
+    paths = [Path(path) for path in listed.split(',') if path]
+    if not name or not paths:
+        raise InputError(f'{option} {text} is not of the form NAME={what},{what}')
+    return name, paths
+
+
 def named_group(text: str) -> tuple[str, list[Path]]:
     """Read NAME=RUN,RUN.
 
     Raises:
         InputError: If the text has another form, or a path is not a run.
     """
-    name, found, listed = text.partition('=')
-    paths = [Path(path) for path in listed.split(',') if path]
-    if not found or not name or not paths:
-        raise InputError(f'--group {text} is not of the form NAME=RUN,RUN')
+    name, paths = named_paths('--group', text, 'RUN')
     for path in paths:
         if not path.exists() or not is_run(path):
             raise InputError(f'--group {name}: {path} is not a run (a work dir or a scalars.json)')

@@ -60,7 +60,7 @@ RADIUS = (0.1, 0.32)  # of the image's side
 
 
 class Style(NamedTuple):
-    """How objects and background are painted; the objects themselves are the same in all styles.
+    """Rendering style of the images; objects and annotations are the same in all styles.
 
     ``brightness`` is a factor of all colours, and ``outline`` the width of
     objects drawn as their outline, as a fraction of the image's side, 0 for
@@ -117,7 +117,7 @@ def draw_image(
     Args:
         rng: Random generator.
         size: Height and width in pixels.
-        style: How it is painted.
+        style: Rendering style.
 
     Returns:
         The RGB image, uint8 (size, size, 3), and per object its class index
