@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
             'work_dirs/pair --out work_dirs/pair/report',
             'docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
             '--regime embedded=a/comparison.json,b/comparison.json --regime photos=c/comparison.json --figure map.png',
+            '--label-counts --regime 40=a/comparison.json --regime 80=b/comparison.json --figure curves.png',
         ],
     )
     parser.add_argument(
@@ -79,15 +80,23 @@ def parse_args() -> argparse.Namespace:
         action='append',
         default=[],
         metavar='NAME=FILE,FILE',
-        help='comparison.json of a study in one regime, such as few labels or other data; with several, --figure is a '
-        'map of the conclusions in the first measure, one column per regime and one row per condition',
+        help='comparison.json of a study in one regime, such as few labels or other data; of several the table and '
+        '--figure, a map, show the conclusions about each condition in the first measure of each',
+    )
+    saved.add_argument(
+        '--label-counts',
+        action='store_true',
+        help='the names of the regimes are numbers of labelled images: --figure shows the learning curve of each '
+        'condition, and a table what it is worth in labels',
     )
     saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace the text between two lines <!-- MARK -->')
     saved.add_argument('--mark', default='study', help='the word in these lines')
     saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
     args = parser.parse_args()
-    if args.regime and (args.runs or args.group or args.curve or args.into or args.out or not args.figure):
-        parser.error('--regime NAME=FILE,FILE needs --figure, and no runs, --group, --curve, --into or --out')
+    if args.regime and (args.runs or args.group or args.curve or args.out):
+        parser.error('--regime takes no runs, --group, --curve or --out')
+    if args.label_counts and not args.regime:
+        parser.error('--label-counts is for --regime LABELS=FILE,FILE')
     if not args.runs and not args.group and not args.regime:
         parser.error('name runs, a folder that holds them, or groups with --group')
     if args.out is None and (args.group or any(path.is_dir() for path in args.runs)):

@@ -23,9 +23,9 @@ from ..comparison import (
     verdict,
 )
 from ..comparison.forest_plot import forest_plot
-from ..comparison.learning_curve import worth_table
-from ..comparison.measure_table import measure_table, study_page
-from ..comparison.measures import HIGHER
+from ..comparison.learning_curve import learning_curves, worth_table
+from ..comparison.measure_table import measure_table, regime_page, study_page
+from ..comparison.measures import HIGHER, Measure
 from ..comparison.regime_map import regime_map
 from ..comparison.report import Picture, detection_pictures, write_report
 from ..comparison.saved_comparison import SavedComparison, read_comparisons
@@ -38,21 +38,61 @@ from .output import put_between, show_progress, terminal
 
 
 def show_saved(args: argparse.Namespace) -> None:
-    """Print the table of saved comparisons, or put it into a page, and draw the forest plot or the map of regimes."""
-    if args.regime:
-        write_figure(args.figure, regime_map(read_regimes(args)))
-        return
+    """Print the table of saved comparisons, or put it into a page, and draw its figure."""
+    page, figure = regimes(args) if args.regime else one_study(args)
+    if args.into:
+        put_between(args.into, f'<!-- {args.mark} -->', page)
+    else:
+        print(page)
+    if args.figure:
+        write_figure(args.figure, figure)
+
+
+def one_study(args: argparse.Namespace) -> tuple[str, Figure]:
+    """Return the table of a study in Markdown, and its forest plot."""
     study = read_comparisons(args.runs, args.conditions, args.measures)
-    table = study_page(study)
+    page = study_page(study)
     if args.curve:
         curve = dict(read_point(text, study) for text in args.curve)
-        table += f'\n\n{worth_table(study.measures[0], curve, next(iter(curve))).markdown()}'
-    if args.into:
-        put_between(args.into, f'<!-- {args.mark} -->', table)
-    else:
-        print(table)
-    if args.figure:
-        write_figure(args.figure, forest_plot(study.conditions, study.measures, study.differences))
+        page += f'\n\n{worth_table(study.conditions, {next(iter(curve)): study.measures[0]}, curve).markdown()}'
+    return page, forest_plot(study.conditions, study.measures, study.differences)
+
+
+def regimes(args: argparse.Namespace) -> tuple[str, Figure]:
+    """Return the table of several studies in Markdown, and the map of regimes or the learning curves.
+
+    Raises:
+        InputError: A study cannot be read, or is not one of a number of labelled images as --label-counts says.
+    """
+    studies = read_regimes(args)
+    if not args.label_counts:
+        return regime_page(studies), regime_map(studies)
+    for name in studies:
+        if not name.isdecimal() or int(name) < 1:
+            raise InputError(f'--label-counts: {name}, the name of a regime, is not a number of labelled images')
+    studies = {name: studies[name] for name in sorted(studies, key=int)}
+    references = {(study.measures[0].key, study.conditions[0]) for study in studies.values()}
+    if len(references) > 1:
+        listed = ' and '.join(f'{measure} of {reference}' for measure, reference in sorted(references))
+        raise InputError(f'--label-counts: the regimes differ in the first measure or the reference: {listed}')
+    measures = {int(name): require_ap(study.measures[0]) for name, study in studies.items()}
+    curve = {int(name): study.measures[0].values[study.conditions[0]] for name, study in studies.items()}
+    names = list(dict.fromkeys(name for study in studies.values() for name in study.conditions))
+    page = f'{regime_page(studies)}\n\n{worth_table(names, measures, curve).markdown()}'
+    return page, learning_curves(names, measures)
+
+
+def require_ap(measure: Measure) -> Measure:
+    """Return the first measure of a study, from which a learning curve is drawn.
+
+    Raises:
+        InputError: It is not better when it is higher.
+    """
+    if measure.better != HIGHER:
+        raise InputError(
+            f'a learning curve needs an AP as the first measure, not {measure.label}: choose one with --measures'
+        )
+    return measure
 
 
 def write_figure(path: Path, figure: Figure) -> None:
@@ -66,20 +106,27 @@ def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
     """Read the saved comparisons of --regime by name.
 
     Raises:
-        InputError: An option is not of the form NAME=FILE,FILE, a name occurs twice, or a file cannot be read.
+        InputError: An option is not of the form NAME=FILE,FILE, a name occurs twice, a file cannot be read, or
+            a condition of --conditions is in none.
     """
     studies: dict[str, SavedComparison] = {}
     for text in args.regime:
         name, paths = named_paths('--regime', text, 'FILE')
         if name in studies:
             raise InputError(f'two regimes are called {name}')
-        study = read_comparisons(paths, measures=args.measures)
-        names = [one for one in study.conditions[1:] if not args.conditions or one in args.conditions]
-        studies[name] = study._replace(
-            conditions=[study.conditions[0], *names],
-            differences=[one for one in study.differences if one.condition in names],
-        )
-    return studies
+        studies[name] = read_comparisons(paths, measures=args.measures)
+    there = {name for study in studies.values() for name in study.conditions[1:]}
+    for name in args.conditions:
+        if name not in there:
+            raise InputError(f'no regime has the condition {name}, but {", ".join(sorted(there))}')
+    return {name: with_conditions(study, args.conditions) for name, study in studies.items()}
+
+
+def with_conditions(study: SavedComparison, conditions: Sequence[str]) -> SavedComparison:
+    """Keep the reference and those of the conditions that a study has; all without any."""
+    names = [one for one in study.conditions[1:] if not conditions or one in conditions]
+    differences = [one for one in study.differences if one.condition in names]
+    return study._replace(conditions=[study.conditions[0], *names], differences=differences)
 
 
 def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:
@@ -89,9 +136,7 @@ def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]
         InputError: If the text has another form, a file cannot be read, or the first measure is no AP.
     """
     labels, found, source = text.partition('=')
-    measure = study.measures[0]
-    if measure.better != HIGHER:
-        raise InputError(f'--curve needs an AP as the first measure, not {measure.label}: choose one with --measures')
+    measure = require_ap(study.measures[0])
     if not found or not labels.isdigit() or int(labels) < 1:
         raise InputError(f'--curve {text} is not of the form LABELS=CONDITION or LABELS=FILE')
     if source in measure.values:

@@ -1,14 +1,18 @@
-"""Number of labelled images with which supervised training matches a condition, from its learning curve."""
+"""Learning curves over the number of labelled images, and the number of labels that a condition is worth."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from .intervals import Interval, percentile_interval
+from ..visualization.markup import legend_label, without_mathtext
+from .intervals import Interval, percentile_interval, t_interval
 from .measures import Measure
 from .numbers import number
-from .table import Table
+from .plots import colour
+from .table import Row, Section, Table
 
 RESAMPLES = 9999
 TINY = 1e-6  # images, by which rounding moves an end of the curve
@@ -62,26 +66,71 @@ def worth_in_labels(curve: Mapping[int, Mapping[int, float]], values: Mapping[in
     return Worth(float(labels[0]), percentile_interval(resampled), (counts[0], counts[-1]))
 
 
-def worth_table(measure: Measure, curve: Mapping[int, Mapping[int, float]], labels: int) -> Table:
-    """Return what each condition is worth in labels.
+def worth_table(
+    conditions: Sequence[str], measures: Mapping[int, Measure], curve: Mapping[int, Mapping[int, float]]
+) -> Table:
+    """Return what each condition is worth in labels, except for points of the curve.
 
     Args:
-        measure: Measure of all conditions, higher is better.
+        conditions: Names to show.
+        measures: Measure of all conditions, higher is better, by the number of labelled images that they were trained
+            with.
         curve: That of the supervised training, by number of labelled images and seed.
-        labels: Number of labelled images that the conditions were trained with.
     """
+    sections = [
+        Section(f'trained with {labels} labelled images', _worth_rows(conditions, measure, curve, labels))
+        for labels, measure in measures.items()
+    ]
+    label = next(iter(measures.values())).label
+    return Table(['', label, 'worth labelled images (95 % CI)', 'more labels (95 % CI)'], sections, numeric=3)
 
+
+def _worth_rows(
+    conditions: Sequence[str], measure: Measure, curve: Mapping[int, Mapping[int, float]], labels: int
+) -> list[Row]:
     def more(value: float) -> str:
         return f'{number(round(100 * (value / labels - 1)), 0, signed=True)} %'
 
     rows = []
-    for name, values in measure.values.items():
-        if values in curve.values():  # the condition is a point of the curve
+    for name in conditions:
+        values = measure.values.get(name)
+        if not values or values in curve.values():
             continue
         worth = worth_in_labels(curve, values)
         found = [worth.in_words(), worth.in_words(more)] if worth else [number(None), number(None)]
-        rows.append([name, number(measure.mean(name)), *found])
-    return Table.of(['', measure.label, 'labelled images (95 % CI)', f'more than {labels} (95 % CI)'], rows)
+        rows.append(Row([name, number(measure.mean(name)), *found]))
+    return rows
+
+
+@without_mathtext
+def learning_curves(conditions: Sequence[str], measures: Mapping[int, Measure]) -> Figure:
+    """Draw each condition over the number of labelled images: the mean over seeds with Student's 95 % confidence band.
+
+    Args:
+        conditions: Names to draw.
+        measures: Measure of all conditions, by the number of labelled images that they were trained with.
+    """
+    figure = Figure(figsize=(6.4, 4.0))
+    figure.set_layout_engine('constrained')
+    axes = figure.add_subplot()
+    for place, name in enumerate(conditions):
+        values = {labels: list(measures[labels].values.get(name, {}).values()) for labels in sorted(measures)}
+        points = [labels for labels in values if values[labels]]
+        bands = [band for labels in points if (band := t_interval(values[labels]))]
+        if len(bands) == len(points):
+            low, high = zip(*bands)
+            axes.fill_between(points, low, high, color=colour(place), alpha=0.15, linewidth=0)
+        means = [np.mean(values[labels]) for labels in points]
+        label = legend_label(name)
+        axes.plot(points, means, color=colour(place), marker='o', markersize=3, linewidth=1.4, label=label)
+    axes.set_xscale('log')
+    axes.set_xticks(sorted(measures), [str(labels) for labels in sorted(measures)])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel('labelled images')
+    axes.set_ylabel(next(iter(measures.values())).label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
 
 
 def _interpolate(counts: Sequence[int], curves: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Table of the measures of a comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..visualization.markup import escape_markdown
 from .compare import Difference
@@ -29,34 +29,50 @@ def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differ
         differences: Differences of any measures; those of others are ignored.
     """
     shown = {measure.key for measure in measures}
-    found = {(one.measure.key, one.condition): one for one in differences if one.measure.key in shown}
-    intervals = 1 + any(one.images is not None for one in found.values())
-    seeds = max((len(one.by_seed) for one in found.values()), default=0)
-    heads = ['difference', *INTERVALS[:intervals], 'conclusion']
+    found = [one for one in differences if one.measure.key in shown]
+    intervals, seeds = _intervals(found), _pairs(found)
     if len(conditions) == 2:
         reference, other = conditions
+        of_measure = {one.measure.key: one for one in found if one.condition == other}
         rows = [
-            _row(
-                [_title(one), _spread(one, reference), _spread(one, other)],
-                found.get((one.key, other)),
-                intervals,
-                seeds,
-            )
+            _row([_title(one), _spread(one, reference), _spread(one, other)], of_measure.get(one.key), intervals, seeds)
             for one in measures
         ]
-        return Table(['', reference, other, *heads], [Section('', rows)], numeric=3 + intervals, emphasized=3)
-    sections = [
-        Section(
-            _title(measure),
-            [
-                _row([name, _spread(measure, name)], found.get((measure.key, name)), intervals, seeds)
-                for name in conditions
-                if measure.mean(name) is not None
-            ],
-        )
-        for measure in measures
+        heads = ['', reference, other, *_heads(intervals)]
+        return Table(heads, [Section('', rows)], numeric=3 + intervals, emphasized=3)
+    sections = [_section(_title(one), conditions, one, found, intervals, seeds) for one in measures]
+    return Table(['', 'mean', *_heads(intervals)], sections, numeric=2 + intervals, emphasized=2)
+
+
+def _intervals(differences: Sequence[Difference]) -> int:
+    """Return the number of columns of intervals."""
+    return 1 + any(one.images is not None for one in differences)
+
+
+def _pairs(differences: Sequence[Difference]) -> int:
+    """Return the largest number of pairs."""
+    return max((len(one.by_seed) for one in differences), default=0)
+
+
+def _heads(intervals: int) -> list[str]:
+    return ['difference', *INTERVALS[:intervals], 'conclusion']
+
+
+def _section(
+    title: str,
+    conditions: Sequence[str],
+    measure: Measure,
+    differences: Sequence[Difference],
+    intervals: int,
+    seeds: int,
+) -> Section:
+    of_condition = {one.condition: one for one in differences if one.measure.key == measure.key}
+    rows = [
+        _row([name, _spread(measure, name)], of_condition.get(name), intervals, seeds)
+        for name in conditions
+        if measure.mean(name) is not None
     ]
-    return Table(['', 'mean', *heads], sections, numeric=2 + intervals, emphasized=2)
+    return Section(title, rows)
 
 
 def _title(measure: Measure) -> str:
@@ -91,14 +107,48 @@ def study_page(study: SavedComparison) -> str:
     """Return the table of a study in Markdown, with a note on its statistics."""
     table = measure_table(study.conditions, study.measures, study.differences)
     seeds = len(study.seeds())
-    intervals = "Student's t over seeds" + ', bootstrap over images' * any(one.images for one in study.differences)
-    note = (
-        f'Mean ± standard deviation over {seeds} seed{"s" * (seeds != 1)}; ↑ higher is better, ↓ lower; differences to '
-        f'{escape_markdown(study.conditions[0])} are paired by seed, with 95 % confidence intervals ({intervals}); '
-        f'bold: the interval over seeds excludes 0. {CONCLUSIONS}'
+    note = _note(
+        f'{seeds} seed{"s" * (seeds != 1)}', escape_markdown(study.conditions[0]), _intervals(study.differences)
     )
     warnings = ''.join(f'\n- {escape_markdown(warning)}' for warning in study.warnings)
     return f'{table.markdown()}\n\n{note}{_by_chance(study)}' + (f'\n\nWarnings:\n{warnings}' if warnings else '')
+
+
+def regime_page(studies: Mapping[str, SavedComparison]) -> str:
+    """Return the table of several studies in Markdown, with a note on its statistics.
+
+    It shows the first measure of each study, with one row per condition.
+
+    Args:
+        studies: Saved comparison of each regime, in the order of the sections.
+    """
+    found = {
+        regime: [one for one in study.differences if one.measure.key == study.measures[0].key]
+        for regime, study in studies.items()
+    }
+    intervals = _intervals([one for of_regime in found.values() for one in of_regime])
+    sections = [
+        _section(
+            f'{regime}: {_title(study.measures[0])}, n = {_pairs(found[regime])}',
+            study.conditions,
+            study.measures[0],
+            found[regime],
+            intervals,
+            _pairs(found[regime]),
+        )
+        for regime, study in studies.items()
+    ]
+    table = Table(['', 'mean', *_heads(intervals)], sections, numeric=2 + intervals, emphasized=2)
+    return f'{table.markdown()}\n\n{_note("n seeds", "the first condition", intervals)}'
+
+
+def _note(seeds: str, reference: str, intervals: int) -> str:
+    kinds = ("Student's t over seeds", 'bootstrap over images')[:intervals]
+    return (
+        f'Mean ± standard deviation over {seeds}; ↑ higher is better, ↓ lower; differences to {reference} are paired '
+        f'by seed, with 95 % confidence intervals ({", ".join(kinds)}); bold: the interval over seeds excludes 0. '
+        f'{CONCLUSIONS}'
+    )
 
 
 def _by_chance(study: SavedComparison) -> str:

@@ -25,12 +25,36 @@ def test_draws_the_figure(tool, tmp_path, suffix, begins):
 def test_map_of_regimes(tool, tmp_path):
     photos = 'docs/study/photos/seeds_0.json,docs/study/photos/seeds_1.json'
     regimes = '--regime', f'embedded={STUDY}', '--regime', f'photos={photos}'
-    tool('compare', *regimes, '--conditions', 'cct_0.3', 'l2_0.3', '--figure', tmp_path / 'map.png')
+    shown = '--conditions', 'cct_0.3', 'l2_0.3'
+    page = tool('compare', *regimes, *shown, '--figure', tmp_path / 'map.png').stdout
     assert (tmp_path / 'map.png').read_bytes().startswith(b'\x89PNG')
+    rows = [line.split('|')[1].strip() for line in page.splitlines()[2:] if line.startswith('|')]
+    embedded, photos = '**embedded: mask AP ↑, n = 3**', '**photos: mask AP ↑, n = 2**'
+    assert rows == [embedded, 'baseline', 'cct_0.3', photos, 'baseline', 'cct_0.3', 'l2_0.3']
+    assert 'no regime has the condition x, but' in tool('compare', *regimes, '--conditions', 'x', status=2).stderr
     error = tool('compare', *regimes[:2], *regimes[:2], '--figure', tmp_path / 'b.png', status=2).stderr
     assert 'two regimes are called embedded' in error and not (tmp_path / 'b.png').exists()
     assert '--regime x is not of the form' in tool('compare', '--regime', 'x', '--figure', 'x.png', status=2).stderr
-    assert '--regime NAME=FILE,FILE needs --figure' in tool('compare', *regimes, status=2).stderr
+    assert '--regime takes no runs' in tool('compare', STUDY, *regimes, status=2).stderr
+
+
+def test_label_counts(tool, tmp_path):
+    """Not a real curve: photographs as if they were the embedded data with fewer labels."""
+    counts = '--label-counts', '--regime', f'640={STUDY}', '--regime', '160=docs/study/photos/seeds_0.json'
+    page = tool('compare', *counts, '--conditions', 'cct_0.3', '--figure', tmp_path / 'curves.png').stdout
+    assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+    assert (
+        page.index('160: mask AP')
+        < page.index('640: mask AP')
+        < page.index('trained with 160')
+        < page.index('with 640')
+    )
+    for arguments, message in (
+        (['--regime', f'few={STUDY}'], 'few, the name of a regime, is not a number of labelled images'),
+        ([*counts[1:], '--measures', 'loss'], 'needs an AP as the first measure, not training loss'),
+        ([STUDY], '--label-counts is for --regime'),
+    ):
+        assert message in tool('compare', '--label-counts', *arguments, status=2).stderr
 
 
 def test_worth_in_labels(tool, tmp_path):
@@ -39,7 +63,7 @@ def test_worth_in_labels(tool, tmp_path):
     head = next(place for place, line in enumerate(lines) if 'labelled images (95 % CI)' in line)
     rows = {
         cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
-        for cells in (line.split('|') for line in lines[head + 2 :])
+        for cells in (line.split('|') for line in lines[head + 3 :])
     }
     assert rows['cct_1.0'][1].startswith('7') and rows['cct_1.0'][2].startswith('+')
     assert len(rows) == 8 and not {'FDrop', 'baseline'} & rows.keys(), 'the points of the curve'
