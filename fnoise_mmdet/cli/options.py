@@ -86,7 +86,8 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data-root',
         help='folder in COCO layout that replaces the data root of every data loader and evaluator: '
-        'annotations/instances_{train,val,test}.json with train/, val/, test/, or the layout of COCO 2017',
+        'annotations/instances_{train,val,test}.json with train/, val/, test/, or the layout of COCO 2017; '
+        'annotation files of other names are kept if the folder has them',
     )
     parser.add_argument(
         '--cfg-options',

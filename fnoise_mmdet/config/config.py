@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,8 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
     otherwise its ``data_root`` is searched for the other layouts known to
     :func:`~fnoise_mmdet.datasets.find_split`.
 
-    Data sets that are concatenated keep the names of their annotation files.
+    Annotation files of other names that the folder has are kept, such as those
+    of a part of the images; data sets that are concatenated must have theirs.
 
     If the data set lacks a class of the config, the config gets the classes of
     the data set, including the number of classes of the heads.
@@ -348,7 +350,8 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
             dataset.update(data_root=str(root), data_prefix=dict(img=split.image_folder))
             # Several data sets are parts of one, such as its labelled and unlabelled images.
             if len(datasets) == 1:
-                dataset['ann_file'] = split.ann_file
+                if not _is_part(dataset):
+                    dataset['ann_file'] = split.ann_file
             elif not annotation_file(dataset).is_file():
                 raise InputError(
                     f'{annotation_file(dataset)} of {part}_dataloader not found: create it '
@@ -356,12 +359,19 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
                 )
         for evaluator in evaluators(cfg, part):
             if 'ann_file' in evaluator:
-                evaluator['ann_file'] = str(root / split.ann_file)
+                evaluator['ann_file'] = str(annotation_file(datasets[0]))
         if part == required[0]:
             classes = class_names(read_coco(annotation_file(datasets[0]), annotated=False))
     # mmdet numbers labels in the order of the annotation file; check_data checks that it is the same for all splits.
     if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)
+
+
+def _is_part(dataset: dict[str, Any]) -> bool:
+    """Return whether a data set has an annotation file of its own in its folder, beside those of the whole splits."""
+    name = dataset.get('ann_file') or ''
+    is_split = re.fullmatch(r'annotations/instances_(train|val|test)(2017)?\.json', name)
+    return not is_split and not Path(name).is_absolute() and annotation_file(dataset).is_file()
 
 
 def annotation_file(dataset: dict[str, Any]) -> Path:

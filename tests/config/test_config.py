@@ -85,6 +85,26 @@ def test_data_root_redirects_every_loader_and_evaluator(root, shapes):
     assert cfg.val_dataloader.dataset.pipeline == demo(root).val_dataloader.dataset.pipeline
 
 
+@pytest.mark.parametrize(
+    ('name', 'is_kept'), [('few.json', True), ('annotations/instances_val.json', False), ('none.json', False)]
+)
+def test_data_root_keeps_files_of_some_images(root, shapes, tmp_path, name, is_kept):
+    """A file of another split is not kept, as its images are in another folder."""
+    data = shutil.copytree(shapes, tmp_path / 'data')
+    shutil.copy(data / 'annotations/instances_train.json', data / 'few.json')
+    cfg = demo(root)
+    for part in ('train', 'test'):
+        cfg[f'{part}_dataloader'].dataset.ann_file = name
+    use_data_root(cfg, str(data), required=('train', 'val'))
+    assert cfg.train_dataloader.dataset.ann_file == (name if is_kept else 'annotations/instances_train.json')
+    expected = name if is_kept else 'annotations/instances_test.json'
+    assert cfg.test_evaluator.ann_file == str(data / expected) and cfg.test_dataloader.dataset.ann_file == expected
+    absolute = str(data / 'few.json')
+    cfg.train_dataloader.dataset.ann_file = absolute
+    use_data_root(cfg, str(shapes), required=('train', 'val'))
+    assert cfg.train_dataloader.dataset.ann_file == 'annotations/instances_train.json'
+
+
 def test_default_root_may_have_the_layout_of_coco_2017(root, shapes, tmp_path):
     for part in ('train', 'val'):
         shutil.copytree(shapes / part, tmp_path / f'{part}2017')
