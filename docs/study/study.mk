@@ -1,37 +1,82 @@
-# The trainings and figures of the study, see `make help`.
-.PHONY: study study-photos study-semi
-
-# The study in docs/study/ and the README uses all seeds saved there, so that several machines can train different seeds;
-# SEEDS names those to train here. Interrupted runs resume.
+# The trainings and figures of the study: `make study REGIME=... SEEDS=...`, see `make help`.
+#
+# Results are saved in docs/study/ by seed, so that several machines can train different seeds; the page shows all
+# saved ones. Interrupted runs resume.
+REGIMES := embedded labels photos semi semi-photos
+REGIME ?= embedded
 SEEDS ?= 0 1 2
+.PHONY: study $(REGIMES:%=study-%)
+
+study:
+	@test -n '$(filter $(REGIMES),$(REGIME))' || { echo 'REGIME=$(REGIME): choose one of $(REGIMES)' >&2; exit 1; }
+	@$(MAKE) --no-print-directory study-$(REGIME)
+
+# The table and the figure of the study $(1) from all seeds that are saved, with options $(2).
+define show_study
+	@$(RUN) tools/compare.py docs/study/$(1)/seeds_*.json --mark $(subst /,_,$(1)) --into docs/study/README.md \
+	    --figure docs/study/$(1)/differences.png $(2)
+	$(draw_map)
+endef
+
+# On the embedded data.
 SPACE := $() $()
 SHARE = seeds_$(subst $(SPACE),_,$(strip $(SEEDS)))
 EMBEDDED = $(OUT)/study/embedded/$(SHARE)
-study: | $(READY) $(SHAPES)
+study-embedded: | $(READY) $(SHAPES)
 	@$(RUN) tools/sweep.py configs/demo_baseline.py --preset cct mean_normal=0.1 uniform_20=0.2 FDrop \
 	    --condition FeatureDropBlock:FeatureDropBlock@pre \
 	    --scale 0 0.1 0.2 0.3 0.5 1 --seeds $(SEEDS) --no-report --out $(EMBEDDED)
 	@$(RUN) tools/robustness.py $(EMBEDDED) --severities 3
 	$(call keep_study,$(EMBEDDED),embedded,$(SHARE))
-	@$(RUN) tools/compare.py docs/study/embedded/seeds_*.json --mark embedded --into docs/study/README.md \
-	    --figure docs/study/embedded/differences.png
-	$(draw_map)
+	$(call show_study,embedded)
+
+# With fewer labels, at as many iterations: seed S has labels for other images of the 640. `no_flip` is the positive
+# control, as less augmentation must harm where labels are few.
+LABEL_COUNTS := 40 80 160 640
+LABELS := data/study_labels
+study-labels: $(SEEDS:%=study-labels-%)
+	@$(RUN) tools/compare.py --label-counts --measures coco/segm_mAP --mark labels --into docs/study/README.md \
+	    $(foreach count,$(LABEL_COUNTS),--regime $(count)=$(call saved,labels/$(count))) \
+	    --figure docs/study/labels/curves.png
+
+study-labels-%: | $(LABELS)
+	$(call split,$(LABELS),$(filter-out 640,$(LABEL_COUNTS)),$*)
+	$(foreach count,$(LABEL_COUNTS),$(call labels_count,$*,$(count),$(OUT)/study/labels/$(count)_$*))
+
+# The conditions with seed $(1) and $(2) labels, in the folder $(3); all see 2560 images in 640 iterations.
+define labels_count
+	@epochs=$$((2560 / $(2))) && $(RUN) tools/sweep.py configs/demo_baseline.py --data-root $(LABELS) --scale 0.3 --preset cct l2 \
+	    --condition mean_normal_0.1:mean_normal=0.1 \
+	    --condition ChannelDropout_0.5:ChannelDropout model.neck.noise.drop_prob=0.5 \
+	    --condition no_flip train_dataloader.dataset.pipeline.3.prob=0 --seeds $(1) --no-report --out $(3) \
+	    --cfg-options train_cfg.max_epochs=$$epochs train_cfg.val_interval=$$((epochs / 2)) \
+	    default_hooks.checkpoint.interval=$$epochs param_scheduler.1.end=$$epochs param_scheduler.1.T_max=$$epochs \
+	    $(if $(filter-out 640,$(2)),train_dataloader.dataset.ann_file=annotations/instances_train.$(1)@$(2)_images.json)
+	$(call keep_study,$(3),labels/$(2),seeds_$(1))
+
+endef
+
+$(LABELS): | $(READY)
+	@$(RUN) tools/make_shapes.py --num-val 1000 --out $@
 
 # On the photographs of DATA: seed S holds out fold S modulo 5, so that five seeds evaluate every photograph once. 24 epochs
 # instead of 44 are long enough to overfit, and a seed of the four conditions takes 40 minutes on two cores.
+photo_fold = data/photos_folds/$$(($(1) % 5))
 study-photos: $(SEEDS:%=study-photos-%)
-	@$(RUN) tools/compare.py docs/study/photos/seeds_*.json --mark photos --into docs/study/README.md \
-	    --figure docs/study/photos/differences.png
-	$(draw_map)
+	$(call show_study,photos)
 
 study-photos-%: | $(READY)
-	@fold=$$(($* % 5)) && data=data/photos_folds/$$fold && \
-	if [ ! -d $$data ]; then $(RUN) tools/coco_sample.py --from $(DATA) --fold $$fold/5 --out $$data; fi && \
-	$(RUN) tools/sweep.py configs/photos_baseline.py --data-root $$data --preset cct=0.3 l2=0.3 \
+	$(call draw_fold,$*)
+	@$(RUN) tools/sweep.py configs/photos_baseline.py --data-root $(call photo_fold,$*) --preset cct=0.3 l2=0.3 \
 	    --condition ChannelDropout_0.5:ChannelDropout model.neck.noise.drop_prob=0.5 \
 	    --seeds $* --no-report --out $(OUT)/study/photos/seed_$* --cfg-options train_cfg.max_epochs=24 \
 	    train_cfg.val_interval=12 param_scheduler.1.end=24 param_scheduler.1.T_max=24
 	$(call keep_study,$(OUT)/study/photos/seed_$*,photos,seeds_$*)
+
+define draw_fold
+	@test -d $(call photo_fold,$(1)) || \
+	    $(RUN) tools/coco_sample.py --from $(DATA) --fold $$(($(1) % 5))/5 --out $(call photo_fold,$(1))
+endef
 
 # On images without labels: seed S has labels for another 64 of the 640 images. All conditions start from the
 # checkpoint of its supervised training, in two blocks, with batch norm trained and frozen; those with twice as many labels
@@ -40,8 +85,8 @@ study-photos-%: | $(READY)
 SEMI := data/study_semi
 STUDY_SEMI = $(OUT)/study/semi
 study-semi: $(SEEDS:%=study-semi-%)
-	@for block in trained frozen; do $(RUN) tools/compare.py docs/study/semi/$$block/seeds_*.json --mark semi_$$block \
-	    --curve 64=supervised 128=labels_128 --into docs/study/README.md --figure docs/study/semi/$$block.png || exit; done
+	$(call show_study,semi/trained,--curve 64=supervised 128=labels_128)
+	$(call show_study,semi/frozen,--curve 64=supervised 128=labels_128)
 
 study-semi-%: $(STUDY_SEMI)/start_%
 	$(call semi_block,trained,$*,$(SEMI_CONDITIONS))
@@ -66,6 +111,7 @@ $(SEMI): | $(READY)
 # Settings: the $(2) labelled images of seed $(1), and where condition $(2) of seed $(1) starts from.
 semi_labels = train_dataloader.dataset.datasets.0.ann_file=annotations/instances_train.$(1)@$(2)_images.json \
     train_dataloader.dataset.datasets.1.ann_file=annotations/instances_train.$(1)@$(2)_images-unlabeled.json
+iterations = train_cfg.max_iters=$(1) train_cfg.val_interval=$(1) param_scheduler.1.end=$(1) param_scheduler.1.T_max=$(1)
 semi_start = load_from=$(STUDY_SEMI)/start_$(1)/$(2)/seed_$(1)/iter_640.pth
 SUPERVISED := model.semi_train_cfg.feature_weight=0
 SEMI_CONDITIONS = --scale 0.3 --preset cct l2 \
@@ -80,10 +126,34 @@ SEMI_SETTINGS := --scale 0 --condition hard_0.5 model.semi_train_cfg.cls_pseudo_
 
 # Block $(1) of the study with seed $(2): conditions $(3), settings $(4).
 define semi_block
-	@$(SEMI_SWEEP) $(3) --seeds $(2) --out $(STUDY_SEMI)/$(1)_$(2) --cfg-options train_cfg.max_iters=320 \
-	    train_cfg.val_interval=320 param_scheduler.1.end=320 param_scheduler.1.T_max=320 \
+	@$(SEMI_SWEEP) $(3) --seeds $(2) --out $(STUDY_SEMI)/$(1)_$(2) --cfg-options $(call iterations,320) \
 	    $(call semi_labels,$(2),64) $(call semi_start,$(2),baseline) $(4)
 	$(call keep_study,$(STUDY_SEMI)/$(1)_$(2),semi/$(1),seeds_$(2))
+endef
+
+# The same on photographs: of the 128 that seed S trains with, as in study-photos, 50 have labels.
+SEMI_PHOTOS = $(OUT)/study/semi_photos
+study-semi-photos: $(SEEDS:%=study-semi-photos-%)
+	$(call show_study,semi/photos)
+
+study-semi-photos-%: $(SEMI_PHOTOS)/start_%/iter_600.pth
+	@$(RUN) tools/sweep.py configs/semi/photos_semi_baseline.py --data-root $(call photo_fold,$*) --scale 0.3 --preset cct \
+	    --condition ChannelDropout_0.5:ChannelDropout model.detector.neck.noise.drop_prob=0.5 \
+	    --condition supervised $(SUPERVISED) --seeds $* --no-report --out $(SEMI_PHOTOS)/seed_$* \
+	    --cfg-options $(call iterations,300) $(call semi_labels,$*,50) load_from=$<
+	$(call keep_study,$(SEMI_PHOTOS)/seed_$*,semi/photos,seeds_$*)
+
+.PRECIOUS: $(SEMI_PHOTOS)/start_%/iter_600.pth
+$(SEMI_PHOTOS)/start_%/iter_600.pth: | $(READY)
+	$(call draw_fold,$*)
+	$(call split,$(call photo_fold,$*),50,$*)
+	@$(RUN) tools/train.py configs/semi/photos_semi_baseline.py --data-root $(call photo_fold,$*) --resume \
+	    --work-dir $(@D) --cfg-options randomness.seed=$* $(SUPERVISED) $(call iterations,600) $(call semi_labels,$*,50)
+
+# Draw $(2) labelled images of $(1) for seed $(3).
+define split
+	@test -e $(1)/annotations/instances_train.$(3)@$(firstword $(2))_images.json || \
+	    $(RUN) tools/split_coco.py $(1)/annotations/instances_train.json --number $(2) --fold $(3)
 endef
 
 # Save the results of the study $(1) as docs/study/$(2)/$(3).json.
@@ -96,6 +166,9 @@ endef
 
 # The map of the conclusions in all regimes whose seeds are complete.
 define draw_map
-	@$(RUN) tools/compare.py --regime "embedded shapes=$$(ls docs/study/embedded/seeds_*.json | paste -sd,)" \
-	    --regime "photographs=$$(ls docs/study/photos/seeds_*.json | paste -sd,)" --figure docs/study/map.png
+	@$(RUN) tools/compare.py --regime "embedded shapes=$(call saved,embedded)" \
+	    --regime "photographs=$(call saved,photos)" --figure docs/study/map.png
 endef
+
+# The files of the study $(1), joined by commas.
+saved = $$(ls docs/study/$(1)/seeds_*.json | paste -sd,)
