@@ -34,12 +34,15 @@ study-embedded: | $(READY) $(SHAPES)
 # control, as less augmentation must harm where labels are few.
 LABEL_COUNTS := 40 80 160 640
 LABELS := data/study_labels
+STYLES := dark outline
+ROBUSTNESS := $(foreach what,mPC noise domains deployment,segm_mAP/$(what))
 study-labels: $(SEEDS:%=study-labels-%)
 	@$(RUN) tools/compare.py --label-counts --measures coco/segm_mAP --mark labels --into docs/study/README.md \
 	    $(foreach count,$(LABEL_COUNTS),--regime $(count)=$(call saved,labels/$(count))) \
 	    --figure docs/study/labels/curves.png
+	$(call show_study,labels/640,--conditions cct_0.3 --measures $(ROBUSTNESS))
 
-study-labels-%: | $(LABELS)
+study-labels-%: | $(LABELS) $(STYLES:%=$(LABELS)_%)
 	$(call split,$(LABELS),$(filter-out 640,$(LABEL_COUNTS)),$*)
 	$(foreach count,$(LABEL_COUNTS),$(call labels_count,$*,$(count),$(OUT)/study/labels/$(count)_$*))
 
@@ -52,12 +55,19 @@ define labels_count
 	    --cfg-options train_cfg.max_epochs=$$epochs train_cfg.val_interval=$$((epochs / 2)) \
 	    default_hooks.checkpoint.interval=$$epochs param_scheduler.1.end=$$epochs param_scheduler.1.T_max=$$epochs \
 	    $(if $(filter-out 640,$(2)),train_dataloader.dataset.ann_file=annotations/instances_train.$(1)@$(2)_images.json)
+	$(if $(filter 640,$(2)),$(call shifted,$(3)))
 	$(call keep_study,$(3),labels/$(2),seeds_$(1))
 
 endef
 
-$(LABELS): | $(READY)
-	@$(RUN) tools/make_shapes.py --num-val 1000 --out $@
+# What the detectors are worth elsewhere: under corruption, in other styles, and with features as on hardware.
+define shifted
+	@$(RUN) tools/robustness.py $(1)/baseline $(1)/cct_0.3 --severities 3 --noise-scales 0.3 --deployment --images 200 \
+	    --domain $(foreach style,$(STYLES),$(style)=$(LABELS)_$(style)/val)
+endef
+
+$(LABELS) $(STYLES:%=$(LABELS)_%): | $(READY)
+	@$(RUN) tools/make_shapes.py --num-val 1000 $(if $(filter-out $(LABELS),$@),--style $(@:$(LABELS)_%=%)) --out $@
 
 # On the photographs of DATA: seed S holds out fold S modulo 5, so that five seeds evaluate every photograph once. 24 epochs
 # instead of 44 are long enough to overfit, and a seed of the four conditions takes 40 minutes on two cores.

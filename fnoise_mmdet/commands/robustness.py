@@ -130,7 +130,7 @@ def noise_table(robustness: Robustness, scales: Sequence[float], preset: str) ->
 def deployment_table(robustness: Robustness) -> Table:
     """Return a table with one row per perturbation by hardware, the weakest first."""
     metrics = robustness.metric_names()
-    of_metrics = [robustness.deployed(metric) for metric in metrics]
+    of_metrics = [robustness.against_snr(metric) for metric in metrics]
     rows = [
         [name, number(snr, 1), *(number(values[name][1]) for values in of_metrics)]
         for name, (snr, _) in of_metrics[0].items()

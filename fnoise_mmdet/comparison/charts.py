@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .conditions import Condition
-from .measures import ROBUST_METRICS, collect_measures, common_cells
+from .measures import ROBUST_METRICS, Common, collect_measures
 from .runs import Row, Run
 from .scales import scale_series
 
@@ -85,7 +85,7 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
         return lambda run: _points(run.val, key)
 
     val_step = 'epoch' if all(run.by_epoch for run in runs) else 'iteration'
-    cells = common_cells(runs)
+    cells = Common.of(runs).cells
 
     def severities(metric: str) -> Callable[[Run], list[tuple[float, float]]]:
         def get(run: Run) -> list[tuple[float, float]]:
@@ -242,7 +242,7 @@ def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> li
 
 def _against_snr(condition: Condition, place: int, metric: str) -> Line | None:
     """Return the AP of a condition against the mean signal-to-noise ratio of each perturbation by hardware."""
-    found = [values for run in condition.runs if run.robustness and (values := run.robustness.deployed(metric))]
+    found = [values for run in condition.runs if run.robustness and (values := run.robustness.against_snr(metric))]
     if not found:
         return None
     names = [name for name in found[0] if all(name in values for values in found)]

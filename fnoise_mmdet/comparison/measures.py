@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import methodcaller
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ STUDY_MEASURES = (
     *TRAIN_AP,
     'val_loss',
     'loss',
-    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise', 'domains') for metric in ROBUST_METRICS),
+    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise', 'domains', 'deployment') for metric in ROBUST_METRICS),
 )
 
 
@@ -120,9 +120,7 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
         if terms:
             yield from collect(f'{stream}_loss', f'training loss, {label}', '', partial(_last_sum, losses=terms))
 
-    cells = common_cells(runs)
-    scales = common_scales(runs)
-    domains = common_domains(runs)
+    cells, scales, domains, deployments = Common.of(runs)
     for metric, label in ROBUST_METRICS.items():
         yield from collect(f'{metric}/mPC', f'{label} mPC', HIGHER, robust(methodcaller('mpc', metric, cells)))
         yield from collect(f'{metric}/rPC', f'{label} rPC', HIGHER, robust(methodcaller('rpc', metric, cells)))
@@ -132,8 +130,10 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             HIGHER,
             robust(partial(mean_over_scales, metric=metric, scales=scales)),
         )
-        of_domains = robust(partial(_mean_over_domains, metric=metric, domains=domains))
+        of_domains = robust(partial(_mean_over, get=Robustness.by_domain, metric=metric, names=domains))
         yield from collect(f'{metric}/domains', f'{label} AP, other domains', HIGHER, of_domains)
+        on_hardware = robust(partial(_mean_over, get=Robustness.by_deployment, metric=metric, names=deployments))
+        yield from collect(f'{metric}/deployment', f'{label} AP, features as on hardware', HIGHER, on_hardware)
     yield from collect('time', 'seconds per iteration', '', Run.seconds_per_iteration)
     yield from collect('memory', 'peak memory, MiB', '', Run.memory_mib)
 
@@ -150,9 +150,13 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
         for name in dict.fromkeys(name for name, _ in cells):
             of_name = robust(partial(_under, metric=metric, name=name, cells=cells))
             yield from collect(f'{metric}/{name}', f'{label} AP: {name.replace("_", " ")}', HIGHER, of_name, True)
-        for name in domains:
-            of_domain = robust(partial(_mean_over_domains, metric=metric, domains=[name]))
-            yield from collect(f'{metric}/domain {name}', f'{label} AP, domain {name}', HIGHER, of_domain, True)
+        for kind, get, names in (
+            ('domain', Robustness.by_domain, domains),
+            ('deployment', Robustness.by_deployment, deployments),
+        ):
+            for name in names:
+                of_name = robust(partial(_mean_over, get=get, metric=metric, names=[name]))
+                yield from collect(f'{metric}/{kind} {name}', f'{label} AP, {kind} {name}', HIGHER, of_name, True)
 
 
 def better_direction(metric: str) -> str:
@@ -163,45 +167,38 @@ def better_direction(metric: str) -> str:
     return HIGHER if re.search('AP|AR|PQ|JI|IoU|Recall|Precision|Acc|Dice|F1|HOTA|MOTA', name) else ''
 
 
-def common_cells(runs: Sequence[Run]) -> list[Cell]:
-    """Return the corruptions and severities that all runs with a robustness evaluation have in common."""
-    found = [run.robustness.cells() for run in runs if run.robustness]
-    return [cell for cell in found[0] if all(cell in cells for cells in found)] if found else []
+class Common(NamedTuple):
+    """What all runs with a robustness evaluation were evaluated under: corruptions and severities, scales of F-Noise
+    in the features, other domains, and perturbations by hardware.
+    """
+
+    cells: list[Cell]
+    scales: list[float]
+    domains: list[str]
+    deployments: list[str]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> 'Common':
+        """Return what some runs have in common."""
+        found = [run.robustness for run in runs if run.robustness]
+        getters = (Robustness.cells, Robustness.scales, Robustness.domains, Robustness.deployments)
+        return cls(*(_in_all([get(one) for one in found]) for get in getters))
 
 
-def common_scales(runs: Sequence[Run]) -> list[float]:
-    """Return the scales > 0 of F-Noise (``cct``) that all runs with a robustness evaluation have in common."""
-    found = [
-        {
-            result['scale']
-            for result in run.robustness.results
-            if result['kind'] == 'feature_noise' and result['preset'] == 'cct' and result['scale'] > 0
-        }
-        for run in runs
-        if run.robustness
-    ]
-    return sorted(set.intersection(*found)) if found else []
-
-
-def common_domains(runs: Sequence[Run]) -> list[str]:
-    """Return the other domains that all runs with a robustness evaluation have in common."""
-    found = [
-        {result['name']: None for result in run.robustness.results if result['kind'] == 'domain'}
-        for run in runs
-        if run.robustness
-    ]
+def _in_all(found: Sequence[list[Any]]) -> list[Any]:
     return [name for name in found[0] if all(name in names for names in found)] if found else []
 
 
 def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) -> float | None:
     """Return the mean AP over scales of feature noise, None if one of them is missing."""
-    values = found.by_scale(metric)
-    return float(np.mean([values[scale] for scale in scales])) if scales and set(scales) <= values.keys() else None
+    return _mean_over(found, Robustness.by_scale, metric, scales)
 
 
-def _mean_over_domains(found: Robustness, metric: str, domains: Sequence[str]) -> float | None:
-    values = found.by_domain(metric)
-    return float(np.mean([values[name] for name in domains])) if domains and set(domains) <= values.keys() else None
+def _mean_over(
+    found: Robustness, get: Callable[[Robustness, str], dict[Any, float]], metric: str, names: Sequence[Any]
+) -> float | None:
+    values = get(found, metric)
+    return float(np.mean([values[name] for name in names])) if names and set(names) <= values.keys() else None
 
 
 def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from .average_precision import average_precision, draw_resamples, match_detections
 from .conditions import Condition
-from .measures import AP_METRICS, common_cells, common_domains, common_scales
-from .robustness import Cell, Robustness
+from .measures import AP_METRICS, Common
+from .robustness import Robustness, deployment_name
 from .runs import Run
 
 RESAMPLES = 1000
@@ -33,37 +33,23 @@ def resample_images(conditions: Sequence[Condition], progress: Progress) -> Draw
                 if of_kind == kind and of_images is not None:
                     draws[name, seed, key] = of_images[:, column]
 
-    cells = common_cells([run for _, _, run in runs])
-    scales = common_scales([run for _, _, run in runs])
-    domains = common_domains([run for _, _, run in runs])
+    common = Common.of([run for _, _, run in runs])
     tested = [(name, seed, run.robustness) for name, seed, run in runs if run.robustness]
     if tested and Path(tested[0][2].ann_file).is_file():
         for name, seed, robustness in progress(tested, 'resampling the corrupted images'):
-            for key, values in _robust_draws(robustness, cells, scales, domains):
+            for key, values in _robust_draws(robustness, common):
                 draws[name, seed, key] = values
     return draws
 
 
-def _robust_draws(
-    robustness: Robustness, cells: Sequence[Cell], scales: Sequence[float], domains: Sequence[str]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield mPC, rPC and the mean AP with perturbed features and on other domains, one value per resample."""
+def _robust_draws(robustness: Robustness, common: Common) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the measures of the robustness, means over what all runs have in common, one value per resample."""
     for metric in robustness.metric_names():
         kind = metric.partition('_')[0]
-        clean: list[np.ndarray] = []
-        corrupted: list[np.ndarray] = []
-        perturbed: list[np.ndarray] = []
-        of_domains: list[np.ndarray] = []
+        found: dict[str, list[np.ndarray]] = {}
         for result in robustness.results:
-            if result['kind'] == 'clean':
-                chosen = clean
-            elif result['kind'] == 'corruption' and (result['name'], result['severity']) in cells:
-                chosen = corrupted
-            elif result['kind'] == 'feature_noise' and result['preset'] == 'cct' and result['scale'] in scales:
-                chosen = perturbed
-            elif result['kind'] == 'domain' and result['name'] in domains:
-                chosen = of_domains
-            else:
+            figure = _figure(result, common)
+            if figure is None:
                 continue
             file = robustness.predictions(result, kind)
             of_images = (
@@ -71,17 +57,30 @@ def _robust_draws(
             )
             if of_images is None:
                 break
-            chosen.append(of_images[:, 0])
+            found.setdefault(figure, []).append(of_images[:, 0])
         else:
-            if corrupted:
-                mpc = np.mean(corrupted, axis=0)
-                yield f'{metric}/mPC', mpc
+            means = {figure: np.mean(values, axis=0) for figure, values in found.items()}
+            clean = means.pop('clean', None)
+            if clean is not None and 'mPC' in means:
                 with np.errstate(divide='ignore', invalid='ignore'):
-                    yield f'{metric}/rPC', mpc / clean[0]
-            if perturbed:
-                yield f'{metric}/noise', np.mean(perturbed, axis=0)
-            if of_domains:
-                yield f'{metric}/domains', np.mean(of_domains, axis=0)
+                    means['rPC'] = means['mPC'] / clean
+            yield from ((f'{metric}/{figure}', values) for figure, values in means.items())
+
+
+def _figure(result: dict[str, Any], common: Common) -> str | None:
+    """Return the measure to which an evaluation contributes, None if it contributes to none."""
+    kind, name = result['kind'], result.get('name')
+    if kind == 'clean':
+        return 'clean'
+    if kind == 'corruption' and (name, result['severity']) in common.cells:
+        return 'mPC'
+    if kind == 'feature_noise' and result['preset'] == 'cct' and result['scale'] in common.scales:
+        return 'noise'
+    if kind == 'domain' and name in common.domains:
+        return 'domains'
+    if kind == 'deployment' and deployment_name(result) in common.deployments:
+        return 'deployment'
+    return None
 
 
 def _resample(ann_file: Path, results: Path, kind: str, image_ids: Sequence[int] | None) -> np.ndarray | None:

@@ -68,6 +68,20 @@ class Robustness(NamedTuple):
         """Return the corruptions and severities that were run, in order."""
         return [(r['name'], r['severity']) for r in self.results if r['kind'] == 'corruption']
 
+    def scales(self) -> list[float]:
+        """Return the scales > 0 of F-Noise (``cct``) in the features that were run."""
+        return sorted(
+            r['scale'] for r in self.results if r['kind'] == 'feature_noise' and r['preset'] == 'cct' and r['scale'] > 0
+        )
+
+    def domains(self) -> list[str]:
+        """Return the other domains that were run, in order."""
+        return [r['name'] for r in self.results if r['kind'] == 'domain']
+
+    def deployments(self) -> list[str]:
+        """Return the perturbations by hardware that were run, in order, with the scale of analog noise."""
+        return [deployment_name(r) for r in self.results if r['kind'] == 'deployment']
+
     def corrupted(self, metric: str, cells: Collection[Cell] | None = None) -> dict[Cell, float]:
         """Return the AP under each corruption and severity.
 
@@ -114,14 +128,18 @@ class Robustness(NamedTuple):
             values[0.0] = clean
         return dict(sorted(values.items()))
 
-    def deployed(self, metric: str) -> dict[str, tuple[float, float]]:
+    def by_deployment(self, metric: str) -> dict[str, float]:
+        """Return the AP under each perturbation by hardware."""
+        return self._by(deployment_name, 'deployment', metric)
+
+    def against_snr(self, metric: str) -> dict[str, tuple[float, float]]:
         """Return signal-to-noise ratio of the features in dB and AP of each perturbation by hardware, best ratio first.
 
         Those that changed no feature are omitted.
         """
-        values = self._by(lambda result: ' '.join(_parts(result)), 'deployment', metric)
+        values = self.by_deployment(metric)
         ratios = {
-            ' '.join(_parts(result)): result['metrics']['snr_db']
+            deployment_name(result): result['metrics']['snr_db']
             for result in self.results
             if result['kind'] == 'deployment' and 'snr_db' in result['metrics']
         }
@@ -137,9 +155,9 @@ class Robustness(NamedTuple):
         }
 
 
-def _parts(result: dict[str, Any]) -> list[str]:
+def deployment_name(result: dict[str, Any]) -> str:
     """Return name and scale of a perturbation by hardware."""
-    return [result['name'], *([f'{result["scale"]:g}'] if 'scale' in result else [])]
+    return ' '.join([result['name'], *([f'{result["scale"]:g}'] if 'scale' in result else [])])
 
 
 def _mean(values: Collection[float]) -> float | None:

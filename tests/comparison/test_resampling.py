@@ -18,6 +18,8 @@ EVALUATIONS = {
     'noise_1': (dict(kind='feature_noise', preset='cct', scale=1.0), 4.0),
     'domain_night': (dict(kind='domain', name='night'), 3.5),
     'domain_flat': (dict(kind='domain', name='flat'), 2.5),
+    'e2m1': (dict(kind='deployment', name='e2m1'), 3.0),
+    'additive': (dict(kind='deployment', name='additive', scale=0.1), 2.0),
 }
 
 
@@ -51,24 +53,26 @@ def test_figures_and_their_intervals_over_images(tested):
     conditions, tables = tested
     drawn = draw_resamples(16, RESAMPLES)
     ap = {key: average_precision(of_evaluation, drawn)[:, 0] for key, of_evaluation in tables.items()}
-    mpc, rpc, perturbed, other = {}, {}, {}, {}
+    mpc, rpc, perturbed, other, rounded = {}, {}, {}, {}, {}
     for name in ('baseline', 'fnoise'):
         for seed in (0, 1):
             mpc[name, seed] = sum(ap[name, seed, label] for label in ('fog_1', 'fog_3', 'snow_1')) / 3
             rpc[name, seed] = mpc[name, seed] / ap[name, seed, 'clean']
             perturbed[name, seed] = ap[name, seed, 'noise_1']
             other[name, seed] = (ap[name, seed, 'domain_night'] + ap[name, seed, 'domain_flat']) / 2
+            rounded[name, seed] = (ap[name, seed, 'e2m1'] + ap[name, seed, 'additive']) / 2
     found = compare(conditions)
-    figures = {'bbox_mAP/mPC': mpc, 'bbox_mAP/rPC': rpc, 'bbox_mAP/noise': perturbed, 'bbox_mAP/domains': other}
+    figures = dict(mPC=mpc, rPC=rpc, noise=perturbed, domains=other, deployment=rounded)
     for key, values in figures.items():
         differences = [values['fnoise', seed] - values['baseline', seed] for seed in (0, 1)]
         expected = np.quantile(np.mean(differences, axis=0), [0.025, 0.975])
-        difference = found.difference(key, 'fnoise')
+        difference = found.difference(f'bbox_mAP/{key}', 'fnoise')
         assert difference.images == pytest.approx(expected, abs=1e-9)
         assert expected[0] < difference.mean < expected[1]
         assert difference.measure.better == 'higher' and not difference.measure.is_component
     parts = {measure.key for measure in found.measures if measure.is_component}
-    assert {'bbox_mAP/fog', 'bbox_mAP/snow', 'bbox_mAP/domain night', 'bbox_mAP/domain flat'} <= parts
+    names = ('fog', 'snow', 'domain night', 'domain flat', 'deployment e2m1', 'deployment additive 0.1')
+    assert {f'bbox_mAP/{name}' for name in names} <= parts
 
 
 def test_only_what_all_runs_have_counts(tested):

@@ -36,7 +36,7 @@ from ..charts import SMOOTHED_PART
 from ..classes import class_tables, precision_group
 from ..forest_plot import forest_plot
 from ..measure_table import CONCLUSIONS, measure_table
-from ..measures import STUDY_MEASURES, common_cells
+from ..measures import STUDY_MEASURES, Common
 from ..resampling import RESAMPLES
 from ..robustness import Cell
 from ..study_file import study_command
@@ -135,7 +135,7 @@ def _render(comparison: Comparison, choices: Sequence[Sequence[ChartGroup]], com
         badges=[] if is_untrained(main) else [one for one in comparison.differences if one.measure is main],
         conclusions=CONCLUSIONS,
         resamples=RESAMPLES,
-        robust=_describe_cells(common_cells(runs)),
+        robust=_describe_cells(Common.of(runs).cells),
         groups=groups,
         class_tables=class_tables(names, comparison.classes),
         smoothing=SMOOTHING,
