@@ -87,8 +87,13 @@ def parse_args() -> argparse.Namespace:
         if name in ('step', 'eval', 'peer'):
             command.add_argument('--data-root', help="folder in COCO layout that replaces the config's data root")
         if name == 'step':
-            known = list(NOISE_CONFIGS)
-            command.add_argument('--noises', nargs='+', choices=known, default=known, metavar='NOISE', help='noises')
+            command.add_argument(
+                '--noises',
+                nargs='+',
+                default=list(NOISE_CONFIGS),
+                metavar='NOISE[@PLACE[:LEVELS]]',
+                help='noises, as of --fnoise of tools/train.py (default: all, where they were published)',
+            )
             command.add_argument('--batch-size', type=options.at_least(1), help="batch size (default: the config's)")
             options.add_amp_argument(command)
         if name == 'peer':
@@ -239,7 +244,7 @@ def training_step(model: nn.Module, cfg: Config, batches: Sequence[Any]) -> Call
         number = next(numbers)
         torch.manual_seed(number)  # for RoI sampling
         batch = copy.deepcopy(batches[number % len(batches)])
-        return float(model.train_step(batch, optim_wrapper)['loss'])
+        return model.train_step(batch, optim_wrapper)['loss'].item()
 
     return step
 

@@ -33,11 +33,13 @@ def test_sizes(tool, tmp_path):
 
 
 def test_step(tool, shapes, tmp_path):
-    options = ['--noises', 'cct', 'DSU', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json']
+    options = ['--noises', 'cct', 'DSU', 'cct@roi', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json']
     stdout = tool('dev/benchmark', 'step', '--batch-size', 3, *options).stdout
     assert 'a training step of configs/demo_baseline.py, 3 images' in stdout
-    names = ['without noise', 'baseline, repeated (A/A)', 'cct', 'DSU', 'overhead only (scale 1e-12)']
+    names = ['without noise', 'baseline, repeated (A/A)', 'cct', 'DSU', 'cct@roi', 'overhead only (scale 1e-12)']
     assert list(results(tmp_path / 'step.json', 'step')) == names
+    error = tool('dev/benchmark', 'step', '--noises', 'ctt', '--data-root', shapes, status=2).stderr
+    assert 'did you mean cct' in error
 
 
 def test_evaluation_runs_the_same_operations(tool, shapes, tmp_path):
