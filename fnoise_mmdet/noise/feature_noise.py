@@ -206,10 +206,14 @@ class FeatureNoise(Noise):
     ) -> list[Tensor]:
         if not self._is_linear:
             return super()._perturb_levels(xs, keys, peaks)
-        plain = type(self) is FeatureNoise and self.prob == 1
-        in_order = plain and self.distribution == 'uniform' and self.share in ((), ('batch',))
-        factors = UniformFactors(self._signed_scale, shared=bool(self.share)) if in_order else None
+        factors = self._factors() if self.prob == 1 and self.distribution == 'uniform' else None
         return perturb_linear(xs, self, keys, factors, peaks)
+
+    def _factors(self) -> UniformFactors | None:
+        """Return the factors for the kernels, None if they are in another order."""
+        if type(self) is FeatureNoise and self.share in ((), ('batch',)):
+            return UniformFactors(self._signed_scale, shared=bool(self.share))
+        return None
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return add_noise(x, sample, self._signed_scale, self.magnitude, self.bias, self.detach_statistics)
@@ -235,6 +239,11 @@ class AntitheticNoise(FeatureNoise):
         signs = torch.ones(len(x), 1, 1, 1, device=x.device)
         signs[1::2] = -1
         return signs * (eps if 'batch' in self.share else eps.repeat_interleave(2, dim=0)[: len(x)])
+
+    def _factors(self) -> UniformFactors | None:
+        if type(self) is AntitheticNoise and self.share == ('batch',):
+            return UniformFactors(self._signed_scale, shared=True, alternating=True)
+        return None
 
 
 def feature_noise(

@@ -20,11 +20,13 @@ from .stream import make_seed
 class UniformFactors(NamedTuple):
     """Factors 1 + ``scale`` eps with uniform eps, in the memory order of the features.
 
-    If ``shared``, all samples of a batch have the same factors.
+    If ``shared``, all samples of a batch have the same factors; if also ``alternating``, every second one has the
+    opposite noise.
     """
 
     scale: float
     shared: bool
+    alternating: bool = False
 
     def rows(self, x: Tensor) -> int:
         """Return the number of equal, contiguous parts of ``x`` that share their factors."""
@@ -90,7 +92,8 @@ class _FusedDraws(NamedTuple):
     def apply(self, xs: Sequence[Tensor], peaks: Tensor | None = None) -> Sequence[Tensor]:
         """Multiply one tensor per level by its factors."""
         xs = [x.contiguous() for x in xs]  # gradients may be non-contiguous
-        return self.kernels.rescale(xs, self.seeds, self.factors.scale, [self.factors.rows(x) for x in xs], peaks)
+        rows = [self.factors.rows(x) for x in xs]
+        return self.kernels.rescale(xs, self.seeds, self.factors.scale, rows, peaks, self.factors.alternating)
 
 
 class _EagerDraws(NamedTuple):

@@ -301,38 +301,41 @@ LINEAR = [
     dict(distribution='normal'),
     dict(prob=0.5),
 ]
+LINEAR_NOISES = [*(FeatureNoise(**settings) for settings in LINEAR), AntitheticNoise(), AntitheticNoise(share='none')]
 
 
-@pytest.mark.parametrize('settings', LINEAR, ids=str)
+@pytest.mark.parametrize('noise', LINEAR_NOISES, ids=str)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('shape', [(3, 4, 9, 11), (1, 1, 1, 1), (2, 1, 3, 5), (2, 64, 50, 84)])
-def test_fused_matches_eager_bit_for_bit(key, device, monkeypatch, settings, dtype, memory_format, shape):
+def test_fused_matches_eager_bit_for_bit(key, device, monkeypatch, noise, dtype, memory_format, shape):
     monkeypatch.setattr('fnoise_mmdet.noise.kernels.cpu.PART', 8192)  # several threads for the larger ones
-    noise = FeatureNoise(**settings)
     x = torch.randn(shape, generator=make_generator((5,))).to(device, dtype).contiguous(memory_format=memory_format)
     assert torch.equal(noise(x, key), Noise.perturb(noise, x, key))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(
-    ('settings', 'is_fused'),
+    ('noise', 'is_fused'),
     [
-        (dict(), True),
-        (dict(preset='uniform_20'), True),
-        (dict(share=('channel',)), False),
-        (dict(distribution='normal'), False),
-        (dict(prob=0.5), False),
-        (dict(preset='l2'), False),
+        (FeatureNoise(), True),
+        (FeatureNoise('uniform_20'), True),
+        (FeatureNoise(share='channel'), False),
+        (FeatureNoise(distribution='normal'), False),
+        (FeatureNoise(prob=0.5), False),
+        (FeatureNoise('l2'), False),
+        (AntitheticNoise(), True),
+        (AntitheticNoise(share='none'), False),
+        (AntitheticNoise(prob=0.5), False),
     ],
     ids=str,
 )
-def test_kernels_run_in_both_passes_where_they_can(key, monkeypatch, settings, is_fused, dtype):
+def test_kernels_run_in_both_passes_where_they_can(key, monkeypatch, noise, is_fused, dtype):
     kernels, calls = load_kernels(torch.device('cpu')), []
     rescale = kernels.rescale
     monkeypatch.setattr(kernels, 'rescale', lambda *args: calls.append(args) or rescale(*args))
     x = torch.ones(2, 3, 4, 5, dtype=dtype, requires_grad=True)
-    FeatureNoise(**settings)(x, key).sum().backward()
+    noise(x, key).sum().backward()
     assert len(calls) == 2 * is_fused
 
 
@@ -380,11 +383,11 @@ def test_peaks_tell_of_nan_and_inf(device, settings, dtype):
     )
 
 
-@pytest.mark.parametrize('settings', LINEAR, ids=str)
+@pytest.mark.parametrize('noise', LINEAR_NOISES, ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_fused_gradient_matches_eager(x, key, device, settings, memory_format):
+def test_fused_gradient_matches_eager(x, key, device, noise, memory_format):
     """Whatever the layout of the gradient that comes in, also where it is one number for all elements."""
-    noise, x = FeatureNoise(**settings), x.to(device)
+    x = x.to(device)
     weights = torch.linspace(-1, 1, x.numel(), dtype=x.dtype, device=device).view(x.shape)
     for gradient in (weights.contiguous(memory_format=memory_format), torch.ones_like(x[:1, :1, :1, :1]).expand_as(x)):
         found = []

@@ -56,16 +56,17 @@ def test_numbers_are_those_of_philox(kernels, device, count):
     assert eps.tolist() == [number(place, SEED) for place in range(count)]
 
 
-@pytest.mark.parametrize('rows', [1, 3])
+@pytest.mark.parametrize(('rows', 'alternating'), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize('shape', [(3, 4, 9, 11), (3, 1, 1, 1), (3, 8, 40, 50)])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_features_are_rescaled_by_the_formula(kernels, device, rows, shape, dtype):
+def test_features_are_rescaled_by_the_formula(kernels, device, rows, alternating, shape, dtype):
     if dtype not in kernels.DTYPES:
         pytest.skip('not one of DTYPES')
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, dtype)
     n = torch.tensor([number(place, SEED) for place in range(x.numel() // rows)], device=device, dtype=torch.float64)
-    expected = x.double() * (1 + 0.3 * n.expand(rows, -1).reshape(shape))
-    (y,) = kernels.rescale([x], [SEED], 0.3, [rows])
+    signs = torch.tensor([1, -1, 1][:rows] if alternating else [1] * rows, device=device).view(-1, 1)
+    expected = x.double() * (1 + 0.3 * (signs * n).reshape(shape))
+    (y,) = kernels.rescale([x], [SEED], 0.3, [rows], None, alternating)
     # The result is rounded, by half of eps, and so are the parts of its smaller summand; the interpreter cuts off.
     eps, smallest = torch.finfo(dtype).eps * 1.5, torch.finfo(dtype).smallest_normal
     assert ((y.double() - expected).abs() <= eps * (expected.abs() + smallest)).all()

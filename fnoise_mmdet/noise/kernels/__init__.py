@@ -6,7 +6,8 @@ words; each word is split into two 16-bit integers w, lower half first. The rand
 multiples of 2^-15 in (-1, 1), each with the same probability, with mean 0 and variance 1/3 (1 - 2^-30). Perturbed
 features do not show a finer grain.
 
-Each kind of device has a module with ``DTYPES``, ``draw(eps, seed)`` and ``rescale(xs, seeds, scale, rows, peaks)``.
+Each kind of device has a module with ``DTYPES``, ``draw(eps, seed)`` and ``rescale(xs, seeds, scale, rows, peaks,
+alternating)``.
 """
 
 import functools

@@ -23,7 +23,12 @@ PART = 2**17  # numbers per work item of a thread
 
 
 def rescale(
-    xs: Sequence[Tensor], seeds: Sequence[int], scale: float, rows: Sequence[int], peaks: Tensor | None = None
+    xs: Sequence[Tensor],
+    seeds: Sequence[int],
+    scale: float,
+    rows: Sequence[int],
+    peaks: Tensor | None = None,
+    alternating: bool = False,
 ) -> list[Tensor]:
     r"""Return :math:`x + scale \cdot x \epsilon`, :math:`\epsilon` from :func:`draw`, in one pass.
 
@@ -33,6 +38,7 @@ def rescale(
         scale: Strength of the noise.
         rows: Number of equal, contiguous parts of each that share the numbers.
         peaks: Contiguous float32 zeros, one per tensor, overwritten by its maximum magnitude, NaN if it contains NaN.
+        alternating: Whether every second part has the opposite numbers.
     """
     ys = [torch.empty_like(x) for x in xs]
     parts: list[tuple[Any, ...]] = []
@@ -42,7 +48,7 @@ def rescale(
         firsts.append(len(parts))
         numel = x.numel() // count
         numbers += numel
-        level = x.data_ptr(), y.data_ptr(), count, numel, scale, philox_key(seed)
+        level = x.data_ptr(), y.data_ptr(), count, numel, scale, alternating, philox_key(seed)
         compiled = _compile(x.dtype).ctypes
         parts += [(compiled, (*level, begin, min(begin + PART, numel))) for begin in range(0, numel, PART)]
     found = torch.empty(len(parts)) if peaks is None or len(parts) > len(xs) else peaks  # peaks of the parts
@@ -77,7 +83,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 
 @numba.njit(fastmath={'contract'})  # FMA, rounds once like torch's addcmul
-def _rescale(x, bits, y, scale, key, begin, end, magnitude):
+def _rescale(x, bits, y, scale, alternating, key, begin, end, magnitude):
     """Rescale positions ``begin`` to ``end`` of every row, with ``begin`` at the start of a block.
 
     Returns the bits of their maximum magnitude: as integers, magnitudes have the same order, with Inf and NaN last.
@@ -90,8 +96,9 @@ def _rescale(x, bits, y, scale, key, begin, end, magnitude):
         for row in range(len(x)):
             source, target = x[row, first : first + count], y[row, first : first + count]
             magnitudes = bits[row, first : first + count]
+            strength = -scale if alternating and row % 2 else scale
             for i in range(count):
-                target[i] = source[i] + scale * source[i] * eps[i]
+                target[i] = source[i] + strength * source[i] * eps[i]
                 peak = max(peak, magnitudes[i] & magnitude)
     return peak
 
@@ -105,11 +112,11 @@ def _compile(dtype: torch.dtype) -> Any:
     floating, integer = DTYPES[dtype]
     magnitude = np.iinfo(integer).max
 
-    @numba.cfunc('void(voidptr, voidptr, int64, int64, float64, uint64, int64, int64, voidptr)', cache=True)
-    def rescale(source, target, rows, numel, scale, key, begin, end, found):
+    @numba.cfunc('void(voidptr, voidptr, int64, int64, float64, boolean, uint64, int64, int64, voidptr)', cache=True)
+    def rescale(source, target, rows, numel, scale, alternating, key, begin, end, found):
         x, y = numba.carray(source, (rows, numel), floating), numba.carray(target, (rows, numel), floating)
         bits, peak = numba.carray(source, (rows, numel), integer), np.empty(1, integer)
-        peak[0] = _rescale(x, bits, y, floating(scale), key, begin, end, magnitude)
+        peak[0] = _rescale(x, bits, y, floating(scale), alternating, key, begin, end, magnitude)
         numba.carray(found, 1, np.float32)[0] = peak.view(floating)[0]
 
     return rescale
