@@ -20,8 +20,8 @@ def add_along(x: Tensor, direction: Tensor, size: float) -> Tensor:
     Shape:
         x, direction and output: (B, C, H, W); the direction has an L2 norm of 1 in each sample.
     """
-    norm = torch.linalg.vector_norm(at_least_float32(x.detach()), dim=(1, 2, 3), keepdim=True)
-    return x + (size * norm * direction).to(x.dtype)
+    wide = at_least_float32(x)
+    return torch.addcmul(wide, _norm(wide.detach()), direction, value=size).to(x.dtype)
 
 
 class AdversarialNoise(Noise):
@@ -60,7 +60,8 @@ class AdversarialNoise(Noise):
 
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a random direction, (B, C, H, W), uniformly in a cube as in CCT."""
-        return _normalized(draw_uniform(torch.empty(x.shape, device=x.device), generator))
+        direction = draw_uniform(torch.empty(x.shape, device=x.device), generator)
+        return direction.div_(_norm(direction))
 
     def apply_sample(self, x: Tensor, sample: Tensor) -> Tensor:
         return add_along(x, sample, self.scale / 3**0.5)
@@ -117,8 +118,12 @@ class AdversarialNoise(Noise):
         return y if chosen is None else torch.where(chosen, y, x)
 
 
-def _normalized(direction: Tensor, fallback: Tensor | None = None) -> Tensor:
+def _norm(x: Tensor) -> Tensor:
+    """Return the L2 norm of each sample, (B, 1, 1, 1)."""
+    return torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
+
+
+def _normalized(direction: Tensor, fallback: Tensor) -> Tensor:
     """Return a direction with an L2 norm of 1 in each sample; the fallback in those where it has none."""
-    norm = torch.linalg.vector_norm(direction, dim=(1, 2, 3), keepdim=True)
-    unit = direction / norm
-    return unit if fallback is None else torch.where(norm.isfinite() & (norm > 0), unit, fallback)
+    norm = _norm(direction)
+    return torch.where(norm.isfinite() & (norm > 0), direction / norm, fallback)

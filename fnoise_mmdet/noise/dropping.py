@@ -87,19 +87,24 @@ def drop_blocks(x: Tensor, corners: Tensor, block_size: int) -> Tensor:
     Shape:
         x: (B, C, H, W). corners: (N,). Output: (B, C, H, W).
     """
-    batch, channels, height, width = x.shape
+    _, channels, height, width = x.shape
     columns = width - block_size + 1
     per_map = (height - block_size + 1) * columns
-    # Where there is none, the block lies in a map after the last one.
-    rest = corners % per_map
-    first = corners // per_map * (height * width) + rest // columns * width + rest % columns
+    # Places in memory, in the format of x.
+    strides = torch.empty_like(x, device='meta').stride()
+    # Where there is none, the block lies behind the last map.
+    place, rest = corners // per_map, corners % per_map
+    first = place // channels * strides[0] + place % channels * strides[1]
+    first += rest // columns * strides[2] + rest % columns * strides[3]
     within = torch.arange(block_size, device=x.device)
-    block = (within[:, None] * width + within).flatten()
-    dropped = torch.zeros((batch * channels + 1) * height * width, dtype=torch.bool, device=x.device)
+    block = (within[:, None] * strides[2] + within * strides[3]).flatten()
+    behind = (block_size - 1) * (strides[2] + strides[3]) + 1
+    dropped = torch.zeros(x.numel() + behind, dtype=torch.bool, device=x.device)
     dropped.index_fill_(0, (first[:, None] + block).flatten(), True)
-    dropped = dropped[: x.numel()].view(x.shape)
+    dropped = dropped[: x.numel()].as_strided(x.shape, strides)
     kept = x.numel() - torch.count_nonzero(dropped)  # several times as fast as a sum on a CPU
-    return (x * (x.numel() / kept.clamp(min=1)).to(x.dtype)).masked_fill_(dropped, 0)
+    # On a CPU several times as fast as to fill x where it is dropped.
+    return torch.where(dropped, 0, x).mul_((x.numel() / kept.clamp(min=1)).to(x.dtype))
 
 
 class FeatureDropBlock(LinearNoise):
