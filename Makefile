@@ -176,11 +176,15 @@ check-configs: $(READY)
 DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/dev/benchmark.py
 TABLES = $(BENCHMARK) table --into docs/performance.md
-benchmarks: | $(READY) $(SHAPES)
+benchmarks: $(SPLIT) | $(READY) $(SHAPES)
 	@$(BENCHMARK) noise --device cpu --rounds 60 --out benchmarks/noise.json
 	@$(BENCHMARK) noise --device cpu --batch-size 8 --out benchmarks/noise_batch_8.json
 	@$(BENCHMARK) sizes --device cpu --out benchmarks/sizes.json
+	@$(BENCHMARK) pyramids --device cpu --out benchmarks/pyramids.json
 	@$(BENCHMARK) step --device cpu --rounds 150 --out benchmarks/step_demo.json
+	@$(BENCHMARK) step --device cpu --noises cct@stage cct@roi --rounds 150 --out benchmarks/step_places.json
+	@$(BENCHMARK) step configs/semi/demo_semi_baseline.py --device cpu --noises cct l2 ChannelDropout --rounds 60 \
+	    --out benchmarks/step_semi.json
 	@$(BENCHMARK) step configs/baseline.py --device cpu --data-root $(DATA) --noises cct --rounds 20 \
 	    --cfg-options "train_dataloader.dataset.pipeline.2.scale=(512,320)" --out benchmarks/step_r50.json
 	@$(BENCHMARK) eval --device cpu --rounds 150 --out benchmarks/eval.json
@@ -198,6 +202,7 @@ benchmarks-gpu: | $(READY)
 	@$(GPU_STEP) --rounds 250 --amp --out benchmarks/gpu_step_r50_amp.json
 	@$(GPU_STEP) --rounds 40 --batch-size 8 --out benchmarks/gpu_step_r50_batch_8.json
 	@$(BENCHMARK) sizes --device cuda --out benchmarks/gpu_sizes.json
+	@$(BENCHMARK) pyramids --device cuda --out benchmarks/gpu_pyramids.json
 	@$(BENCHMARK) eval configs/baseline.py --device cuda --data-root $(DATA) --out benchmarks/gpu_eval.json
 	@$(TABLES)
 

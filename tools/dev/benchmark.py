@@ -39,7 +39,14 @@ from fnoise_mmdet.commands import output
 from fnoise_mmdet.comparison import read_run
 from fnoise_mmdet.comparison.numbers import number, quantity
 from fnoise_mmdet.comparison.table import Table
-from fnoise_mmdet.config import NOISE_CONFIGS, load_config, remove_pretrained, train_from_scratch, use_data_root
+from fnoise_mmdet.config import (
+    NOISE_CONFIGS,
+    add_fnoise,
+    load_config,
+    remove_pretrained,
+    train_from_scratch,
+    use_data_root,
+)
 from fnoise_mmdet.datasets.files import check_writable
 from fnoise_mmdet.engine.mixed_precision import computes_in_bfloat16, use_amp
 from fnoise_mmdet.engine.preflight import check_data, check_device, check_device_option, check_model
@@ -69,10 +76,13 @@ def parse_args() -> argparse.Namespace:
             'step configs/demo_baseline.py --out benchmarks/step.json',
         ],
     )
-    commands = parser.add_subparsers(dest='command', required=True, metavar='{noise,sizes,step,eval,peer,demo,table}')
+    commands = parser.add_subparsers(
+        dest='command', required=True, metavar='{noise,sizes,pyramids,step,eval,peer,demo,table}'
+    )
     helps = dict(
         noise="forward and backward pass of F-Noise, related noises and dropout, against a copy of C2 to C5",
         sizes='time per element of F-Noise and of a copy, for increasing numbers of elements',
+        pyramids='a pass over 1 to 8 levels, over 1 to 64 images, and inserting F-Noise into a config',
         step='a training step of a config with each noise, against one without noise',
         eval='evaluation of a config with F-Noise, against one without: time, and number of operations',
         peer="a training step of configs/baseline.py and configs/fnoise.py from random weights, against torchvision's "
@@ -111,7 +121,7 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('--batch-size', type=options.at_least(1), default=2, help='images')
         if name == 'noise':
             command.add_argument('--channels-last', action='store_true', help='use the channels_last memory format')
-        if name in ('noise', 'sizes'):
+        if name in ('noise', 'sizes', 'pyramids'):
             command.add_argument('--dtype', choices=DTYPES, default='float32', help='dtype of the features')
         rounds = 10 if name == 'peer' else 30
         command.add_argument('--quick', action='store_true', help=QUICK.get(name, f'{QUICK_ROUNDS} rounds'))
@@ -205,6 +215,57 @@ def time_sizes(args: argparse.Namespace) -> dict[str, Any]:
         results[str(x.numel())] = {name: vars(timing) for name, timing in found.items()}
     heads = ['elements', 'F-Noise, per element', 'copy, per element', 'ratio']
     output.terminal().print(Table.of(heads, rows).terminal('forward and backward pass of one level'))
+    return results
+
+
+FINEST = 80, 128  # rows and columns of the first level of 512 x 320 pixels
+
+
+def time_pyramids(args: argparse.Namespace) -> dict[str, Any]:
+    """Time F-Noise against a copy on 256 channels of 1 to 8 levels, and of 4 levels of 1 to 64 images."""
+    noise = FeatureNoise()
+    shapes = [*((levels, 2) for levels in range(1, 9)), *((4, images) for images in (1, 4, 8, 16, 32, 64))]
+    if args.quick:
+        shapes = [shape for shape in shapes if max(shape) <= 4]
+    rows, results = [], {}
+    for levels, images in shapes:
+        name = f'{levels} level{"s" * (levels > 1)}, {images} image{"s" * (images > 1)}'
+        sides = [[-(-side // 2**level) for side in FINEST] for level in range(levels)]
+        dtype = DTYPES[args.dtype]
+        xs = [torch.randn(images, 256, *side, device=args.device, dtype=dtype).requires_grad_() for side in sides]
+        gradients = [torch.randn_like(x) for x in xs]
+        keys = [(0, level) for level in range(levels)]
+
+        def run(perturb: Callable[[Pyramid], Pyramid], xs: Pyramid = xs, gradients: Pyramid = gradients) -> None:
+            for x in xs:
+                x.grad = None
+            torch.autograd.backward(perturb(xs), gradients)
+
+        subjects = {
+            'copy': partial(run, lambda xs: [x * 1.0 for x in xs]),
+            'F-Noise': partial(run, partial(noise.perturb_levels, keys=keys)),
+        }
+        found = measure(subjects, args, 'copy')
+        rows.append(
+            [
+                name,
+                *(quantity(found[one].median, 's') for one in ('F-Noise', 'copy')),
+                number(found['F-Noise'].ratio, 2),
+            ]
+        )
+        results[name] = {one: vars(timing) for one, timing in found.items()}
+    cfg = load_config('configs/baseline.py')
+    subjects = {'copy of the config': lambda: copy.deepcopy(cfg), 'add_fnoise': lambda: add_fnoise(copy.deepcopy(cfg))}
+    found = measure(subjects, args, 'copy of the config')
+    rows.append(
+        [
+            'add_fnoise, against a copy of the config',
+            *(quantity(found[one].median, 's') for one in reversed(subjects)),
+            number(found['add_fnoise'].ratio, 2),
+        ]
+    )
+    results['add_fnoise'] = {one: vars(timing) for one, timing in found.items()}
+    output.terminal().print(Table.of(['', 'F-Noise', 'copy', 'ratio'], rows).terminal('forward and backward pass'))
     return results
 
 
@@ -434,7 +495,7 @@ def measure(
     subjects: Mapping[str, Callable[[], Any]], args: argparse.Namespace, reference: str | None = None
 ) -> dict[str, Timing]:
     """Time subjects against the first one."""
-    in_its_queue = args.command in ('noise', 'sizes') and args.device.startswith('cuda')
+    in_its_queue = args.command in ('noise', 'sizes', 'pyramids') and args.device.startswith('cuda')
     times = interleave(subjects, args.rounds, progress=show_rounds, clock=gpu_clock if in_its_queue else wall_clock)
     return summarize(times, reference or next(iter(subjects)))
 
@@ -487,7 +548,15 @@ def main() -> None:
     if args.out:
         check_writable(args.out.parent)
     warn_if_busy()
-    commands = dict(noise=time_noise, sizes=time_sizes, step=time_step, eval=time_eval, peer=time_peer, demo=time_demo)
+    commands = dict(
+        noise=time_noise,
+        sizes=time_sizes,
+        pyramids=time_pyramids,
+        step=time_step,
+        eval=time_eval,
+        peer=time_peer,
+        demo=time_demo,
+    )
     results = commands[args.command](args)
     if args.out:
         left_out = ('command', 'out', 'data_root', 'peer_python')  # paths are specific to the machine

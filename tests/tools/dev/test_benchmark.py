@@ -32,6 +32,14 @@ def test_sizes(tool, tmp_path):
     assert [round(int(size) / 1e6, 1) for size in results(tmp_path / 'sizes.json', 'sizes')] == [0.1, 1.0, 10.0]
 
 
+def test_pyramids(tool, tmp_path):
+    tool('dev/benchmark', 'pyramids', '--quick', '--out', tmp_path / 'pyramids.json')
+    found = results(tmp_path / 'pyramids.json', 'pyramids')
+    levels = ['1 level, 2 images', *(f'{number} levels, 2 images' for number in (2, 3, 4))]
+    assert list(found) == [*levels, '4 levels, 1 image', '4 levels, 4 images', 'add_fnoise']
+    assert '| 2 levels, 2 images; a copy ' in tool('dev/benchmark', 'table', tmp_path).stdout
+
+
 def test_step(tool, shapes, tmp_path):
     options = ['--noises', 'cct', 'DSU', 'cct@roi', '--quick', '--data-root', shapes, '--out', tmp_path / 'step.json']
     stdout = tool('dev/benchmark', 'step', '--batch-size', 3, *options).stdout
