@@ -4,7 +4,7 @@ from fnoise_mmdet.comparison.compare import Difference
 from fnoise_mmdet.comparison.intervals import Interval, t_interval
 from fnoise_mmdet.comparison.measure_table import measure_table, study_page
 from fnoise_mmdet.comparison.measures import Measure
-from fnoise_mmdet.comparison.saved_comparison import SavedComparison, read_comparisons
+from fnoise_mmdet.comparison.saved_comparison import SavedComparison
 
 AP = Measure(
     'coco/segm_mAP',
@@ -104,10 +104,3 @@ def test_note_counts_significant_differences(study):
     assert ' none is significant' in note(chance, chance) and ', none after' in note(chance, chance)
     assert not note(sure), 'one difference needs no correction'
     assert not note(chance, sure, measure=LOSS), 'the training loss is told apart by the noise itself'
-
-
-@pytest.mark.parametrize('kept', ['embedded', 'photos'])
-def test_page_has_the_tables_of_the_kept_files(root, kept):
-    _, table, _ = (root / 'docs/study/README.md').read_text(encoding='utf-8').split(f'<!-- {kept} -->')
-    files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))
-    assert table.strip() == study_page(read_comparisons(files))
