@@ -5,6 +5,7 @@ kernels do not support.
 """
 
 import copy
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -145,9 +146,17 @@ def _apply_to_gradients(draws: _Draws, gradients: Sequence[Tensor]) -> Sequence[
 
 
 def _kernels_for(xs: Sequence[Tensor]) -> ModuleType | None:
-    """Return the kernels that support all of ``xs``, if any."""
+    """Return the kernels that support all of ``xs``, if any; warn, once, where only the features are in the way."""
     device = xs[0].device
     kernels = load_kernels(device)
-    if kernels and all(x.is_contiguous() and x.device == device and x.dtype in kernels.DTYPES for x in xs):
+    if kernels is None or any(x.device != device for x in xs):
+        return None
+    kinds = [x.dtype for x in xs if x.dtype not in kernels.DTYPES]
+    if not kinds and all(x.is_contiguous() for x in xs):
         return kernels
+    warnings.warn(
+        f'feature noise takes several times as long for features {f"in {kinds[0]}" if kinds else "in channels_last"} '
+        f'on this device ({device.type}) as for contiguous ones in {" or ".join(map(str, kernels.DTYPES))}',
+        stacklevel=2,
+    )
     return None

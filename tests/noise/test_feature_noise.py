@@ -1,5 +1,6 @@
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -337,6 +338,22 @@ def test_kernels_run_in_both_passes_where_they_can(key, monkeypatch, noise, is_f
     x = torch.ones(2, 3, 4, 5, dtype=dtype, requires_grad=True)
     noise(x, key).sum().backward()
     assert len(calls) == 2 * is_fused
+
+
+@pytest.mark.parametrize(
+    ('change', 'kind'),
+    [
+        (lambda x: x.to(memory_format=torch.channels_last), 'in channels_last on'),
+        (torch.Tensor.bfloat16, 'in torch.bfloat16 on'),
+    ],
+)
+def test_features_that_the_kernels_do_not_take_are_warned_of(key, change, kind):
+    x = torch.ones(2, 3, 4, 5)
+    with pytest.warns(UserWarning, match=f'several times as long for features {kind} this device'):
+        FeatureNoise()(change(x), key)
+    with warnings.catch_warnings(action='error'):
+        FeatureNoise()(x, key)
+        FeatureNoise(distribution='normal')(change(x), key)  # which has no kernel
 
 
 PYRAMIDS = [dict(), dict(share='channel'), dict(preset='l2'), dict(scale=0)]
