@@ -77,6 +77,8 @@ def build_runner(cfg: Config) -> Runner:
         if type_name(backend) == 'LocalVisBackend':  # which ignores a full disk
             backend['type'] = 'AtomicLocalVisBackend'
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    # mmengine warns of every parameter that is not trained, such as all of a teacher.
+    runner.logger.addFilter(lambda record: 'is skipped since its requires_grad=False' not in record.getMessage())
     for hook in (CorruptImageHook, ProgressHook):
         if not any(isinstance(one, hook) for one in runner.hooks):
             runner.register_hook(hook())

@@ -139,7 +139,9 @@ def test_images_without_labels(tool, few_labels, small, tmp_path):
         assert torch.allclose(started[f'{part}.{name}'], published[name], atol=1e-6)
     assert 'already exists' in tool('publish_model', checkpoint, plain, '--part', 'student', status=2).stderr
     strong = [*train[:-1], tmp_path / 'strong', *semi, 'strong_view=True']
-    tool(*strong, '--cfg-options', *small, 'custom_hooks=[]', 'train_cfg.max_epochs=1')
+    by_parameter = 'optim_wrapper.paramwise_cfg.norm_decay_mult=0'  # for which mmengine looks at each
+    log = tool(*strong, '--cfg-options', *small, 'custom_hooks=[]', 'train_cfg.max_epochs=1', by_parameter).stdout
+    assert 'teacher.' not in log.partition('Iter(train)')[0].rpartition('work_dir = ')[2]
     assert all({*expected_losses, 'unsup_loss_mask'} <= row.keys() for row in read_run(tmp_path / 'strong').train)
     refused = tool(*train, '--semi', labelled, '--cfg-options', *small, status=2)
     assert '8 images of ' in refused.stderr and 'are labelled in' in refused.stderr

@@ -108,7 +108,7 @@ def _build_optimizer(cfg: Config, model: nn.Module) -> None:
     """Build the optimizer and, if it is one, its schedulers."""
     if 'optimizer' not in cfg.optim_wrapper and 'constructor' not in cfg.optim_wrapper:
         raise KeyError('it has no optimizer')
-    logging.disable(logging.INFO)  # one line per parameter, again in the training
+    logging.disable(logging.WARNING)  # one line per parameter, again in the training
     try:
         wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
     finally:
