@@ -5,7 +5,8 @@ import io
 import itertools
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -39,34 +40,34 @@ from .output import put_between, show_progress, terminal
 
 def show_saved(args: argparse.Namespace) -> None:
     """Print the table of saved comparisons, or put it into a page, and draw its figure."""
-    page, figure = regimes(args) if args.regime else one_study(args)
+    page, draw = regimes(args) if args.regime else one_study(args)
     if args.into:
         put_between(args.into, f'<!-- {args.mark} -->', page)
     else:
         print(page)
     if args.figure:
-        write_figure(args.figure, figure)
+        write_figure(args.figure, draw())
 
 
-def one_study(args: argparse.Namespace) -> tuple[str, Figure]:
-    """Return the table of a study in Markdown, and its forest plot."""
+def one_study(args: argparse.Namespace) -> tuple[str, Callable[[], Figure]]:
+    """Return the table of a study in Markdown, and what draws its forest plot."""
     study = read_comparisons(args.runs, args.conditions, args.measures)
     page = study_page(study)
     if args.curve:
         curve = dict(read_point(text, study) for text in args.curve)
         page += f'\n\n{worth_table(study.conditions, {next(iter(curve)): study.measures[0]}, curve).markdown()}'
-    return page, forest_plot(study.conditions, study.measures, study.differences)
+    return page, partial(forest_plot, study.conditions, study.measures, study.differences)
 
 
-def regimes(args: argparse.Namespace) -> tuple[str, Figure]:
-    """Return the table of several studies in Markdown, and the map of regimes or the learning curves.
+def regimes(args: argparse.Namespace) -> tuple[str, Callable[[], Figure]]:
+    """Return the table of several studies in Markdown, and what draws the map of regimes or the learning curves.
 
     Raises:
         InputError: A study cannot be read, or is not one of a number of labelled images as --label-counts says.
     """
     studies = read_regimes(args)
     if not args.label_counts:
-        return regime_page(studies), regime_map(studies)
+        return regime_page(studies), partial(regime_map, studies)
     for name in studies:
         if not name.isdecimal() or int(name) < 1:
             raise InputError(f'--label-counts: {name}, the name of a regime, is not a number of labelled images')
@@ -79,7 +80,7 @@ def regimes(args: argparse.Namespace) -> tuple[str, Figure]:
     curve = {int(name): study.measures[0].values[study.conditions[0]] for name, study in studies.items()}
     names = list(dict.fromkeys(name for study in studies.values() for name in study.conditions))
     page = f'{regime_page(studies)}\n\n{worth_table(names, measures, curve).markdown()}'
-    return page, learning_curves(names, measures)
+    return page, partial(learning_curves, names, measures)
 
 
 def require_ap(measure: Measure) -> Measure:

@@ -117,7 +117,7 @@ def learning_curves(conditions: Sequence[str], measures: Mapping[int, Measure]) 
         values = {labels: list(measures[labels].values.get(name, {}).values()) for labels in sorted(measures)}
         points = [labels for labels in values if values[labels]]
         bands = [band for labels in points if (band := t_interval(values[labels]))]
-        if len(bands) == len(points):
+        if bands and len(bands) == len(points):
             low, high = zip(*bands)
             axes.fill_between(points, low, high, color=colour(place), alpha=0.15, linewidth=0)
         means = [np.mean(values[labels]) for labels in points]

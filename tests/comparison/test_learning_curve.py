@@ -87,7 +87,8 @@ def test_curves_have_means_and_bands():
 
 
 def test_one_seed_has_no_band():
-    (axes,) = learning_curves(['plain'], {40: measure(plain={0: 0.1}), 80: measure(plain={0: 0.2, 1: 0.3})}).axes
+    measures = {40: measure(plain={0: 0.1}), 80: measure(plain={0: 0.2, 1: 0.3})}
+    (axes,) = learning_curves(['plain', 'failed'], measures).axes
     assert not axes.collections and list(axes.lines[0].get_ydata()) == [0.1, 0.25]
 
 
