@@ -1,4 +1,8 @@
-from fnoise_mmdet.commands.compare import latest_panels
+from argparse import Namespace
+
+import pytest
+
+from fnoise_mmdet.commands.compare import latest_panels, one_study
 from fnoise_mmdet.comparison import Run
 
 
@@ -9,3 +13,13 @@ def test_latest_panels_by_step_without_other_files(tmp_path):
         (folder / f'{name}.png').touch()
     found = latest_panels(Run('run', [], [], [], tmp_path))
     assert found == dict(feature_maps_val=folder / 'feature_maps_val_10.png')
+
+
+@pytest.mark.parametrize(('study', 'curve'), [('embedded', []), ('photos', [])])
+def test_page_has_the_tables_of_the_saved_files(root, study, curve):
+    """As docs/study/study.mk writes them."""
+    page = (root / 'docs/study/README.md').read_text(encoding='utf-8')
+    _, table, _ = page.split(f'<!-- {study.replace("/", "_")} -->')
+    files = sorted((root / 'docs/study' / study).glob('seeds_*.json'))
+    expected, _ = one_study(Namespace(runs=files, conditions=[], measures=[], curve=curve))
+    assert table.strip() == expected

@@ -22,15 +22,6 @@ def test_draws_the_figure(tool, tmp_path, suffix, begins):
     assert file.read_bytes().startswith(begins)
 
 
-@pytest.mark.parametrize(('study', 'options'), [('embedded', ()), ('photos', ())])
-def test_page_has_the_tables_of_the_saved_files(tool, root, study, options):
-    """As the commands of docs/study/study.mk write them."""
-    page = (root / 'docs/study/README.md').read_text(encoding='utf-8')
-    _, table, _ = page.split(f'<!-- {study.replace("/", "_")} -->')
-    files = sorted((root / 'docs/study' / study).glob('seeds_*.json'))
-    assert tool('compare', *files, *options).stdout.strip() == table.strip()
-
-
 def test_map_of_regimes(tool, tmp_path):
     photos = 'docs/study/photos/seeds_0.json,docs/study/photos/seeds_1.json'
     regimes = '--regime', f'embedded={STUDY}', '--regime', f'photos={photos}'

@@ -35,8 +35,7 @@ def test_sizes(tool, tmp_path):
 def test_pyramids(tool, tmp_path):
     tool('dev/benchmark', 'pyramids', '--quick', '--out', tmp_path / 'pyramids.json')
     found = results(tmp_path / 'pyramids.json', 'pyramids')
-    levels = ['1 level, 2 images', *(f'{number} levels, 2 images' for number in (2, 3, 4))]
-    assert list(found) == [*levels, '4 levels, 1 image', '4 levels, 4 images', 'add_fnoise']
+    assert list(found) == ['1 level, 2 images', '2 levels, 2 images', '4 levels, 1 image', 'add_fnoise']
     assert '| 2 levels, 2 images; a copy ' in tool('dev/benchmark', 'table', tmp_path).stdout
 
 
@@ -85,7 +84,7 @@ class models:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_peer(tool, shapes, tmp_path):
     """Against a stand-in, which checks what it is given, in a process with a Python of its own."""
     (tmp_path / 'torchvision.py').write_text(STAND_IN)
