@@ -168,8 +168,8 @@ def better_direction(metric: str) -> str:
 
 
 class Common(NamedTuple):
-    """What all runs with a robustness evaluation were evaluated under: corruptions and severities, scales of F-Noise
-    in the features, other domains, and perturbations by hardware.
+    """Evaluations of the robustness that all runs with any share, each once: corruptions and severities, scales of
+    F-Noise in the features, other domains, and perturbations by hardware.
     """
 
     cells: list[Cell]
@@ -179,14 +179,14 @@ class Common(NamedTuple):
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> 'Common':
-        """Return what some runs have in common."""
+        """Return the evaluations that the runs share."""
         found = [run.robustness for run in runs if run.robustness]
         getters = (Robustness.cells, Robustness.scales, Robustness.domains, Robustness.deployments)
         return cls(*(_in_all([get(one) for one in found]) for get in getters))
 
 
 def _in_all(found: Sequence[list[Any]]) -> list[Any]:
-    return [name for name in found[0] if all(name in names for names in found)] if found else []
+    return [name for name in dict.fromkeys(found[0]) if all(name in names for names in found)] if found else []
 
 
 def mean_over_scales(found: Robustness, metric: str, scales: Sequence[float]) -> float | None:

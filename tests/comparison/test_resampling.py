@@ -7,6 +7,7 @@ import pytest
 
 from fnoise_mmdet.comparison import Condition, chart_groups, compare
 from fnoise_mmdet.comparison.average_precision import average_precision, draw_resamples, match_detections
+from fnoise_mmdet.comparison.measures import Common
 from fnoise_mmdet.comparison.resampling import RESAMPLES, resample_images
 
 # A shift of the boxes in pixels stands for what lowers the AP.
@@ -77,6 +78,9 @@ def test_figures_and_their_intervals_over_images(tested):
 
 def test_only_what_all_runs_have_counts(tested):
     conditions, _ = tested
+    again = conditions[0].runs[0].robustness.results
+    again.append(again[5])  # a domain that was evaluated twice is one
+    assert Common.of([one for condition in conditions for one in condition.runs]).domains == ['night', 'flat']
     run = conditions[1].runs[1]
     short = run.robustness._replace(results=run.robustness.results[:3])  # neither snow nor noise nor another domain
     conditions[1].runs[1] = run._replace(robustness=short)
