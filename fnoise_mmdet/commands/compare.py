@@ -120,14 +120,7 @@ def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
     for name in args.conditions:
         if name not in there:
             raise InputError(f'no regime has the condition {name}, but {", ".join(sorted(there))}')
-    return {name: with_conditions(study, args.conditions) for name, study in studies.items()}
-
-
-def with_conditions(study: SavedComparison, conditions: Sequence[str]) -> SavedComparison:
-    """Keep the reference and those of the conditions that a study has; all without any."""
-    names = [one for one in study.conditions[1:] if not conditions or one in conditions]
-    differences = [one for one in study.differences if one.condition in names]
-    return study._replace(conditions=[study.conditions[0], *names], differences=differences)
+    return {name: study.with_conditions(args.conditions) for name, study in studies.items()}
 
 
 def read_point(text: str, study: SavedComparison) -> tuple[int, dict[int, float]]:

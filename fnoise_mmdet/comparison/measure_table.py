@@ -122,10 +122,7 @@ def regime_page(studies: Mapping[str, SavedComparison]) -> str:
     Args:
         studies: Saved comparison of each regime, in the order of the sections.
     """
-    found = {
-        regime: [one for one in study.differences if one.measure.key == study.measures[0].key]
-        for regime, study in studies.items()
-    }
+    found = {regime: study.of_first_measure() for regime, study in studies.items()}
     intervals = _intervals([one for of_regime in found.values() for one in of_regime])
     sections = [
         _section(

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..visualization.markup import without_mathtext
-from .compare import Difference
 from .forest_plot import COLOURS, UNDECIDED
 from .saved_comparison import SavedComparison
 
@@ -29,7 +28,7 @@ def regime_map(studies: Mapping[str, SavedComparison]) -> Figure:
     figure.set_layout_engine('constrained')
     axes = figure.add_subplot()
     for column, study in enumerate(studies.values()):
-        for one in _of_first_measure(study):
+        for one in study.of_first_measure():
             row = names.index(one.condition)
             colour = to_rgba(COLOURS.get(one.conclusion, UNDECIDED), 0.35)
             axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, facecolor=colour, label=one.conclusion))
@@ -46,10 +45,6 @@ def regime_map(studies: Mapping[str, SavedComparison]) -> Figure:
     handles = [Rectangle((0, 0), 1, 1, facecolor=to_rgba(colour, 0.35)) for colour in (*COLOURS.values(), UNDECIDED)]
     figure.legend(handles, [*COLOURS, 'inconclusive'], loc='outside lower center', ncols=4, fontsize=8, frameon=False)
     return figure
-
-
-def _of_first_measure(study: SavedComparison) -> list[Difference]:
-    return [one for one in study.differences if one.measure.key == study.measures[0].key]
 
 
 def _title(regime: str, study: SavedComparison) -> str:

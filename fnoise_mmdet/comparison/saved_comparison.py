@@ -29,6 +29,16 @@ class SavedComparison(NamedTuple):
         """Return the seeds that any condition has."""
         return {seed for measure in self.measures for of_seeds in measure.values.values() for seed in of_seeds}
 
+    def of_first_measure(self) -> list[Difference]:
+        """Return the differences in the first measure."""
+        return [one for one in self.differences if one.measure.key == self.measures[0].key]
+
+    def with_conditions(self, conditions: Sequence[str]) -> 'SavedComparison':
+        """Keep the reference and those of the conditions that there are; all without any."""
+        names = [name for name in self.conditions[1:] if not conditions or name in conditions]
+        differences = [one for one in self.differences if one.condition in names]
+        return self._replace(conditions=[self.conditions[0], *names], differences=differences)
+
 
 def read_comparisons(
     paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()
@@ -51,19 +61,17 @@ def read_comparisons(
             the same seeds, or they do not have what is asked for.
     """
     study = _join({path: _read(path) for path in paths})
-    reference, *others = study.conditions
     found = {one.key: one for one in study.measures}
-    for what, wanted, there in (('condition', conditions, others), ('measure', measures, found)):
+    for what, wanted, there in (('condition', conditions, study.conditions[1:]), ('measure', measures, found)):
         for name in wanted:
             if name not in there:
                 files = ' with '.join(map(str, paths))
                 raise InputError(f'{files} has no {what} {name} to show, but {", ".join(there)}')
-    names = [name for name in others if not conditions or name in conditions]
+    study = study.with_conditions(conditions)
     keys = list(measures) or [key for key in STUDY_MEASURES if key in found]
     return study._replace(
-        conditions=[reference, *names],
         measures=[found[key] for key in keys],
-        differences=[one for one in study.differences if one.condition in names and one.measure.key in keys],
+        differences=[one for one in study.differences if one.measure.key in keys],
     )
 
 

@@ -170,6 +170,13 @@ def noises_to_time() -> dict[str, Callable[[Pyramid], Pyramid]]:
     return subjects
 
 
+def both_passes(perturb: Callable[[Pyramid], Pyramid], features: Pyramid, gradients: Pyramid) -> None:
+    """Run the forward and the backward pass."""
+    for x in features:
+        x.grad = None
+    torch.autograd.backward(perturb(features), gradients)
+
+
 def time_noise(args: argparse.Namespace) -> dict[str, Any]:
     """Time the forward and the backward pass of a whole pyramid of features."""
     width, height = args.size
@@ -181,13 +188,8 @@ def time_noise(args: argparse.Namespace) -> dict[str, Any]:
         features.append(x.requires_grad_())
         gradients.append(torch.randn_like(x))
 
-    def both_passes(perturb: Callable[[Pyramid], Pyramid]) -> None:
-        for x in features:
-            x.grad = None
-        torch.autograd.backward(perturb(features), gradients)
-
     subjects = noises_to_time()
-    found = measure({name: lambda one=one: both_passes(one) for name, one in subjects.items()}, args)
+    found = measure({name: partial(both_passes, one, features, gradients) for name, one in subjects.items()}, args)
     kept = {name: kept_bytes(partial(perturb, features), features) for name, perturb in subjects.items()}
     print_timings(
         f'C2 to C5 of {args.batch_size} images of {width} x {height}, {args.dtype}, {args.device}', found, kept
@@ -227,7 +229,7 @@ def time_pyramids(args: argparse.Namespace) -> dict[str, Any]:
     shapes = [*((levels, 2) for levels in range(1, 9)), *((4, images) for images in (1, 4, 8, 16, 32, 64))]
     if args.quick:
         shapes = [(1, 2), (2, 2), (4, 1)]
-    rows, results = [], {}
+    timings = {}
     for levels, images in shapes:
         name = f'{levels} level{"s" * (levels > 1)}, {images} image{"s" * (images > 1)}'
         sides = [[-(-side // 2**level) for side in FINEST] for level in range(levels)]
@@ -236,37 +238,20 @@ def time_pyramids(args: argparse.Namespace) -> dict[str, Any]:
         gradients = [torch.randn_like(x) for x in xs]
         keys = [(0, level) for level in range(levels)]
 
-        def run(perturb: Callable[[Pyramid], Pyramid], xs: Pyramid = xs, gradients: Pyramid = gradients) -> None:
-            for x in xs:
-                x.grad = None
-            torch.autograd.backward(perturb(xs), gradients)
-
         subjects = {
-            'copy': partial(run, lambda xs: [x * 1.0 for x in xs]),
-            'F-Noise': partial(run, partial(noise.perturb_levels, keys=keys)),
+            'copy': partial(both_passes, lambda xs: [x * 1.0 for x in xs], xs, gradients),
+            'F-Noise': partial(both_passes, partial(noise.perturb_levels, keys=keys), xs, gradients),
         }
-        found = measure(subjects, args, 'copy')
-        rows.append(
-            [
-                name,
-                *(quantity(found[one].median, 's') for one in ('F-Noise', 'copy')),
-                number(found['F-Noise'].ratio, 2),
-            ]
-        )
-        results[name] = {one: vars(timing) for one, timing in found.items()}
+        timings[name] = measure(subjects, args)
     cfg = load_config('configs/baseline.py')
     subjects = {'copy of the config': lambda: copy.deepcopy(cfg), 'add_fnoise': lambda: add_fnoise(copy.deepcopy(cfg))}
-    found = measure(subjects, args, 'copy of the config')
-    rows.append(
-        [
-            'add_fnoise, against a copy of the config',
-            *(quantity(found[one].median, 's') for one in reversed(subjects)),
-            number(found['add_fnoise'].ratio, 2),
-        ]
-    )
-    results['add_fnoise'] = {one: vars(timing) for one, timing in found.items()}
+    timings['add_fnoise'] = measure(subjects, args)
+    rows = []
+    for name, found in timings.items():
+        copied, noisy = found.values()
+        rows.append([name, quantity(noisy.median, 's'), quantity(copied.median, 's'), number(noisy.ratio, 2)])
     output.terminal().print(Table.of(['', 'F-Noise', 'copy', 'ratio'], rows).terminal('forward and backward pass'))
-    return results
+    return {name: {one: vars(timing) for one, timing in found.items()} for name, found in timings.items()}
 
 
 def read(config: str, args: argparse.Namespace, fnoise: str | None = None) -> Config:
