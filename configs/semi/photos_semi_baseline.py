@@ -30,7 +30,7 @@ unlabelled = dict(
     filter_cfg=dict(filter_empty_gt=False),
     pipeline=[
         load,
-        dict(type='LoadEmptyAnnotations'),
+        dict(type='LoadEmptyAnnotations', with_mask=True),
         dict(type='MultiBranch', branch_field=branches, unsup_teacher=weak),
     ],
 )

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..datasets import class_names, read_coco
 from ..datasets.sample import annotated_ids
 from ..errors import InputError
-from .config import annotation_file, check_has, find_detector, import_package, innermost_datasets, is_coco
+from .config import annotation_file, check_has, find_detector, import_package, innermost_datasets, is_coco, is_local
 from .types import type_class, type_name
 
 META_KEYS = (
@@ -36,6 +36,13 @@ STRONG = [
     ),
     dict(type='RandomErasing', n_patches=(1, 5), ratio=(0, 0.2)),
 ]
+# Steps of mmdet that move an image's contents without recording how.
+UNRECORDED = {
+    'CachedMixUp', 'CachedMosaic', 'CopyPaste', 'Expand', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'RandomCenterCropPad',
+    'RandomShift',
+}  # fmt: skip
+# Steps of mmdet that drop an image without objects unless told otherwise.
+KEEP_EMPTY = dict(RandomCrop=dict(allow_negative_crop=True), Albu=dict(skip_img_without_anno=False))
 
 
 def is_semi(cfg: Config) -> bool:
@@ -74,9 +81,10 @@ def make_semi(
 
     Raises:
         InputError: If a setting is of another type, the config is semi-supervised
-            already or has no such training data set or pipeline, or the file is not
-            found, has no image, annotations of other categories, or images that are
-            labelled too.
+            already, has no such training data set or pipeline, no length, or needs
+            more than boxes and masks, ``strong_view`` has a step that does not record
+            where it moves objects, or the file is not found, has no image,
+            annotations of other categories, or images that are labelled too.
     """
     if not isinstance(image_folder, str | None):
         raise InputError(f'image_folder must be a path, but is {image_folder!r}')
@@ -87,8 +95,17 @@ def make_semi(
     _, detector = find_detector(cfg)
     if is_semi(cfg) or type_name(cfg.model) not in (type_name(detector), 'FNoiseDetector'):
         raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
+    if not (cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')):
+        raise InputError(f'{cannot}: its train_cfg has neither max_epochs nor max_iters')
     labelled = _labelled_dataset(cfg, cannot)
-    count = _check_images(labelled, unlabelled, image_folder)
+    if strong_view and (
+        unrecorded := sorted({type_name(one) for one in _all_steps(labelled['pipeline'])} & UNRECORDED)
+    ):
+        raise InputError(
+            f'{cannot} and a strong view: {unrecorded[0]} of its pipeline does not record where it moves objects, so '
+            'the labels of one view cannot be found in the other; remove it from the pipeline, or leave strong_view out'
+        )
+    count = _check_images(labelled, unlabelled, image_folder) * _repeats(cfg.train_dataloader.dataset)
 
     size = cfg.train_dataloader.batch_size
     # Only those that a batch has: mmdet's data preprocessor fails for a branch without images.
@@ -109,11 +126,14 @@ def make_semi(
         type='FNoiseTeacher',
         detector=cfg.model,
         data_preprocessor=dict(
-            type='MultiBranchDataPreprocessor', data_preprocessor=copy.deepcopy(detector['data_preprocessor'])
+            type='MultiBranchDataPreprocessor',
+            data_preprocessor=copy.deepcopy(detector.get('data_preprocessor') or cfg.get('data_preprocessor')),
         ),
         semi_train_cfg=settings,
         semi_test_cfg=dict(predict_on='teacher'),
     )
+    if scaling := cfg.get('auto_scale_lr'):  # as the batch is twice as large for as many labelled images
+        scaling.base_batch_size *= 2
     momentum = min(0.5, max(0.001, 1 / (HORIZON * cfg.train_cfg.max_iters)))
     # With buffers: a teacher without the statistics of batch norm detects nothing.
     teacher = dict(type='MeanTeacherHook', momentum=momentum, skip_buffer=False)
@@ -133,11 +153,44 @@ def _labelled_dataset(cfg: Config, cannot: str) -> dict[str, Any]:
         )
     if not datasets[0].get('pipeline'):
         raise InputError(f'{cannot}: its training data have no pipeline')
+    if any(step.get('with_seg') for step in _all_steps(datasets[0]['pipeline'])):
+        raise InputError(
+            f'{cannot}: it learns from semantic maps, too, which the teacher does not predict; use a config without '
+            'a semantic branch'
+        )
+    if not is_local(datasets[0]):
+        raise InputError(
+            f'{cannot}: its annotations must be on a local disk, to be compared with the unlabelled images'
+        )
     return copy.deepcopy(datasets[0])
 
 
+def _all_steps(pipeline: Any) -> Iterator[dict[str, Any]]:
+    """Return the steps of a pipeline, including those inside others."""
+    if isinstance(pipeline, dict):
+        yield pipeline
+        pipeline = list(pipeline.values())
+    if isinstance(pipeline, list | tuple):
+        for step in pipeline:
+            yield from _all_steps(step)
+
+
+def _repeats(dataset: dict[str, Any]) -> int:
+    """Return how often an epoch has each image of the innermost data set."""
+    times = 1
+    while 'dataset' in dataset:
+        if type_name(dataset) == 'ClassBalancedDataset':
+            raise InputError(
+                'ClassBalancedDataset repeats labelled images by their classes, which a training with unlabelled '
+                'images does not: use a config without it'
+            )
+        times *= dataset.get('times', 1)
+        dataset = dataset['dataset']
+    return times
+
+
 def _image_folder(labelled: dict[str, Any]) -> str:
-    return str(Path(labelled.get('data_root') or '') / labelled['data_prefix']['img'])
+    return str(Path(labelled.get('data_root') or '') / (labelled.get('data_prefix') or {}).get('img', ''))
 
 
 def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> int:
@@ -152,7 +205,11 @@ def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str |
             'set, or remove the annotations, which are not used in training'
         )
     annotated = set(annotated_ids(coco))
-    own, other = (Path(folder) for folder in (_image_folder(labelled), image_folder or _image_folder(labelled)))
+    if not annotated:
+        raise InputError(f'{file} has no labelled object: a training with a teacher needs some labels')
+    own, other = (
+        Path(folder).resolve() for folder in (_image_folder(labelled), image_folder or _image_folder(labelled))
+    )
     names = {own / str(image['file_name']) for image in coco['images'] if image['id'] in annotated}
     if leaked := sorted(names & {other / str(image['file_name']) for image in others['images']}):
         raise InputError(
@@ -160,7 +217,10 @@ def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str |
             'remove them from one of the two'
         )
     indices = labelled.get('indices')
-    return len(names) if indices is None else min(len(names), indices if isinstance(indices, int) else len(indices))
+    if indices is None:
+        return len(names)
+    chosen = range(len(names))[:indices] if isinstance(indices, int) else indices  # as mmengine: the last ones if < 0
+    return min(len(names), len(chosen))
 
 
 def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], branches: list[str], cannot: str) -> list[dict[str, Any]]:
@@ -175,15 +235,19 @@ def _unlabelled_dataset(
     labelled: dict[str, Any], unlabelled: str, image_folder: str | None, branches: list[str]
 ) -> dict[str, Any]:
     """Return the data set of unlabelled images, which go through the training pipeline without annotations."""
-    load, *steps = labelled['pipeline'][:-1]
+    load, *steps, labelled_pack = copy.deepcopy(labelled['pipeline'])
+    with_mask = any(step.get('with_mask') for step in steps)
     steps = [step for step in steps if type_name(step) not in ('LoadAnnotations', 'FilterAnnotations')]
-    pack = dict(type='PackDetInputs', meta_keys=META_KEYS)
+    for step in _all_steps(steps):
+        step.update(KEEP_EMPTY.get(type_name(step), {}) if 'type' in step else {})
+    meta_keys = tuple(dict.fromkeys((*META_KEYS, *labelled_pack.get('meta_keys', ()))))
+    pack = dict(type='PackDetInputs', meta_keys=meta_keys)
     views = dict(unsup_teacher=[*steps, pack])
     if 'unsup_student' in branches:
         views['unsup_student'] = [*steps, *STRONG, pack]
     pipeline = [
         load,
-        dict(type='LoadEmptyAnnotations'),
+        dict(type='LoadEmptyAnnotations', with_mask=with_mask),
         dict(type='MultiBranch', branch_field=branches, **views),
     ]
     folder = image_folder or _image_folder(labelled)
@@ -219,6 +283,8 @@ def count_iterations(cfg: Config, epoch: int) -> None:
             ((milestone - 1) * epoch + 1, interval * epoch) for milestone, interval in loop.dynamic_intervals
         ]
     for hook in cfg.get('custom_hooks') or []:
+        if type_name(hook) == 'EMAHook' and 'begin_epoch' in hook:
+            hook.update(begin_iter=hook.pop('begin_epoch') * epoch)
         for name, value in hook.items():
             if 'epoch' in name and type(value) is int:
                 print(
@@ -227,7 +293,7 @@ def count_iterations(cfg: Config, epoch: int) -> None:
                 )
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        if scheduler.get('by_epoch', True):
+        if scheduler.get('by_epoch', True) and type_name(scheduler) != 'ReduceOnPlateauLR':  # by validation
             scheduler.update(by_epoch=False)
             scheduler.pop('convert_to_iter_based', None)
             _multiply_steps(scheduler, epoch)
@@ -240,14 +306,20 @@ def count_iterations(cfg: Config, epoch: int) -> None:
         hooks['logger']['log_metric_by_epoch'] = False
     checkpoint = hooks.get('checkpoint')
     if checkpoint and checkpoint.get('by_epoch', True):
-        checkpoint.update(by_epoch=False, interval=max(1, checkpoint.get('interval', 1)) * epoch)
+        checkpoint.update(by_epoch=False)
+        for name in ('interval', 'save_begin'):
+            if checkpoint.get(name, -1) > 0:  # an interval of -1 is never
+                checkpoint[name] *= epoch
     cfg.log_processor = {**(cfg.get('log_processor') or dict(type='LogProcessor')), 'by_epoch': False}
 
 
 def _multiply_steps(schedule: dict[str, Any], factor: int) -> None:
     """Multiply the steps of a schedule's config, in place."""
-    for name in ('begin', 'end', 'T_max', 'step_size', 'total_iters'):
+    for name in ('begin', 'end', 'T_max', 'step_size', 'total_iters', 'total_steps'):
         if schedule.get(name) is not None:
             schedule[name] *= factor
-    if 'milestones' in schedule:
-        schedule['milestones'] = [factor * milestone for milestone in schedule['milestones']]
+    for name in ('milestones', 'periods'):
+        if name in schedule:
+            schedule[name] = [factor * step for step in schedule[name]]
+    if type_name(schedule) == 'ExponentialLR':  # by gamma in each step
+        schedule['gamma'] **= 1 / factor

@@ -3,11 +3,12 @@ import json
 from pathlib import Path
 
 import pytest
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from fnoise_mmdet import add_fnoise, make_semi
 from fnoise_mmdet.config import noise_settings, use_data_root
-from fnoise_mmdet.config.semi import count_iterations
+from fnoise_mmdet.config.semi import META_KEYS, _all_steps, count_iterations
 from fnoise_mmdet.datasets import read_coco
 from fnoise_mmdet.errors import InputError
 
@@ -208,3 +209,119 @@ def test_intervals_of_validation_are_kept_and_hooks_that_count_epochs_are_named(
     count_iterations(cfg, 10)
     assert cfg.train_cfg.val_interval == 20 and cfg.train_cfg.dynamic_intervals == [(21, 10)]
     assert 'warning: PipelineSwitchHook has switch_epoch=3, which has no effect' in capsys.readouterr().out
+
+
+def steps_named(pipeline, name):
+    return [step for step in _all_steps(pipeline) if step.get('type') == name]
+
+
+def test_unlabelled_images_are_not_dropped_as_empty(load, unlabelled):
+    """mmdet's crops drop an image without objects, and mmdet would look for another one for ever."""
+    cfg = load('demo_baseline.py')
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    crop = dict(type='RandomCrop', crop_size=(64, 64))
+    pipeline.insert(-1, dict(type='RandomApply', transforms=[crop], prob=1.0))
+    make_semi(cfg, unlabelled, strong_view=True)
+    labelled, others = cfg.train_dataloader.dataset.datasets
+    assert steps_named(labelled.pipeline, 'RandomCrop') == [crop]
+    assert steps_named(others.pipeline, 'RandomCrop') == [crop | dict(allow_negative_crop=True)] * 2
+    dataset = DATASETS.build(others)
+    dataset.max_refetch = 1
+    sample = dataset[0]['data_samples']['unsup_student']
+    assert sample.img_shape == (64, 64) and len(sample.gt_instances) == 0
+    assert sample.gt_instances.masks.masks.shape == (0, 64, 64), 'heads and batch augmentations find masks, none'
+
+
+def test_meta_keys_of_the_config_are_those_of_unlabelled_images_too(load, unlabelled):
+    cfg = load()
+    cfg.train_dataloader.dataset.pipeline[-1].meta_keys = ('img_id', 'text')
+    make_semi(cfg, unlabelled)
+    _, others = cfg.train_dataloader.dataset.datasets
+    assert others.pipeline[-1].unsup_teacher[-1].meta_keys == (*META_KEYS, 'text')
+
+
+def test_repeated_images_are_counted(load, unlabelled):
+    plain, cfg = load(), load()
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=5, dataset=plain.train_dataloader.dataset)
+    once = make_semi(plain, unlabelled).train_cfg.max_iters
+    assert make_semi(cfg, unlabelled).train_cfg.max_iters == 5 * once
+    assert cfg.train_dataloader.dataset.datasets[0].type == 'CocoDataset'
+
+
+def test_the_batch_of_the_learning_rate_is_twice_as_large(load, unlabelled):
+    cfg = load(auto_scale_lr=dict(enable=False, base_batch_size=8))
+    assert make_semi(cfg, unlabelled).auto_scale_lr.base_batch_size == 16
+
+
+def test_schedules_and_hooks_in_epochs_are_converted(load, capsys):
+    cfg = load(**{'train_cfg.max_epochs': 6})
+    cfg.param_scheduler = [
+        dict(type='ExponentialLR', by_epoch=True, gamma=0.9),
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=6),
+        dict(type='CosineRestartLR', periods=[2, 4], restart_weights=[1, 0.5], eta_min=0),
+        dict(type='ReduceOnPlateauLR', monitor='coco/bbox_mAP'),
+    ]
+    cfg.custom_hooks = [dict(type='EMAHook', begin_epoch=5)]
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=2, save_begin=3)
+    count_iterations(cfg, 10)
+    exponential, cycle, cosine, plateau = cfg.param_scheduler
+    assert exponential.gamma**10 == pytest.approx(0.9) and cycle.total_steps == 60 and cosine.periods == [20, 40]
+    assert 'by_epoch' not in plateau, 'which counts validations'
+    assert cfg.custom_hooks == [dict(type='EMAHook', begin_iter=50)]
+    assert capsys.readouterr().out == ''
+    assert cfg.default_hooks.checkpoint == dict(type='CheckpointHook', interval=20, save_begin=30, by_epoch=False)
+
+
+def test_no_checkpoints_stay_none(load):
+    cfg = load()
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=-1, save_best='auto')
+    count_iterations(cfg, 10)
+    assert cfg.default_hooks.checkpoint.interval == -1
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg': dict(type='IterBasedTrainLoop')}, 'its train_cfg has neither max_epochs nor max_iters'),
+        ({'train_dataloader.dataset.pipeline.1.with_seg': True}, 'it learns from semantic maps, too'),
+        ({'train_dataloader.dataset.data_root': 's3://bucket/'}, 'its annotations must be on a local disk'),
+    ],
+)
+def test_trainings_that_a_teacher_cannot_have_are_named(load, unlabelled, options, message):
+    cfg = load()
+    cfg.merge_from_dict(options)
+    if 'train_cfg' in options:
+        cfg.train_cfg = options['train_cfg']
+    with pytest.raises(InputError, match=message):
+        make_semi(cfg, unlabelled)
+
+
+def test_a_strong_view_needs_recorded_steps(load, unlabelled):
+    cfg = load()
+    cfg.train_dataloader.dataset.pipeline.insert(-1, dict(type='Expand'))
+    with pytest.raises(InputError, match='Expand of its pipeline does not record where it moves objects'):
+        make_semi(copy.deepcopy(cfg), unlabelled, strong_view=True)
+    make_semi(cfg, unlabelled)
+
+
+def test_a_file_without_labelled_objects_is_named(load, unlabelled, split):
+    file = split / 'annotations/instances_train.json'
+    file.write_text(json.dumps(read_coco(file) | dict(annotations=[])))
+    with pytest.raises(InputError, match='instances_train.json has no labelled object'):
+        make_semi(load(), unlabelled)
+
+
+def test_images_balanced_by_class_are_refused(load, unlabelled):
+    cfg = load()
+    dataset = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=dataset)
+    with pytest.raises(InputError, match='ClassBalancedDataset repeats labelled images'):
+        make_semi(cfg, unlabelled)
+
+
+def test_a_folder_by_another_path_is_the_same(load, split, monkeypatch):
+    """A path relative to the current folder is that of the config's images."""
+    monkeypatch.chdir(split)
+    labelled = str(split / 'annotations/instances_train.json')
+    with pytest.raises(InputError, match='4 images of .* are labelled'):
+        make_semi(load(), labelled, image_folder='train')
