@@ -120,6 +120,9 @@ class FNoiseTeacher(SemiBaseDetector):
             raise ValueError(f'semi_train_cfg has no setting {min(unknown)}, but {", ".join(DEFAULTS)}')
         if unknown := set(settings['noise_on']) - set(STREAMS):
             raise ValueError(f'noise_on must be streams of {", ".join(STREAMS)}, but got {min(unknown)!r}')
+        for name in ('views', 'proposals'):
+            if type(settings[name]) is not int:
+                raise ValueError(f'{name} must be a whole number, but got {settings[name]!r}')
         if settings['views'] < 1 or (settings['antithetic'] and settings['views'] % 2):
             raise ValueError(f'views must be >= 1, and even if antithetic, but got {settings["views"]}')
         if settings['targets'] not in TARGETS:
@@ -251,15 +254,19 @@ class FNoiseTeacher(SemiBaseDetector):
     @torch.no_grad()
     def _label(self, inputs: Tensor, samples: SampleList) -> SampleList:
         """Return samples with the detections of the teacher as labels, in the coordinates of the same view."""
-        labelled = copy.deepcopy(samples)
+        labelled, views = copy.deepcopy(samples), copy.deepcopy(samples)
+        for view in views:  # as an image of its own: heads compute the size of masks from these
+            view.set_metainfo(dict(ori_shape=view.img_shape[:2], scale_factor=(1.0, 1.0)))
         threshold = self.semi_train_cfg.cls_pseudo_thr
         with _score_threshold(self.teacher, threshold):
-            results = self.teacher.predict(inputs, copy.deepcopy(samples), rescale=False)
+            results = self.teacher.predict(inputs, views, rescale=False)
         for sample, result in zip(labelled, results):
             found = result.pred_instances
             found = found[found.scores > threshold]
             if 'masks' in found:
                 found.masks = bitmap_masks(found.masks, sample.img_shape)
+                if len(found) and not found.bboxes.any():  # as of SOLO, which predicts masks alone
+                    found.bboxes = found.masks.get_bboxes(dst_type='hbox').tensor.to(found.bboxes)
             sample.gt_instances = found
         return filter_gt_instances(labelled, wh_thr=self.semi_train_cfg.min_pseudo_bbox_wh)
 

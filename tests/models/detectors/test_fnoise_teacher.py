@@ -8,6 +8,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from fnoise_mmdet import FNoiseTeacher
 from fnoise_mmdet.config import load_config
@@ -240,6 +241,39 @@ def test_labels_are_the_detections_above_the_threshold(detector, family, root):
     assert [len(one.pred_instances) for one in again] == [len(one) for one in detected], 'the threshold is as before'
 
 
+def test_masks_fit_the_view_wherever_it_was_cut_from(detector):
+    """Steps such as Expand and MinIoURandomCrop change the size without changing ori_shape."""
+    model = build(detector, cls_pseudo_thr=0.0)
+    inputs, samples = (one['unsup_teacher'] for one in data(model, unsup_teacher=stream(1)))
+    model.teacher.eval()
+    expected = model._label(inputs, samples)
+    for sample in samples:
+        sample.set_metainfo(dict(ori_shape=(300, 200), scale_factor=(0.7, 1.9)))
+    for found, one, sample in zip(model._label(inputs, samples), expected, samples):
+        assert len(found.gt_instances) > 0
+        assert (found.gt_instances.masks.masks == one.gt_instances.masks.masks).all()
+        assert found.ori_shape == sample.ori_shape == (300, 200)
+
+
+def test_boxes_of_a_detector_of_masks_alone_are_those_of_its_masks(detector, monkeypatch):
+    """mmdet's SOLO returns boxes of zeros."""
+    model = build(detector, cls_pseudo_thr=0.0, feature_weight=1.0)
+    inputs, samples = (one['unsup_teacher'] for one in data(model, unsup_teacher=stream(1)))
+    masks = torch.zeros(1, *samples[0].img_shape[:2], dtype=torch.bool)
+    masks[0, 10:30, 5:45] = True
+
+    def predict(inputs, samples, rescale):
+        for sample in samples:
+            sample.pred_instances = InstanceData(
+                bboxes=torch.zeros(1, 4), labels=torch.zeros(1, dtype=torch.long), scores=torch.ones(1), masks=masks
+            )
+        return samples
+
+    monkeypatch.setattr(model.teacher, 'predict', predict)
+    for sample in model._label(inputs, samples):
+        assert sample.gt_instances.bboxes.tolist() == [[5, 10, 45, 30]]
+
+
 def test_soft_targets_need_no_pseudo_label(detector):
     model = build(detector, targets='soft', proposals=10, cls_pseudo_thr=1.0, feature_weight=2.0)
     model.student.load_state_dict(build(detector).student.state_dict())
@@ -302,6 +336,8 @@ def test_ramp_up_weights_the_unlabelled_streams(detector, iteration, monkeypatch
         (dict(noise_on=['teacher']), "noise_on must be streams of sup, .* but got 'teacher'"),
         (dict(views=3, antithetic=True), 'views must be >= 1, and even if antithetic, but got 3'),
         (dict(views=0), 'views must be >= 1'),
+        (dict(views=2.0), 'views must be a whole number, but got 2.0'),
+        (dict(proposals=1.5), 'proposals must be a whole number, but got 1.5'),
     ],
 )
 def test_wrong_settings_are_named(detector, settings, message):
