@@ -69,9 +69,17 @@ class MeanTeacherMetricsHook(Hook):
                 'MeanTeacherMetricsHook needs a semi-supervised detector with cls_pseudo_thr in its semi_train_cfg, '
                 f'but the model is {type(model).__name__}: remove the hook from custom_hooks, or train with --semi'
             )
+        if runner.val_loop is None:  # nothing is evaluated
+            return
         source = list(innermost_datasets(runner.cfg.train_dataloader.dataset))[-1]
         truth = read_ground_truth(Path(annotation_file(source)))
-        if truth.anns:
+        validation = list(innermost_datasets(runner.cfg.val_dataloader.dataset))
+        if truth.anns and len(validation) > 1:
+            runner.logger.warning(
+                f'no precision and recall of pseudo-labels: the validation has {len(validation)} data sets, of whose '
+                'pipelines none is that for unlabelled images'
+            )
+        elif truth.anns:
             settings = load_like_validation(runner.cfg, source, self.images)
             (dataset,) = innermost_datasets(settings['dataset'])
             dataset['filter_cfg'] = dict(filter_empty_gt=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.models import SemiBaseDetector
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader, Dataset
 
@@ -126,6 +126,18 @@ def test_other_models_are_refused_before_the_training(model):
         InputError, match=f'with cls_pseudo_thr in its semi_train_cfg, but the model is {type(model).__name__}'
     ):
         MeanTeacherMetricsHook().before_train(Mock(model=model))
+
+
+@pytest.mark.parametrize('validation', [None, dict(type='ConcatDataset', datasets=[dict(type='CocoDataset')] * 2)])
+def test_other_validations_do_not_stop_the_training(shapes, validation):
+    source = dict(type='CocoDataset', ann_file=str(shapes / 'annotations/instances_train.json'))
+    cfg = Config(dict(train_dataloader=dict(dataset=source), val_dataloader=dict(dataset=validation)))
+    runner = Mock(model=Semi(cls_pseudo_thr=0.9), cfg=cfg, val_loop=Mock() if validation else None)
+    hook = MeanTeacherMetricsHook()
+    hook.before_train(runner)
+    assert hook._hidden is None
+    warnings = [call.args[0] for call in runner.logger.warning.call_args_list]
+    assert [('the validation has 2 data sets' in text) for text in warnings] == ([True] if validation else [])
 
 
 def test_a_failed_evaluation_is_a_warning(monkeypatch):
