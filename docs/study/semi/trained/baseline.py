@@ -160,7 +160,7 @@ labelled = dict(
     ],
     type='CocoDataset')
 load = dict(type='LoadImageFromFile')
-load_from = 'work_dirs/study/semi/start_8/baseline/seed_8/iter_640.pth'
+load_from = 'work_dirs/study/semi/start_9/baseline/seed_9/iter_640.pth'
 loader = dict(batch_size=4, num_workers=1)
 log_level = 'INFO'
 log_processor = dict(
@@ -541,7 +541,7 @@ train_dataloader = dict(
         datasets=[
             dict(
                 _scope_='mmdet',
-                ann_file='annotations/instances_train.8@64_images.json',
+                ann_file='annotations/instances_train.9@64_images.json',
                 backend_args=None,
                 data_prefix=dict(img='train/'),
                 data_root='data/study_semi',
@@ -603,7 +603,7 @@ train_dataloader = dict(
             dict(
                 _scope_='mmdet',
                 ann_file=
-                'annotations/instances_train.8@64_images-unlabeled.json',
+                'annotations/instances_train.9@64_images-unlabeled.json',
                 backend_args=None,
                 data_prefix=dict(img='train/'),
                 data_root='data/study_semi',
