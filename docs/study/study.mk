@@ -10,12 +10,13 @@ SEEDS ?= 0 1 2
 study:
 	@test -n '$(filter $(REGIMES),$(REGIME))' || { echo 'REGIME=$(REGIME): choose one of $(REGIMES)' >&2; exit 1; }
 	@$(MAKE) --no-print-directory study-$(REGIME)
+	$(draw_map)
 
 # The table and the figure of the study $(1) from all seeds that are saved, with options $(2).
 define show_study
 	@$(RUN) tools/compare.py docs/study/$(1)/seeds_*.json --mark $(subst /,_,$(1)) --into docs/study/README.md \
 	    --figure docs/study/$(1)/differences.png $(2)
-	$(draw_map)
+
 endef
 
 # On the embedded data.
@@ -177,7 +178,8 @@ endef
 # The map of the conclusions in all regimes whose seeds are complete.
 define draw_map
 	@$(RUN) tools/compare.py --regime "embedded shapes=$(call saved,embedded)" \
-	    --regime "photographs=$(call saved,photos)" --figure docs/study/map.png
+	    --regime "photographs=$(call saved,photos)" --regime "images without labels=$(call saved,semi/trained)" \
+	    --regime "batch norm frozen=$(call saved,semi/frozen)" --figure docs/study/map.png
 endef
 
 # The files of the study $(1), joined by commas.

@@ -15,7 +15,12 @@ def test_latest_panels_by_step_without_other_files(tmp_path):
     assert found == dict(feature_maps_val=folder / 'feature_maps_val_10.png')
 
 
-@pytest.mark.parametrize(('study', 'curve'), [('embedded', []), ('photos', [])])
+CURVE = ['64=supervised', '128=labels_128']
+
+
+@pytest.mark.parametrize(
+    ('study', 'curve'), [('embedded', []), ('photos', []), ('semi/trained', CURVE), ('semi/frozen', CURVE)]
+)
 def test_page_has_the_tables_of_the_saved_files(root, study, curve):
     """As docs/study/study.mk writes them."""
     page = (root / 'docs/study/README.md').read_text(encoding='utf-8')
