@@ -233,7 +233,7 @@ $(UPSTREAM)/ready: requirements-upstream.txt pyproject.toml tools/dev/setup_env.
 
 # Fails on broken links and pages missing from the navigation. In a separate environment without torch and mmdet.
 docs: .venv-docs/ready
-	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo 'look at site/index.html'
 
 .venv-docs/ready: requirements-docs.txt
