@@ -14,7 +14,8 @@ class Noise(nn.Module):
     """Perturb a feature map in training mode, and return the same tensor otherwise.
 
     A noise has no parameters, buffers or random state: the same input and key
-    give the same output, and no global random stream is used. Sampling
+    give the same output, without a global random stream; without a key, it is
+    drawn from torch's. Sampling
     (:meth:`sample`) is separate from application (:meth:`apply_sample`), so
     that a draw can be replayed.
 

@@ -23,8 +23,8 @@ def training_environment(workers: int) -> dict[str, str]:
 
     A number of threads set by the user is kept, and a single training uses
     torch's default. The share depends on ``workers`` alone, not on the number
-    of remaining runs, so a resumed training has the same number of threads and
-    is bitwise reproducible.
+    of remaining runs, so a resumed training has the same number of threads,
+    on which the last bit of its sums depends.
     """
     share = max(1, len(os.sched_getaffinity(0)) // workers)
     return {**({'OMP_NUM_THREADS': str(share)} if workers > 1 else {}), **os.environ}
