@@ -12,6 +12,7 @@ COPY requirements.txt pyproject.toml setup.py README.md LICENSE model-index.yml 
 COPY tools tools
 COPY configs configs
 COPY fnoise_mmdet fnoise_mmdet
+COPY docs/study/study.mk docs/study/
 ARG TORCH=torch
 RUN python -m venv .venv && .venv/bin/pip install --no-cache-dir $TORCH && make setup
 COPY . .

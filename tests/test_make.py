@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +21,22 @@ def make(root: Path, *arguments: str) -> str:
 def test_help_lists_the_targets(root):
     text = make(root, 'help')
     assert all(f'make {target}' in text for target in ('setup', 'demo', 'compare', 'test', 'test-slow', 'lint'))
+
+
+def test_the_environment_is_built_from_what_the_image_has_by_then(root, tmp_path):
+    """The Dockerfile runs `make setup` before it copies the rest."""
+    dockerfile = (root / 'Dockerfile').read_text(encoding='utf-8')
+    before, found, _ = dockerfile.partition('make setup')
+    assert found
+    for line in re.findall(r'^COPY (.+)$', before, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            if (root / source).is_dir():
+                shutil.copytree(root / source, tmp_path / target)
+            else:
+                (tmp_path / target).mkdir(parents=True, exist_ok=True)
+                shutil.copy(root / source, tmp_path / target)
+    assert 'tools/dev/setup_env.py' in make(tmp_path, '--dry-run', 'setup')
 
 
 def test_photos_of_another_sample_are_not_shown(root, tmp_path):
