@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,16 @@ from mmengine.config import Config
 from ..datasets import class_names, read_coco
 from ..datasets.sample import annotated_ids
 from ..errors import InputError
-from .config import annotation_file, check_has, find_detector, import_package, innermost_datasets, is_coco, is_local
+from .config import (
+    annotation_file,
+    check_has,
+    find_detector,
+    import_package,
+    innermost_datasets,
+    is_coco,
+    is_local,
+    nested_dicts,
+)
 from .types import type_class, type_name
 
 META_KEYS = (
@@ -99,7 +108,7 @@ def make_semi(
         raise InputError(f'{cannot}: its train_cfg has neither max_epochs nor max_iters')
     labelled = _labelled_dataset(cfg, cannot)
     if strong_view and (
-        unrecorded := sorted({type_name(one) for one in _all_steps(labelled['pipeline'])} & UNRECORDED)
+        unrecorded := sorted({type_name(one) for one in nested_dicts(labelled['pipeline'])} & UNRECORDED)
     ):
         raise InputError(
             f'{cannot} and a strong view: {unrecorded[0]} of its pipeline does not record where it moves objects, so '
@@ -132,8 +141,9 @@ def make_semi(
         semi_train_cfg=settings,
         semi_test_cfg=dict(predict_on='teacher'),
     )
-    if scaling := cfg.get('auto_scale_lr'):  # as the batch is twice as large for as many labelled images
-        scaling.base_batch_size *= 2
+    scaling = cfg.get('auto_scale_lr') or {}
+    if scaling.get('base_batch_size'):  # as the batch is twice as large for as many labelled images
+        scaling['base_batch_size'] *= 2
     momentum = min(0.5, max(0.001, 1 / (HORIZON * cfg.train_cfg.max_iters)))
     # With buffers: a teacher without the statistics of batch norm detects nothing.
     teacher = dict(type='MeanTeacherHook', momentum=momentum, skip_buffer=False)
@@ -153,7 +163,7 @@ def _labelled_dataset(cfg: Config, cannot: str) -> dict[str, Any]:
         )
     if not datasets[0].get('pipeline'):
         raise InputError(f'{cannot}: its training data have no pipeline')
-    if any(step.get('with_seg') for step in _all_steps(datasets[0]['pipeline'])):
+    if any(step.get('with_seg') for step in nested_dicts(datasets[0]['pipeline'])):
         raise InputError(
             f'{cannot}: it learns from semantic maps, too, which the teacher does not predict; use a config without '
             'a semantic branch'
@@ -163,16 +173,6 @@ def _labelled_dataset(cfg: Config, cannot: str) -> dict[str, Any]:
             f'{cannot}: its annotations must be on a local disk, to be compared with the unlabelled images'
         )
     return copy.deepcopy(datasets[0])
-
-
-def _all_steps(pipeline: Any) -> Iterator[dict[str, Any]]:
-    """Return the steps of a pipeline, including those inside others."""
-    if isinstance(pipeline, dict):
-        yield pipeline
-        pipeline = list(pipeline.values())
-    if isinstance(pipeline, list | tuple):
-        for step in pipeline:
-            yield from _all_steps(step)
 
 
 def _repeats(dataset: dict[str, Any]) -> int:
@@ -238,8 +238,8 @@ def _unlabelled_dataset(
     load, *steps, labelled_pack = copy.deepcopy(labelled['pipeline'])
     with_mask = any(step.get('with_mask') for step in steps)
     steps = [step for step in steps if type_name(step) not in ('LoadAnnotations', 'FilterAnnotations')]
-    for step in _all_steps(steps):
-        step.update(KEEP_EMPTY.get(type_name(step), {}) if 'type' in step else {})
+    for step in nested_dicts(steps):
+        step.update(KEEP_EMPTY.get(type_name(step), {}))
     meta_keys = tuple(dict.fromkeys((*META_KEYS, *labelled_pack.get('meta_keys', ()))))
     pack = dict(type='PackDetInputs', meta_keys=meta_keys)
     views = dict(unsup_teacher=[*steps, pack])

@@ -7,8 +7,8 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from fnoise_mmdet import add_fnoise, make_semi
-from fnoise_mmdet.config import noise_settings, use_data_root
-from fnoise_mmdet.config.semi import META_KEYS, _all_steps, count_iterations
+from fnoise_mmdet.config import nested_dicts, noise_settings, use_data_root
+from fnoise_mmdet.config.semi import META_KEYS, count_iterations
 from fnoise_mmdet.datasets import read_coco
 from fnoise_mmdet.errors import InputError
 
@@ -212,7 +212,7 @@ def test_intervals_of_validation_are_kept_and_hooks_that_count_epochs_are_named(
 
 
 def steps_named(pipeline, name):
-    return [step for step in _all_steps(pipeline) if step.get('type') == name]
+    return [step for step in nested_dicts(pipeline) if step.get('type') == name]
 
 
 def test_unlabelled_images_are_not_dropped_as_empty(load, unlabelled):

@@ -73,14 +73,12 @@ class MeanTeacherMetricsHook(Hook):
             return
         source = list(innermost_datasets(runner.cfg.train_dataloader.dataset))[-1]
         truth = read_ground_truth(Path(annotation_file(source)))
-        validation = list(innermost_datasets(runner.cfg.val_dataloader.dataset))
-        if truth.anns and len(validation) > 1:
-            runner.logger.warning(
-                f'no precision and recall of pseudo-labels: the validation has {len(validation)} data sets, of whose '
-                'pipelines none is that for unlabelled images'
-            )
-        elif truth.anns:
-            settings = load_like_validation(runner.cfg, source, self.images)
+        if truth.anns:
+            try:
+                settings = load_like_validation(runner.cfg, source, self.images)
+            except InputError as error:
+                runner.logger.warning(f'no precision and recall of pseudo-labels: {error}')
+                return
             (dataset,) = innermost_datasets(settings['dataset'])
             dataset['filter_cfg'] = dict(filter_empty_gt=False)
             self._hidden = runner.build_dataloader(settings, seed=0), truth

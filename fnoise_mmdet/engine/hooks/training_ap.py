@@ -100,9 +100,14 @@ def load_like_validation(cfg: Config, source: dict[str, Any], images: int | None
         cfg: Config of the training.
         source: Config of the data set.
         images: Number of images, the first ones. Defaults to None, which is all.
+
+    Raises:
+        InputError: If the validation concatenates several data sets.
     """
     loader = copy_val_dataloader(cfg)
-    (dataset,) = innermost_datasets(loader['dataset'])
+    dataset, *others = innermost_datasets(loader['dataset'])
+    if others:
+        raise InputError(f'the validation has {1 + len(others)} data sets, so no single pipeline for other images')
     dataset.update({name: source[name] for name in SOURCE if name in source})
     trained = source.get('indices')
     if isinstance(trained, int | None):
