@@ -1,5 +1,6 @@
 """Hook that makes a resumed training identical to an uninterrupted one."""
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from ...datasets.files import write_atomically
 
-# Domain separation between the random streams of iterations and samples.
-ITERATION, SAMPLE = 0, 1
+# Domain separation between the random streams of iterations, samples and samplers.
+ITERATION, SAMPLE, BATCH = 0, 1, 2
 
 
 @HOOKS.register_module()
@@ -24,9 +25,10 @@ class ExactResumeHook(Hook):
 
     Instead of saving the state of every random stream, the hook derives the
     streams from the position in the training. Each iteration seeds torch (all
-    devices), NumPy and ``random`` by (seed, rank, iteration), and each sample
+    devices), NumPy and ``random`` by (seed, rank, iteration), each sample
     is loaded with streams seeded by (seed, epoch, batch, index within the
-    global batch). Random numbers are therefore independent of workers and
+    global batch), and a sampler that draws a batch from them does so with
+    streams seeded by (seed, epoch, batch). Random numbers are therefore independent of workers and
     validations, and the augmentation is the same for any number of workers,
     and of processes for the same global batch size.
 
@@ -146,11 +148,18 @@ class NumberedBatches:
         self._epoch, self._skip, self._first, self._passes = epoch, skip, first, 0
 
     def __iter__(self) -> Iterator[list]:
-        key = (*self.key, SAMPLE, self._epoch, self._passes)
+        place = (self._epoch, self._passes)
         self._passes += 1
-        for number, indices in enumerate(self.batch_sampler, self._first):
+        seed_streams((*self.key, BATCH, *place))  # samplers may draw when they start, or for each batch
+        batches = iter(self.batch_sampler)
+        for number in itertools.count(self._first):
+            seed_streams((*self.key, BATCH, *place, number + 1))  # a trailing 0 would not count
+            try:
+                indices = next(batches)
+            except StopIteration:
+                return
             if number >= self._skip:
-                yield NumberedBatch(indices, (*key, number))
+                yield NumberedBatch(indices, (*self.key, SAMPLE, *place, number))
 
     def __len__(self) -> int:
         return len(self.batch_sampler)

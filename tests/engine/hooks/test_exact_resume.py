@@ -93,6 +93,28 @@ def test_numbered_batches_are_the_sampler_in_everything_else():
     assert not hasattr(batches, 'nothing')
 
 
+class DrawingSampler:
+    """A sampler that draws each index from the global streams, as mmdet's GroupMultiSourceSampler its groups."""
+
+    def __iter__(self):
+        yield int(torch.randint(1000, ()))
+        for _ in range(11):
+            yield int(np.random.choice(1000)) + random.randrange(1000)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_samplers_that_draw_resume_where_they_stopped(workers):
+    def run(skip):
+        torch.rand(skip + 1), np.random.rand(skip + 1)  # streams in another state
+        batches = NumberedBatches(BatchSampler(DrawingSampler(), 2, drop_last=False), (3, 0))
+        batches.begin(epoch=1, skip=skip)
+        return [found.tolist() for found in DataLoader(range(3000), batch_sampler=batches, num_workers=workers)]
+
+    whole = run(0)
+    assert len({index for batch in whole for index in batch}) > 6
+    assert run(2) == whole[2:]
+
+
 def test_what_was_stopped_after_its_last_iteration_ends_as_if_it_had_not_been(train, monkeypatch):
     whole = train('demo_fnoise.py', 'whole')
     options = {'default_hooks.checkpoint.iter_interval': 4}
