@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from mmdet.models.detectors import SemiBaseDetector
+from mmdet.models.roi_heads import PointRendRoIHead
 from mmdet.models.utils import filter_gt_instances, rename_loss_dict, reweight_loss_dict
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_project
 from mmengine.config import ConfigDict
+from mmengine.dist import broadcast
 from mmengine.logging import MessageHub
 from torch import Tensor
 
@@ -55,6 +57,9 @@ class FNoiseTeacher(SemiBaseDetector):
       takes boxes (and masks) can be trained.
     - ``unsup_student``, if the data have such a view: the student sees a
       strongly augmented view, as in mmdet's ``SoftTeacher``.
+
+    With several processes, the teachers of all have the statistics of batch norm
+    of rank 0, those of the checkpoint.
 
     Targets of ``unsup_feature`` are pseudo-labels (``'hard'``), or the teacher's
     predictions for its proposals (``'soft'``, closest to CCT), see
@@ -101,8 +106,9 @@ class FNoiseTeacher(SemiBaseDetector):
         Inputs: dict of streams ``sup``, ``unsup_teacher`` and, optionally, ``unsup_student``, each (B, 3, H, W).
 
     Raises:
-        InputError: If adversarial noise is inside a backbone with gradient
-            checkpointing.
+        InputError: If noise is inside a block with gradient checkpointing, or
+            adversarial noise anywhere in a backbone with it, or PointRend has
+            hard targets.
         ValueError: If a setting is unknown or out of range, the noise has no
             opposite for ``antithetic``, or the detector has no soft targets.
     """
@@ -145,13 +151,11 @@ class FNoiseTeacher(SemiBaseDetector):
             raise ValueError(
                 'antithetic needs FeatureNoise without bias or ChannelDropout: other noise has no opposite'
             )
-        if self._searches_through_checkpoints():
-            raise InputError(
-                'AdversarialNoise inside the backbone needs gradients that gradient checkpointing does not give: set '
-                'with_cp=False in the backbone, or put the noise before the neck'
-            )
+        self._check_checkpointing()
         if settings['targets'] == 'soft':
             check_soft_targets(self.student)
+        elif isinstance(getattr(self.student, 'roi_head', None), PointRendRoIHead):
+            raise InputError('PointRend fails for a batch without pseudo-labels: set targets=soft')
 
     def loss(self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, SampleList]) -> dict:
         """Return the losses of all streams, named by stream, and the number of pseudo-labels per image."""
@@ -164,6 +168,8 @@ class FNoiseTeacher(SemiBaseDetector):
 
         inputs, samples = multi_batch_inputs['unsup_teacher'], multi_batch_data_samples['unsup_teacher']
         self.teacher.eval()
+        for buffer in self.teacher.buffers():
+            broadcast(buffer)
         factor = self._ramp_up()
         is_soft = settings.targets == 'soft'
         if has_student_view or not is_soft:
@@ -206,15 +212,27 @@ class FNoiseTeacher(SemiBaseDetector):
         step = MessageHub.get_current_instance().runtime_info.get('iter', 0)
         return schedule_factor(step=step, **self.semi_train_cfg.ramp_up)
 
-    def _searches_through_checkpoints(self) -> bool:
-        """Return whether adversarial noise is inside a backbone with reentrant gradient checkpointing."""
-        return any(
-            isinstance(layer.noise, AdversarialNoise)
-            and isinstance(layer, OutputNoise)
-            and layer.names[0].startswith('backbone.')
-            and any(getattr(module, 'with_cp', False) for module in self.student.backbone.modules())
-            for layer in self._layers
-        )
+    def _check_checkpointing(self) -> None:
+        """Check that noise goes along with gradient checkpointing of the backbone.
+
+        Raises:
+            InputError: If it is adversarial, or inside a module that is computed again in the backward pass, where
+                the noise would be that of the last stream.
+        """
+        modules: dict[str, Any] = dict(self.student.named_modules())
+        checkpointed = [name for name, module in modules.items() if getattr(module, 'with_cp', False)]
+        for layer in self._layers:
+            for place in layer.names if isinstance(layer, OutputNoise) else ():
+                of_backbone = place.startswith('backbone.') and checkpointed
+                if isinstance(layer.noise, AdversarialNoise) and of_backbone:
+                    what = (
+                        'AdversarialNoise inside the backbone needs gradients that gradient checkpointing does not give'
+                    )
+                elif any(place.startswith(f'{name}.') for name in checkpointed if name != 'backbone'):
+                    what = f'noise at {place} is inside a block that gradient checkpointing computes again'
+                else:
+                    continue
+                raise InputError(f'{what}: set with_cp=False in the backbone, or put the noise before the neck')
 
     def _loss_of_views(self, run: Callable[[], dict], weight: float) -> dict:
         """Return the mean losses of the passes with perturbed features."""

@@ -47,8 +47,11 @@ def check_soft_targets(detector: nn.Module) -> None:
     roi_head: Any = getattr(detector, 'roi_head', None)
     name = type(roi_head or detector).__name__
     has_one = isinstance(roi_head, StandardRoIHead) and not isinstance(roi_head, MultiInstanceRoIHead)
-    if not (isinstance(detector, TwoStageDetector) and detector.with_rpn and has_one and roi_head.bbox_head.with_reg):
+    if not (isinstance(detector, TwoStageDetector) and detector.with_rpn and has_one):
         raise ValueError(f"targets='soft' needs a two-stage detector with a StandardRoIHead, but got {name}")
+    if not getattr(roi_head.bbox_head, 'with_reg', False):  # such as SABLHead
+        head = type(roi_head.bbox_head).__name__
+        raise ValueError(f"targets='soft' needs a box head that predicts deltas, but got {name} with {head}")
     if roi_head.bbox_head.custom_cls_channels:
         loss = type(roi_head.bbox_head.loss_cls).__name__
         raise ValueError(f"targets='soft' needs a softmax over the classes, but {loss} has other outputs")

@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from compatibility import read_shipped
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -375,6 +376,36 @@ def test_adversarial_noise_before_gradient_checkpointing_is_refused(root):
     with pytest.raises(InputError, match='AdversarialNoise inside the backbone .* with_cp=False'):
         MODELS.build(dict(teacher, detector=stages))
     MODELS.build(dict(teacher, detector=dict(plain, neck=dict(type='FNoiseNeck', neck=plain.neck, noise=noise))))
+
+
+@pytest.mark.parametrize(('place', 'is_refused'), [('backbone.layer1.0.conv1', True), ('backbone.layer1', False)])
+def test_noise_within_gradient_checkpointing_is_refused(root, place, is_refused):
+    """Its backward pass computes the labelled stream again, after the noise was turned on for the other one."""
+    plain = Config.fromfile(root / 'configs/demo_baseline.py').model
+    plain.backbone.with_cp = True
+    detector = dict(type='FNoiseDetector', detector=plain, place=place)
+    preprocessor = dict(type='MultiBranchDataPreprocessor', data_preprocessor=plain.data_preprocessor)
+    teacher = dict(type='FNoiseTeacher', data_preprocessor=preprocessor, detector=detector)
+    if not is_refused:
+        MODELS.build(teacher)
+        return
+    with pytest.raises(InputError, match=f'noise at {place} is inside a block .* with_cp=False'):
+        MODELS.build(teacher)
+
+
+def test_hard_targets_of_point_rend_are_refused():
+    detector = read_shipped('point_rend/point-rend_r50-caffe_fpn_ms-1x_coco.py').model
+    with pytest.raises(InputError, match='PointRend fails for a batch without pseudo-labels: set targets=soft'):
+        build(detector)
+    build(detector, targets='soft')
+
+
+def test_processes_label_with_the_same_statistics(detector, monkeypatch):
+    model = build(detector, cls_pseudo_thr=0.0)
+    sent = []
+    monkeypatch.setattr('fnoise_mmdet.models.detectors.fnoise_teacher.broadcast', sent.append)
+    loss(model, *data(model, sup=stream(), unsup_teacher=stream(1)))
+    assert [id(buffer) for buffer in sent] == [id(buffer) for buffer in model.teacher.buffers()]
 
 
 @pytest.mark.parametrize('noise_on', [(), ('unsup_feature',), ('sup', 'unsup_student')])

@@ -114,6 +114,7 @@ def test_losses_of_the_teacher_itself_are_zero_and_only_the_student_has_gradient
         ('retinanet/retinanet_r18_fpn_1x_coco.py', 'needs a two-stage detector with a StandardRoIHead, but got Retina'),
         ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py', 'but got CascadeRoIHead'),
         ('grid_rcnn/grid-rcnn_r50_fpn_gn-head_2x_coco.py', 'but got GridRoIHead'),
+        ('sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py', 'predicts deltas, but got StandardRoIHead with SABLHead'),
     ],
 )
 def test_detectors_without_soft_targets_are_named(config, message):
