@@ -10,12 +10,14 @@ from mmdet.models import SemiBaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from ..datasets import class_names, read_coco
-from ..datasets.sample import annotated_ids
+from ..datasets import class_names, count_objects, read_coco
+from ..datasets.labels import kept_images
+from ..datasets.sample import read_faultless
 from ..errors import InputError
 from .config import (
     annotation_file,
     check_has,
+    config_classes,
     find_detector,
     import_package,
     innermost_datasets,
@@ -50,6 +52,8 @@ UNRECORDED = {
     'CachedMixUp', 'CachedMosaic', 'CopyPaste', 'Expand', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'RandomCenterCropPad',
     'RandomShift',
 }  # fmt: skip
+# Optimizer constructors of mmdet that set the learning rate by the layer of the backbone.
+LAYER_DECAY = ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
 # Steps of mmdet that drop an image without objects unless told otherwise.
 KEEP_EMPTY = dict(RandomCrop=dict(allow_negative_crop=True), Albu=dict(skip_img_without_anno=False))
 
@@ -106,6 +110,15 @@ def make_semi(
         raise InputError(f'{cannot}: its model is {type_name(cfg.model)}; use the config of a plain detector')
     if not (cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')):
         raise InputError(f'{cannot}: its train_cfg has neither max_epochs nor max_iters')
+    constructor = (cfg.get('optim_wrapper') or {}).get('constructor')
+    if constructor in LAYER_DECAY:
+        raise InputError(
+            f'{cannot}: {constructor} of its optim_wrapper reads the layers of model.backbone, and a teacher has two '
+            'detectors; remove optim_wrapper.constructor and paramwise_cfg'
+        )
+    noise_on = settings.get('noise_on')
+    if isinstance(noise_on, list | tuple) and 'unsup_student' in noise_on and not strong_view:
+        raise InputError("noise_on has 'unsup_student', the stream of strongly augmented images: add strong_view=True")
     labelled = _labelled_dataset(cfg, cannot)
     if strong_view and (
         unrecorded := sorted({type_name(one) for one in nested_dicts(labelled['pipeline'])} & UNRECORDED)
@@ -114,7 +127,7 @@ def make_semi(
             f'{cannot} and a strong view: {unrecorded[0]} of its pipeline does not record where it moves objects, so '
             'the labels of one view cannot be found in the other; remove it from the pipeline, or leave strong_view out'
         )
-    count = _check_images(labelled, unlabelled, image_folder) * _repeats(cfg.train_dataloader.dataset)
+    count = _check_images(cfg, labelled, unlabelled, image_folder) * _repeats(cfg.train_dataloader.dataset)
 
     size = cfg.train_dataloader.batch_size
     # Only those that a batch has: mmdet's data preprocessor fails for a branch without images.
@@ -189,14 +202,14 @@ def _repeats(dataset: dict[str, Any]) -> int:
     return times
 
 
-def _image_folder(labelled: dict[str, Any]) -> str:
-    return str(Path(labelled.get('data_root') or '') / (labelled.get('data_prefix') or {}).get('img', ''))
+def _image_folder(dataset: dict[str, Any]) -> str:
+    return str(Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', ''))
 
 
-def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> int:
+def _check_images(cfg: Config, labelled: dict[str, Any], unlabelled: str, image_folder: str | None) -> int:
     """Check that no image is both labelled and unlabelled, and return the number of labelled images."""
     file = annotation_file(labelled)
-    coco, others = read_coco(file), read_coco(Path(unlabelled), annotated=False)
+    coco, others = read_faultless(file), read_coco(Path(unlabelled), annotated=False)
     if not others['images']:
         raise InputError(f'{unlabelled} has no images')
     if others['annotations'] and (unknown := set(class_names(others)) - set(class_names(coco))):
@@ -204,23 +217,42 @@ def _check_images(labelled: dict[str, Any], unlabelled: str, image_folder: str |
             f'{unlabelled} has the category {min(unknown)}, which {file} does not have: use images of the same data '
             'set, or remove the annotations, which are not used in training'
         )
-    annotated = set(annotated_ids(coco))
-    if not annotated:
-        raise InputError(f'{file} has no labelled object: a training with a teacher needs some labels')
-    own, other = (
-        Path(folder).resolve() for folder in (_image_folder(labelled), image_folder or _image_folder(labelled))
-    )
-    names = {own / str(image['file_name']) for image in coco['images'] if image['id'] in annotated}
-    if leaked := sorted(names & {other / str(image['file_name']) for image in others['images']}):
+    classes = config_classes(labelled)
+    if not count_objects(coco, classes):
+        raise InputError(
+            f"{file} has no labelled object of the config's classes: a training with a teacher needs some labels"
+        )
+    kept, _, _ = kept_images(coco, classes, labelled.get('filter_cfg') or {})
+    paths = _image_paths(others, image_folder or _image_folder(labelled))
+    if leaked := sorted(paths & _image_paths(dict(images=kept), _image_folder(labelled))):
         raise InputError(
             f'{len(leaked)} images of {unlabelled} are labelled in {file}, e.g. {leaked[0].name}: '
             'remove them from one of the two'
         )
+    _warn_of_evaluated_images(cfg, unlabelled, paths)
     indices = labelled.get('indices')
     if indices is None:
-        return len(names)
-    chosen = range(len(names))[:indices] if isinstance(indices, int) else indices  # as mmengine: the last ones if < 0
-    return min(len(names), len(chosen))
+        return len(kept)
+    chosen = range(len(kept))[:indices] if isinstance(indices, int) else indices  # as mmengine: the last ones if < 0
+    return min(len(kept), len(chosen))
+
+
+def _image_paths(coco: dict[str, Any], folder: str) -> set[Path]:
+    return {Path(folder).resolve() / str(image['file_name']) for image in coco['images']}
+
+
+def _warn_of_evaluated_images(cfg: Config, unlabelled: str, paths: set[Path]) -> None:
+    """Warn if the training sees images that the validation evaluates."""
+    loader = cfg.get('val_dataloader')
+    for dataset in innermost_datasets(loader.dataset) if loader else ():
+        file = annotation_file(dataset)
+        if not (is_coco(dataset) and is_local(dataset) and file.is_file()):
+            continue
+        if seen := paths & _image_paths(read_coco(file, annotated=False), _image_folder(dataset)):
+            print(
+                f'warning: {len(seen)} images of {unlabelled} are also validation images, e.g. {min(seen).name}: AP '
+                'is that of images seen in training without their labels'
+            )
 
 
 def _labelled_pipeline(pipeline: Sequence[dict[str, Any]], branches: list[str], cannot: str) -> list[dict[str, Any]]:
@@ -291,6 +323,11 @@ def count_iterations(cfg: Config, epoch: int) -> None:
                     f'warning: {type_name(hook)} has {name}={value}, which has no effect, because a training with '
                     'unlabelled images counts iterations'
                 )
+    if any(node.get('initial_epoch') for node in nested_dicts(cfg.model)):
+        print(
+            'warning: the assigner of the first epochs (train_cfg.initial_epoch) is used in all of the training, '
+            'because a training with unlabelled images counts iterations'
+        )
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         if scheduler.get('by_epoch', True) and type_name(scheduler) != 'ReduceOnPlateauLR':  # by validation

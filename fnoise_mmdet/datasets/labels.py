@@ -39,8 +39,10 @@ def _listed(names: Sequence[str]) -> str:
     return ', '.join(map(str, names[:10])) + (', ...' if len(names) > 10 else '')
 
 
-def kept_images(coco: Mapping[str, Any], classes: Collection[str], filters: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return how many images mmdet keeps in training, drops as too small, and drops as empty.
+def kept_images(
+    coco: Mapping[str, Any], classes: Collection[str], filters: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], int, int]:
+    """Return the images that mmdet keeps in training, and how many it drops as too small and as empty.
 
     Args:
         coco: Content of an annotation file.
@@ -50,9 +52,12 @@ def kept_images(coco: Mapping[str, Any], classes: Collection[str], filters: Mapp
     known = {one['id'] for one in coco['categories'] if one['name'] in classes}
     shown = {one['image_id'] for one in coco['annotations'] if one['category_id'] in known}
     small = empty = 0
+    kept = []
     for image in coco['images']:
         if filters.get('filter_empty_gt') and image['id'] not in shown:
             empty += 1
         elif min(image['width'], image['height']) < filters.get('min_size', 0):
             small += 1
-    return len(coco['images']) - small - empty, small, empty
+        else:
+            kept.append(image)
+    return kept, small, empty

@@ -243,8 +243,8 @@ def _images(dataset: dict[str, Any], option: str, given: int | None = None) -> E
     ann_file = Path(dataset.get('data_root') or '') / dataset.get('ann_file', '')
     filters = {} if dataset.get('test_mode') else dataset.get('filter_cfg') or {}
     if ann_file.is_file():
-        kept = kept_images(read_coco(ann_file, annotated=False), config_classes(dataset), filters)[0]
-        return Estimate(kept, f'counted in {ann_file.name}')
+        kept, _, _ = kept_images(read_coco(ann_file, annotated=False), config_classes(dataset), filters)
+        return Estimate(len(kept), f'counted in {ann_file.name}')
     if ann_file.name in COCO:
         empty = COCO_EMPTY if 'train' in ann_file.name and filters.get('filter_empty_gt') else 0
         return Estimate(COCO[ann_file.name] - empty, 'COCO 2017')

@@ -10,6 +10,7 @@ from fnoise_mmdet import add_fnoise, make_semi
 from fnoise_mmdet.config import nested_dicts, noise_settings, use_data_root
 from fnoise_mmdet.config.semi import META_KEYS, count_iterations
 from fnoise_mmdet.datasets import read_coco
+from fnoise_mmdet.datasets.sample import subset
 from fnoise_mmdet.errors import InputError
 
 
@@ -21,7 +22,7 @@ def split(shapes, tmp_path):
     for part in ('train', 'val'):
         (root / part).symlink_to(shapes / part)
         coco = read_coco(shapes / f'annotations/instances_{part}.json')
-        labelled = coco | dict(images=coco['images'][:4])
+        labelled = subset(coco, [image['id'] for image in coco['images'][:4]])
         (root / f'annotations/instances_{part}.json').write_text(json.dumps(labelled))
         unlabelled = dict(images=coco['images'][4:], categories=coco['categories'])
         (root / f'annotations/unlabelled_{part}.json').write_text(json.dumps(unlabelled))
@@ -325,3 +326,60 @@ def test_a_folder_by_another_path_is_the_same(load, split, monkeypatch):
     labelled = str(split / 'annotations/instances_train.json')
     with pytest.raises(InputError, match='4 images of .* are labelled'):
         make_semi(load(), labelled, image_folder='train')
+
+
+def test_images_are_counted_and_compared_by_the_classes_of_the_config(load, split, unlabelled):
+    """Images without an object of these classes are not labelled, as mmdet drops them."""
+    file = split / 'annotations/instances_train.json'
+    coco = read_coco(file)
+    name = coco['categories'][0]['name']
+    shown = {one['image_id'] for one in coco['annotations'] if one['category_id'] == coco['categories'][0]['id']}
+    shown &= {image['id'] for image in coco['images']}
+    assert 0 < len(shown) < 4
+    dropped = [image for image in coco['images'] if image['id'] not in shown]
+    options = {
+        'train_dataloader.dataset.metainfo': dict(classes=(name,)),
+        'train_dataloader.dataset.filter_cfg': dict(filter_empty_gt=True),
+        'train_dataloader.batch_size': 1,
+    }
+    Path(unlabelled).write_text(json.dumps(dict(images=dropped, categories=coco['categories'])))
+    cfg = load(**options)
+    assert make_semi(load(**options), unlabelled).train_cfg.max_iters == len(shown) * cfg.train_cfg.max_epochs
+    with pytest.raises(InputError, match=f'{len(dropped)} images of .* are labelled'):
+        make_semi(load(), unlabelled)
+    coco['annotations'] = [one for one in coco['annotations'] if one['image_id'] not in shown]
+    file.write_text(json.dumps(coco))
+    with pytest.raises(InputError, match="no labelled object of the config's classes"):
+        make_semi(load(**options), unlabelled)
+
+
+def test_faulty_annotations_are_named(load, split, unlabelled):
+    file = split / 'annotations/instances_train.json'
+    coco = read_coco(file)
+    coco['images'][0]['width'] = None
+    file.write_text(json.dumps(coco))
+    with pytest.raises(InputError, match='instances_train.json is invalid'):
+        make_semi(load(**{'train_dataloader.dataset.filter_cfg': dict(min_size=32)}), unlabelled)
+
+
+def test_validation_images_among_the_unlabelled_are_named(load, split, unlabelled, capsys):
+    make_semi(load(), unlabelled)
+    assert 'validation images' not in capsys.readouterr().out
+    make_semi(load(), str(split / 'annotations/instances_val.json'), image_folder=str(split / 'val'))
+    assert '4 images of ' in (warning := capsys.readouterr().out) and 'are also validation images' in warning
+
+
+def test_noise_on_a_stream_that_the_data_lack_is_refused(load, unlabelled):
+    with pytest.raises(InputError, match='add strong_view=True'):
+        make_semi(load(), unlabelled, noise_on=['unsup_student'])
+    make_semi(load(), unlabelled, noise_on=['unsup_student'], strong_view=True)
+
+
+def test_learning_rates_by_layer_are_refused(load, unlabelled):
+    with pytest.raises(InputError, match='LearningRateDecayOptimizerConstructor .* remove optim_wrapper.constructor'):
+        make_semi(load(**{'optim_wrapper.constructor': 'LearningRateDecayOptimizerConstructor'}), unlabelled)
+
+
+def test_an_assigner_of_the_first_epochs_is_named(load, unlabelled, capsys):
+    make_semi(load(**{'model.train_cfg.initial_epoch': 4}), unlabelled)
+    assert 'train_cfg.initial_epoch' in capsys.readouterr().out
