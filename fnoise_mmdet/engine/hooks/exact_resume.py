@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.datasets.samplers import MultiSourceSampler
 from mmdet.registry import HOOKS
 from mmengine.dist import broadcast, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -102,8 +103,11 @@ class ExactResumeHook(Hook):
         if self._batches is None:
             return
         if not isinstance(loop, EpochBasedTrainLoop):
-            # IterBasedTrainLoop skips the batches itself, and where the sampler can skip, does not ask for them.
-            if hasattr(loop.dataloader.sampler, 'skip'):
+            # IterBasedTrainLoop skips in the sampler, if that can skip; else it loads the batches and drops them.
+            sampler = loop.dataloader.sampler
+            if isinstance(sampler, MultiSourceSampler):  # which is infinite: all of its batches are of one pass
+                sampler.skip = lambda samples: self._batches.begin(epoch=0, skip=loop.iter)
+            elif hasattr(sampler, 'skip'):
                 self._batches.begin(epoch=0, first=loop.iter)
             return
         # Only a resumed training starts within an epoch.

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 
 from fnoise_mmdet.engine.hooks.exact_resume import NumberedBatch, NumberedBatches, SeededSamples, seed_streams
@@ -130,19 +131,33 @@ def test_what_was_stopped_after_its_last_iteration_ends_as_if_it_had_not_been(tr
         assert torch.equal(weight, ends[1]['state_dict'][name])
 
 
-@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
-def test_resumed_iteration_based_training(train, read_rows, sampler):
-    """mmengine skips the samples of an InfiniteSampler in the sampler itself, and the batches of others."""
+@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler', 'GroupMultiSourceSampler'])
+def test_resumed_iteration_based_training(train, read_rows, sampler, monkeypatch, root):
+    """mmengine skips in InfiniteSampler, by our hook in samplers of several sources, and else loads and drops."""
+    dataset = Config.fromfile(root / 'configs/demo_fnoise.py').train_dataloader.dataset
+    loaded = []
+    load = SeededSamples.__call__
+    monkeypatch.setattr(SeededSamples, '__call__', lambda self, batch: loaded.append(batch.key) or load(self, batch))
 
     def run(name, **options):
         loop = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=6, val_interval=6)
         checkpoint = dict(_delete_=True, type='CheckpointHook', by_epoch=False, interval=2)
-        data = dict(batch_sampler=None, sampler=dict(_delete_=True, type=sampler, shuffle=True))
-        settings = {'train_dataloader': data, 'default_hooks.checkpoint': checkpoint}
+        settings = {
+            'train_dataloader.batch_sampler': None,
+            'train_dataloader.sampler': dict(_delete_=True, type=sampler, shuffle=True),
+            'default_hooks.checkpoint': checkpoint,
+        }
+        if sampler == 'GroupMultiSourceSampler':
+            settings['train_dataloader.sampler'] |= dict(batch_size=4, source_ratio=[1, 1])
+            sources = dict(_delete_=True, type='ConcatDataset', datasets=[dataset, dataset])
+            settings['train_dataloader.dataset'] = sources
         return train('demo_fnoise.py', name, train_cfg=loop, **settings, **options)
 
     whole = run('whole')
+    assert len(loaded) == 6
     resumed = run('resumed', resume=True, load_from=f'{whole.work_dir}/iter_2.pth')
+    if sampler != 'DefaultSampler':
+        assert loaded[6:] == loaded[2:6]
     expected, found = ([row['loss'] for row in read_rows(run) if 'loss' in row] for run in (whole, resumed))
     assert found[-4:] == expected[-4:]
     for name, weight in whole.model.state_dict().items():
