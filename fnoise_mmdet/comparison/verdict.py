@@ -24,10 +24,10 @@ def verdict(comparison: Comparison) -> list[str]:
 
 
 def _overview(comparison: Comparison) -> list[str]:
-    """Summarize all conditions, if several have an interval over seeds in the first measure."""
+    """Summarize all conditions, if several have an interval over seeds in the first measure, or none has learned."""
     reference, main = comparison.conditions[0].name, comparison.measures[0]
     if is_untrained(main):
-        return []
+        return [UNTRAINED.format(main.label)]
     found = [one for one in comparison.differences if one.measure is main and one.seeds is not None]
     if len(found) < 2:
         return []
@@ -56,8 +56,8 @@ def _about(comparison: Comparison, name: str) -> list[str]:
     main = comparison.difference(comparison.measures[0].key, name)
     if main is None:
         return [f'{name} and {reference} have no pair of runs with a {label}: nothing is concluded.']
-    first = UNTRAINED.format(label) if is_untrained(main.measure) else _headline(main)
-    sentences = [first, *_losses(comparison, name), *_robustness(comparison, name)]
+    headline = [] if is_untrained(main.measure) else [_headline(main)]
+    sentences = [*headline, *_losses(comparison, name), *_robustness(comparison, name)]
     if main.images is not None and main.seeds is not None and main.seeds.excludes_zero() != main.images.excludes_zero():
         which = (
             'includes 0, so the sign may change on other images'
