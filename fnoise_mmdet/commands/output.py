@@ -1,5 +1,6 @@
 """Console output, progress and drawing loops of the commands."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
@@ -45,8 +46,11 @@ def _logged(items: Iterable[T], lines: LogLines) -> Iterator[T]:
 
 
 def terminal() -> Console:
-    """Return a console without markup, as names may contain brackets and colons."""
-    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+    """Return a console without markup, as names may contain brackets and colons, as wide as tables need in a file."""
+    console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and 'COLUMNS' not in os.environ:
+        console.width = 120
+    return console
 
 
 def _failure_of(draw: Callable[[Sequence[Path]], None], images: Sequence[Path]) -> Exception | None:
