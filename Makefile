@@ -175,7 +175,7 @@ check-configs: $(READY)
 # On the images of DATA; against torchvision where PEER names a Python that has it.
 DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/dev/benchmark.py
-TABLES = $(BENCHMARK) table --into docs/performance.md
+TABLES = $(BENCHMARK) table --into docs/performance.md --figure docs/pictures/pyramids.png
 benchmarks: $(SPLIT) | $(READY) $(SHAPES)
 	@$(BENCHMARK) noise --device cpu --rounds 60 --out benchmarks/noise.json
 	@$(BENCHMARK) noise --device cpu --batch-size 8 --out benchmarks/noise_batch_8.json

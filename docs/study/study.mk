@@ -179,7 +179,8 @@ endef
 define draw_map
 	@$(RUN) tools/compare.py --regime "embedded shapes=$(call saved,embedded)" \
 	    --regime "photographs=$(call saved,photos)" --regime "images without labels=$(call saved,semi/trained)" \
-	    --regime "batch norm frozen=$(call saved,semi/frozen)" --figure docs/study/map.png
+	    --regime "batch norm frozen=$(call saved,semi/frozen)" \
+	    --regime "photographs without labels=$(call saved,semi/photos)" --figure docs/study/map.png
 endef
 
 # The files of the study $(1), joined by commas.

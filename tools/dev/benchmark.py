@@ -32,10 +32,11 @@ from timing import (
 )
 from torch import Tensor, nn
 
-from benchmarks import benchmark_table, ratio_cells
+from benchmarks import benchmark_table, pyramid_figure, ratio_cells
 from fnoise_mmdet.cli import options
 from fnoise_mmdet.cli.parser import ArgumentParser
 from fnoise_mmdet.commands import output
+from fnoise_mmdet.commands.compare import write_figure
 from fnoise_mmdet.comparison import read_run
 from fnoise_mmdet.comparison.numbers import number, quantity
 from fnoise_mmdet.comparison.table import Table
@@ -137,6 +138,7 @@ def parse_args() -> argparse.Namespace:
     command.add_argument(
         '--into', type=Path, metavar='FILE', help=f'insert the table between the two lines {MARK!r} of a file instead'
     )
+    command.add_argument('--figure', type=Path, metavar='FILE.png', help='draw the results of pyramids.json')
     args = parser.parse_args()
     if args.command not in ('demo', 'table') and args.quick:
         args.rounds = QUICK_ROUNDS
@@ -506,12 +508,14 @@ def print_timings(title: str, found: Mapping[str, Timing], kept: Mapping[str, in
 
 
 def put_table(args: argparse.Namespace) -> None:
-    """Print the table, or insert it into a file."""
+    """Print the table, or insert it into a file, and draw the figure."""
     table = benchmark_table(args.folder)
     if args.into:
         output.put_between(args.into, MARK, table)
     else:
         print(table)
+    if args.figure:
+        write_figure(args.figure, pyramid_figure(args.folder / 'pyramids.json'))
 
 
 def use_device(args: argparse.Namespace) -> None:

@@ -1,14 +1,17 @@
-"""Markdown tables of the results of `tools/dev/benchmark.py`."""
+"""Tables and a figure of the results of `tools/dev/benchmark.py`."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from timing import median_error
 
 from fnoise_mmdet.comparison.numbers import number, quantity
+from fnoise_mmdet.comparison.plots import colour
 from fnoise_mmdet.comparison.table import Row, Section, Table
+from fnoise_mmdet.datasets.files import read_json
 from fnoise_mmdet.errors import InputError
 
 Content = Mapping[str, Any]  # content of a result file
@@ -100,6 +103,53 @@ def _demo(content: Content) -> tuple[str, list[Cells]]:
     return 'make demo', [
         [f'both trainings and their comparison; mask AP50 {learnt}', f'{result["seconds"]:.0f} s', '', '']
     ]
+
+
+def pyramid_figure(path: Path) -> Figure:
+    """Draw the time of F-Noise and of a copy over the number of levels and of images.
+
+    Args:
+        path: JSON file written by ``tools/dev/benchmark.py pyramids --out``.
+
+    Raises:
+        InputError: If it is another file.
+    """
+
+    def parse(content: Any) -> dict[str, dict[str, Any]]:
+        if content['command'] != 'pyramids':
+            raise ValueError(f'it is of the command {content["command"]}')
+        return content['results']
+
+    results = read_json(path, 'was not written by tools/dev/benchmark.py pyramids --out', parse)
+    passes = {_shape(name): timings for name, timings in results.items() if name != 'add_fnoise'}
+    figure = Figure(figsize=(8, 3.2))
+    figure.set_layout_engine('constrained')
+    for axes, index, (what, fixed) in zip(
+        figure.subplots(1, 2, sharey=True), (0, 1), (('levels', '2 images'), ('images', '4 levels'))
+    ):
+        shown = sorted((shape[index], passes[shape]) for shape in passes if shape[1 - index] == int(fixed[0]))
+        for place, name in enumerate(('copy', 'F-Noise')):
+            medians, low, high = (
+                [1000 * timings[name][key] for _, timings in shown] for key in ('median', 'low', 'high')
+            )
+            counts = [count for count, _ in shown]
+            axes.plot(counts, medians, color=colour(place), marker='o', markersize=3, label=name)
+            axes.fill_between(counts, low, high, color=colour(place), alpha=0.2, linewidth=0)
+        axes.set_xscale('log', base=2)
+        axes.set_yscale('log')
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.set_xlabel(f'{what} ({fixed})')
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.axes[0].set_ylabel('forward and backward pass (ms)')
+    inserted = results['add_fnoise']['add_fnoise']['median']
+    figure.suptitle(f'Time over the size of the pyramid; add_fnoise takes {quantity(inserted, "s")}', fontsize=10)
+    return figure
+
+
+def _shape(name: str) -> tuple[int, int]:
+    levels, _, images, _ = name.replace(',', '').split()
+    return int(levels), int(images)
 
 
 _SECTIONS: dict[str, Callable[[Content], tuple[str, list[Cells]]]] = dict(

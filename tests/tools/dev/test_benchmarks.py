@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark_table
+from benchmarks import benchmark_table, pyramid_figure
 from fnoise_mmdet.errors import InputError
 
 MACHINE = {'processor': 'Z80', 'cores': '2', 'GPU': 'none', 'torch threads': '1', 'torch': '2.9'}
@@ -86,3 +86,25 @@ def test_what_is_no_result_is_named(tmp_path):
 def test_the_page_on_performance_has_the_table_of_the_kept_results(root):
     page = (root / 'docs/performance.md').read_text(encoding='utf-8')
     assert benchmark_table(root / 'benchmarks') in page
+
+
+def test_pyramid_figure(tmp_path):
+    pair = {'copy': timing(0.01, 1), 'F-Noise': timing(0.02, 2)}
+    shapes = [
+        '1 level, 2 images',
+        '8 levels, 2 images',
+        '4 levels, 1 image',
+        '4 levels, 64 images',
+        '4 levels, 2 images',
+    ]
+    inserted = {'copy of the config': timing(0.01, 1), 'add_fnoise': timing(0.015, 1.5)}
+    write(tmp_path, 'pyramids', {}, dict.fromkeys(shapes, pair) | dict(add_fnoise=inserted))
+    figure = pyramid_figure(tmp_path / 'pyramids.json')
+    levels, images = figure.axes
+    assert 'add_fnoise takes 15 ms' in figure.get_suptitle()
+    assert [list(line.get_xdata()) for line in levels.lines] == [[1, 4, 8]] * 2
+    assert [list(line.get_xdata()) for line in images.lines] == [[1, 2, 64]] * 2
+    assert [line.get_ydata()[0] for line in levels.lines] == [10, 20]
+    write(tmp_path, 'step', {}, {})
+    with pytest.raises(InputError, match='was not written by tools/dev/benchmark.py pyramids'):
+        pyramid_figure(tmp_path / 'step.json')
