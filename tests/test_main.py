@@ -25,6 +25,7 @@ def test_help_imports_nothing_that_takes_seconds(command):
     shown = fnoise(*command.split(), '--help', script=HELP)
     assert shown.returncode == 0 and not SLOW.intersection(shown.stderr.split())
     assert f'usage: fnoise {command}'.rstrip() in shown.stdout and f'\n  fnoise {command}'.rstrip() in shown.stdout
+    assert 'configs/' not in shown.stdout, 'which an installed package has not in the working directory'
 
 
 def test_every_script_is_a_command(root):

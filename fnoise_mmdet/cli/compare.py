@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
             'work_dirs/baseline work_dirs/fnoise --out work_dirs/comparison',
             '--group baseline=runs/a0,runs/a1 --group fnoise=runs/b0,runs/b1 --out report',
             'work_dirs/pair --out work_dirs/pair/report',
-            'docs/study/embedded/seeds_*.json --conditions cct_0.3 --figure differences.png',
+            'work_dirs/pair_*/report/comparison.json --conditions fnoise --figure differences.png',
             '--regime embedded=a/comparison.json,b/comparison.json --regime photos=c/comparison.json --figure map.png',
             '--label-counts --regime 40=a/comparison.json --regime 80=b/comparison.json --figure curves.png',
         ],

@@ -22,9 +22,9 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         default = action.default
         without = default is None or default is False or default is argparse.SUPPRESS or default == []
         if not action.help or 'default' in action.help or without:
-            return action.help
+            return action.help and _named_configs(action.help)
         shown = ' '.join(map(str, default)) if isinstance(default, list) else str(default)
-        return f'{action.help} (default: {shown.replace("%", "%%")})'
+        return f'{_named_configs(action.help)} (default: {shown.replace("%", "%%")})'
 
 
 class _UnsupportedOption(argparse.Action):
@@ -39,7 +39,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     Args:
         description: What the command does.
-        examples: Arguments of the command.
+        examples: Arguments of the command. Their ``configs/`` is that of a checkout; see :func:`_named_configs`.
         answers: Alternatives to options of mmdet's tools that the command does not support.
         **settings: Of :class:`argparse.ArgumentParser`.
     """
@@ -56,7 +56,9 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(
             description=textwrap.fill(description, width),
             epilog='\n'.join(
-                ['examples:', *(_wrapped(f'{command} {one}', width) for one in examples)] if examples else []
+                ['examples:', *(_wrapped(f'{command} {_named_configs(one)}', width) for one in examples)]
+                if examples
+                else []
             ),
             formatter_class=HelpFormatter,
             **settings,
@@ -97,6 +99,11 @@ def command_for(script: str) -> str:
         return f'fnoise {next(name for name, its in COMMANDS.items() if its == script)}'
     folder = started.parent if started.parent.name == 'tools' else Path('tools')
     return f'{folder}/{script}.py'
+
+
+def _named_configs(text: str) -> str:
+    """Return a help text with the names of configs that ``fnoise`` finds without a checkout, if it was started so."""
+    return text.replace('configs/', 'fnoise_mmdet::') if command_name()[0] == 'fnoise' else text
 
 
 def _wrapped(command: str, width: int) -> str:

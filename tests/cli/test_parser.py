@@ -40,6 +40,17 @@ def test_an_installed_command_is_called_by_its_name(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ('started', 'config'), [('fnoise train', 'fnoise_mmdet::fnoise.py'), ('tools/train.py', 'configs/fnoise.py')]
+)
+def test_configs_are_named_as_the_command_finds_them(monkeypatch, started, config):
+    monkeypatch.setattr('sys.argv', [started])
+    parser = ArgumentParser('', ['configs/fnoise.py --amp'])
+    parser.add_argument('config', help='config, e.g. configs/fnoise.py')
+    text = parser.format_help()
+    assert f' {config} --amp' in text and f'config, e.g. {config}' in text
+
+
+@pytest.mark.parametrize(
     'shown',
     [
         'break\n                        (default: 0)',
