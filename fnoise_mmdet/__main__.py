@@ -46,23 +46,31 @@ def main() -> None:
             sys.argv[:] = [f'fnoise {name}', *words[count:]]
             run(COMMANDS[name])
             return
+    group = words[0] if words and any(name.startswith(f'{words[0]} ') for name in COMMANDS) else ''
+    examples = [
+        'show mmdet::retinanet/retinanet_r50_fpn_1x_coco.py photos/ --fnoise --out shown',
+        'train my_config.py --fnoise --pictures',
+        'pair my_config.py --out work_dirs/pair',
+        'dataset shapes --out data/shapes',
+    ]
     parser = ArgumentParser(
         'F-Noise (feature noise) for MMDetection: train, visualize, compare. Each command has --help.',
-        examples=[
-            'show mmdet::retinanet/retinanet_r50_fpn_1x_coco.py photos/ --fnoise --out shown',
-            'train my_config.py --fnoise --pictures',
-            'pair my_config.py --out work_dirs/pair',
-        ],
+        examples=[example for example in examples if example.startswith(group)],
     )
     lines = [
         f'  {name:16}{importlib.import_module(f".cli.{module}", __package__).__doc__}'
         for name, module in COMMANDS.items()
+        if name.startswith(group)
     ]
     parser.epilog = '\n'.join(['commands:', *lines, '', parser.epilog or ''])
     parser.add_argument('command', choices=list(COMMANDS), metavar='COMMAND', help='one of the commands below')
     parser.add_argument('--version', action='version', version=__version__)
-    several = {name.split()[0] for name in COMMANDS if ' ' in name}
-    parser.parse_args([' '.join(words[:2]) if words[:1] and words[0] in several else word for word in words[:1]])
+    given = words[1:2] if group else words[:1]
+    if not given:
+        parser.print_help(sys.stderr)
+        names = ', '.join(name for name in COMMANDS if name.startswith(group))
+        parser.exit(2, f'\nfnoise: error: the following arguments are required: COMMAND (choose from {names})\n')
+    parser.parse_args([f'{group} {word}' if group and not word.startswith('-') else word for word in given])
 
 
 if __name__ == '__main__':

@@ -53,6 +53,15 @@ def test_wrong_words_are_answered_in_a_line(words, message):
     assert shown.returncode == 2 and message in shown.stderr.splitlines()[-1] and not shown.stdout
 
 
+@pytest.mark.parametrize('words', [('dataset', '--help'), ('dataset',), ()])
+def test_commands_are_listed_with_a_line_each(words):
+    shown = fnoise(*words)
+    listed = [line.split('  ')[1] for line in (shown.stdout or shown.stderr).splitlines() if line.startswith('  ')]
+    expected = [name for name in COMMANDS if name.startswith(words[:1] or ('',))]
+    assert [name for name in listed if name in COMMANDS] == expected
+    assert shown.returncode == (0 if '--help' in words else 2)
+
+
 @pytest.mark.parametrize('words', [('train', 'nowhere.py'), ('infer', 'setup.py'), ('sweep', 'setup.py', '--sed', '1')])
 def test_usage_errors_import_nothing_that_takes_seconds(words):
     shown = fnoise(*words, script=HELP)

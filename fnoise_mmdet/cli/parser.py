@@ -67,8 +67,10 @@ class ArgumentParser(argparse.ArgumentParser):
             self.add_argument(option, action=_UnsupportedOption, const=answer, nargs=0, help=argparse.SUPPRESS)
 
     def error(self, message: str) -> NoReturn:
-        """Print usage and error with a suggestion, and exit with status 2."""
-        super().error(f'{message}{self._suggestion(message)}')
+        """Print usage and error with a suggestion, or else where the help is, and exit with status 2."""
+        command = ' '.join(command_name()) + self.prog.removeprefix(Path(sys.argv[0]).name)  # with that of a subparser
+        hint = '' if message.endswith('?') else f'; see {command} --help'  # unless it has a suggestion already
+        super().error(message + (self._suggestion(message) or hint))
 
     def _suggestion(self, message: str) -> str:
         if message.startswith(UNKNOWN):
@@ -76,8 +78,7 @@ class ArgumentParser(argparse.ArgumentParser):
             for option in given:
                 if near := did_you_mean(option, self._option_string_actions):
                     return near
-            return f': see {self.prog} --help' if given else ''
-        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+        elif choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             choices = [word.strip("'") for word in choice[2].split(', ')]
             return did_you_mean(choice[1], choices)
         return ''

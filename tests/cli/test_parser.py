@@ -68,10 +68,10 @@ def test_defaults_are_shown_once(parser, shown):
     'arguments, message',
     [
         (['--repaet', '3'], 'unrecognized arguments: --repaet 3, did you mean --repeat?'),
-        (['--colour=red'], 'unrecognized arguments: --colour=red: see measure.py --help'),
+        (['--colour=red'], 'unrecognized arguments: --colour=red; see python tools/measure.py --help\n'),
         (['--order', 'forward'], 'did you mean forwards?'),
         (['--show'], '--show is not supported: save a picture with --show-dir DIR'),
-        (['--repeat', 'often'], "invalid int value: 'often'\n"),
+        (['--repeat', 'often'], "invalid int value: 'often'; see python tools/measure.py --help\n"),
     ],
 )
 def test_errors_say_what_to_do(parser, capsys, arguments, message):
@@ -80,13 +80,17 @@ def test_errors_say_what_to_do(parser, capsys, arguments, message):
     assert caught.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_commands_may_have_commands(capsys):
+def test_commands_may_have_commands(capsys, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['tools/measure.py'])
     parser = ArgumentParser()
     command = parser.add_subparsers().add_parser('run', help='run')
     command.add_argument('--repeat')
     with pytest.raises(SystemExit):
         parser.parse_args(['run', '--repat', '3'])
     assert 'unrecognized arguments' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parser.parse_args(['run', '--repeat'])
+    assert capsys.readouterr().err.endswith('; see python tools/measure.py run --help\n')
 
 
 def test_abbreviations_stay(parser):
