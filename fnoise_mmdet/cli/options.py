@@ -54,6 +54,15 @@ def config_path(text: str) -> str:
     return text
 
 
+def noise_name(text: str) -> str:
+    """Check that the value of ``--fnoise`` is not the next positional argument, as an argparse type."""
+    if text.endswith('.py') or '::' in text or '/' in text or Path(text).is_file():
+        raise argparse.ArgumentTypeError(
+            f'{text} is a path, not a noise: put it before --fnoise, or name the noise, as in --fnoise cct {text}'
+        )
+    return text
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the config and the options that change it."""
     parser.add_argument(
@@ -71,6 +80,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         '--fnoise',
         nargs='?',
         const='cct',
+        type=noise_name,
         metavar='NOISE[@PLACE[:LEVELS]]',
         help='insert noise into a config that has none, at its published place or another one: '
         'pre or post (before or after the neck), stage (of the backbone), roi, query or the name of a module, such as '

@@ -32,6 +32,20 @@ def test_a_folder_is_no_config(tmp_path):
         options.check_config_path(str(tmp_path))
 
 
+@pytest.mark.parametrize('path', ['my_config.py', 'mmdet::x/y.py', 'photos/', 'epoch_10.pth'])
+def test_a_path_is_no_noise(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'epoch_10.pth').touch()
+    parser = argparse.ArgumentParser()
+    parser.add_argument('path')
+    options.add_config_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--fnoise', path])
+    assert f'put it before --fnoise, or name the noise, as in --fnoise cct {path}' in capsys.readouterr().err
+    assert parser.parse_args([path, '--fnoise']).fnoise == 'cct'
+    assert parser.parse_args(['--fnoise', 'DSU@backbone.layer1:0,1', path]).fnoise == 'DSU@backbone.layer1:0,1'
+
+
 @pytest.mark.parametrize('setting', ['cfg=1', 'cfg.x=1', 'processes=2', 'unlabelled=x'])
 def test_arguments_of_make_semi_that_are_no_settings_are_refused(setting, capsys):
     parser = argparse.ArgumentParser()
