@@ -46,6 +46,10 @@ def test_every_script_is_a_command(root):
         (('dataset',), 'dataset sample'),
         (('dataset', 'shape'), 'did you mean dataset shapes?'),
         (('train', 'nowhere.py'), 'config nowhere.py is not a file'),
+        (('train', 'setup.py', '--show'), '--show is not supported: save feature maps in the work dir with --pictures'),
+        (('infer', 'setup.py', 'a.pth', 'b.jpg', '--show'), 'the pictures are saved in OUT_DIR/vis'),
+        (('test', 'setup.py', 'a.pth', '--wait-time', '2'), 'pictures are saved with --show-dir DIR'),
+        (('test', 'setup.py', 'a.pth', '--tta'), '.mim/tools/test.py in the folder of the installed package mmdet'),
     ],
 )
 def test_wrong_words_are_answered_in_a_line(words, message):

@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
             'configs/baseline.py work_dirs/baseline/epoch_10.pth work_dirs/fnoise/epoch_10.pth photos/ --out-dir both',
             'configs/baseline.py work_dirs/baseline/epoch_10.pth photos/ --fnoise --samples 10 --out-dir spread',
         ],
+        answers={'--show': 'the pictures are saved in OUT_DIR/vis, see --out-dir'},
     )
     options.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')

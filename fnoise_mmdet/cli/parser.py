@@ -64,7 +64,7 @@ class ArgumentParser(argparse.ArgumentParser):
             **settings,
         )
         for option, answer in (answers or {}).items():
-            self.add_argument(option, action=_UnsupportedOption, const=answer, nargs=0, help=argparse.SUPPRESS)
+            self.add_argument(option, action=_UnsupportedOption, const=answer, nargs='?', help=argparse.SUPPRESS)
 
     def error(self, message: str) -> NoReturn:
         """Print usage and error with a suggestion, or else where the help is, and exit with status 2."""

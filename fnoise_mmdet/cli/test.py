@@ -15,7 +15,9 @@ def parse_args() -> argparse.Namespace:
         ],
         answers={
             '--show': 'save the pictures with --show-dir DIR',
-            '--tta': "evaluate with mmdet's own tools/test.py --tta, which takes the same config and checkpoint",
+            '--wait-time': 'pictures are saved with --show-dir DIR, not shown',
+            '--tta': "evaluate with mmdet's own tools/test.py --tta (.mim/tools/test.py in the folder of the installed "
+            'package mmdet), which takes the same checkpoint and the path of a config',
         },
     )
     options.add_config_arguments(parser)

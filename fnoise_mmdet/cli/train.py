@@ -14,6 +14,7 @@ def parse_args() -> argparse.Namespace:
             '--cfg-options model.neck.noise.scale=0.1 train_cfg.max_epochs=2',
             'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py --fnoise --pictures --data-root data/coco',
         ],
+        answers={'--show': 'save feature maps in the work dir with --pictures'},
     )
     options.add_config_arguments(parser)
     options.add_runner_arguments(parser)

@@ -71,6 +71,7 @@ def test_defaults_are_shown_once(parser, shown):
         (['--colour=red'], 'unrecognized arguments: --colour=red; see python tools/measure.py --help\n'),
         (['--order', 'forward'], 'did you mean forwards?'),
         (['--show'], '--show is not supported: save a picture with --show-dir DIR'),
+        (['--show=1'], '--show is not supported: save a picture with --show-dir DIR'),
         (['--repeat', 'often'], "invalid int value: 'often'; see python tools/measure.py --help\n"),
     ],
 )
