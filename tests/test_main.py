@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ def test_help_imports_nothing_that_takes_seconds(command):
     assert shown.returncode == 0 and not SLOW.intersection(shown.stderr.split())
     assert f'usage: fnoise {command}'.rstrip() in shown.stdout and f'\n  fnoise {command}'.rstrip() in shown.stdout
     assert 'configs/' not in shown.stdout, 'which an installed package has not in the working directory'
+    assert not re.search(r'(?<!checkout: )tools/', ' '.join(shown.stdout.split()))
 
 
 def test_every_script_is_a_command(root):

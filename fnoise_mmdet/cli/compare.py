@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from . import options
-from .parser import ArgumentParser
+from .parser import ArgumentParser, command_for
 
 FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
 
@@ -30,8 +30,8 @@ def parse_args() -> argparse.Namespace:
         nargs='*',
         type=Path,
         help='work dirs or scalars.json of runs, each a separate group, or folders that hold runs (FOLDER/RUN) or '
-        'groups of runs (FOLDER/GROUP/RUN), as written by tools/run_pair.py; without --out the comparison.json of '
-        'reports, under any name',
+        'groups of runs (FOLDER/GROUP/RUN), as written by '
+        f'{command_for("run_pair")}; without --out the comparison.json of reports, under any name',
     )
     parser.add_argument(
         '--group',

@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         '--benchmark',
         type=Path,
         metavar='FILE.json',
-        help='time per step as measured by tools/dev/benchmark.py step CONFIG --noises cct --out FILE.json',
+        help='time per step, measured in a checkout: tools/dev/benchmark.py step CONFIG --noises cct --out FILE.json',
     )
     time.add_argument('--step-seconds', type=float, help='time per step of one GPU with the batch size of the config')
     parser.add_argument('--data-root', help="folder in COCO layout instead of the config's data")

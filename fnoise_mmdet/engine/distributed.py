@@ -21,8 +21,8 @@ VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 STARTED_BY = {
-    'pytorch': 'torchrun --nproc-per-node N tools/train.py ..., or tools/dist_train.sh',
-    'slurm': 'srun, or tools/slurm_train.sh',
+    'pytorch': 'torchrun --nproc-per-node N -m fnoise_mmdet train ..., or in a checkout tools/dist_train.sh',
+    'slurm': 'srun, or in a checkout tools/slurm_train.sh',
     'mpi': 'mpirun of Open MPI',
 }
 PORT = '29500'  # torch's, and mmengine's

@@ -192,9 +192,9 @@ def _published_step(cfg: Config) -> Estimate:
     ):
         return Estimate(STEP_SECONDS, "published, mmdet's model zoo, V100")
     raise InputError(
-        f'no published time of a step fits {Path(cfg.filename or "the config").name}: measure it on your GPU with '
-        'tools/dev/benchmark.py step CONFIG --noises cct --out FILE.json and pass --benchmark FILE.json, or pass '
-        '--step-seconds'
+        f'no published time of a step fits {Path(cfg.filename or "the config").name}: pass --step-seconds, '
+        'or measure it on your GPU in a checkout with tools/dev/benchmark.py step CONFIG --noises cct --out FILE.json '
+        'and pass --benchmark FILE.json'
     )
 
 
