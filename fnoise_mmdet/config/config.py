@@ -331,14 +331,15 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
     check_has(cfg, f'{required[0]}_dataloader')
     wanted = config_classes(next(innermost_datasets(cfg[f'{required[0]}_dataloader'].dataset)))
     classes: tuple[str, ...] = ()
+    absent = []
     for part in ('train', 'val', 'test'):
         if not cfg.get(f'{part}_dataloader'):
             continue
         try:
             split = find_split(root, part)
-        except InputError:
+        except InputError as error:
             if part in required:
-                raise
+                absent.append(str(error))
             continue
         datasets = list(innermost_datasets(cfg[f'{part}_dataloader'].dataset))
         for dataset in datasets:
@@ -362,6 +363,8 @@ def use_data_root(cfg: Config, data_root: str | None, required: Sequence[str]) -
                 evaluator['ann_file'] = str(annotation_file(datasets[0]))
         if part == required[0]:
             classes = class_names(read_coco(annotation_file(datasets[0]), annotated=False))
+    if absent:
+        raise InputError('; '.join(absent))
     # mmdet numbers labels in the order of the annotation file; check_data checks that it is the same for all splits.
     if wanted != tuple(name for name in classes if name in wanted):
         use_classes(cfg, classes)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,26 +127,26 @@ def study_cost(
         val_images: The same for a validation.
 
     Raises:
-        InputError: If a figure is neither given nor known, or the config is not one of a training.
+        InputError: If figures are neither given nor known (the message names all), or the config is not one of a
+            training.
     """
     check_has(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     batch = cfg.train_dataloader.get('batch_size')
     if not batch:
         raise InputError(f'{cfg.filename}: train_dataloader has no batch_size')
-    model = check_model(cfg)
-    published = step is None
-    step = step or _published_step(cfg)
-    per_image = IMAGE_SECONDS if published else step.value / batch * DETECTION_SHARE
-    val_count = Estimate(0, 'no val_dataloader')
-    if cfg.get('val_dataloader'):
-        val_count = _images(cfg.val_dataloader['dataset'], '--val-images', val_images)
     length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')
     if not length:
         raise InputError(f'{cfg.filename}: train_cfg has neither max_epochs nor max_iters')
+    model = check_model(cfg)
+    published = step is None
+    step, steps, val_count = _all_known(
+        lambda: step or _published_step(cfg), lambda: _steps(cfg, batch, images), lambda: _val_images(cfg, val_images)
+    )
+    per_image = IMAGE_SECONDS if published else step.value / batch * DETECTION_SHARE
     interval = cfg.train_cfg.get('val_interval', 1)
     return Cost(
         trainings=Estimate(len(scales) * seeds, f'{len(scales)} scales x {seeds} seeds'),
-        steps=_steps(cfg, batch, images),
+        steps=steps,
         step_seconds=step,
         validations=Estimate(length // interval if val_count.value else 0, f'{length} / val_interval {interval}'),
         val_images=val_count,
@@ -160,6 +160,19 @@ def study_cost(
     )
 
 
+def _all_known(*figures: Callable[[], Estimate]) -> list[Estimate]:
+    """Return the figures; raise one InputError for all that are not known."""
+    known, unknown = [], []
+    for figure in figures:
+        try:
+            known.append(figure())
+        except InputError as error:
+            unknown.append(str(error))
+    if unknown:
+        raise InputError('; '.join(unknown))
+    return known
+
+
 def _steps(cfg: Config, batch: int, images: int | None) -> Estimate:
     """Return the passes of a training on one GPU, which accumulates the gradients of several that the config means."""
     epochs = cfg.train_cfg.get('max_epochs')
@@ -171,6 +184,12 @@ def _steps(cfg: Config, batch: int, images: int | None) -> Estimate:
     passes = max(1, round(base / batch))
     accumulated = f', {passes} passes each (auto_scale_lr.base_batch_size {base})' if passes > 1 else ''
     return Estimate(cfg.train_cfg.max_iters * passes, f'train_cfg.max_iters{accumulated}')
+
+
+def _val_images(cfg: Config, given: int | None) -> Estimate:
+    if not cfg.get('val_dataloader'):
+        return Estimate(0, 'no val_dataloader')
+    return _images(cfg.val_dataloader['dataset'], '--val-images', given)
 
 
 def _published_step(cfg: Config) -> Estimate:

@@ -164,6 +164,11 @@ def test_missing_data_root_is_reported_with_remedies(root, tmp_path):
         use_data_root(demo(root), str(tmp_path / 'nowhere'), required=('train',))
 
 
+def test_all_missing_splits_are_named_at_once(root, tmp_path):
+    with pytest.raises(InputError, match='no train annotations.*; .* no val annotations'):
+        use_data_root(demo(root), str(tmp_path), required=('train', 'val'))
+
+
 def test_only_what_is_required_must_be_there(root, shapes, tmp_path):
     shutil.copytree(shapes / 'val', tmp_path / 'val')
     (tmp_path / 'annotations').mkdir()

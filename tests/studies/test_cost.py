@@ -80,6 +80,8 @@ def test_unknown_numbers_of_images_are_asked_for(root):
     cfg.val_dataloader.dataset.data_root = 'nowhere/'
     with pytest.raises(InputError, match='with --val-images'):
         study_cost(cfg, [0], 1, images=100)
+    with pytest.raises(InputError, match='with --images; .* with --val-images'):
+        study_cost(cfg, [0], 1)
     assert study_cost(cfg, [0], 1, images=100, val_images=20).steps.value == 10 * 50
     cfg.train_dataloader.dataset = dict(type='ClassBalancedDataset', dataset=cfg.train_dataloader.dataset)
     with pytest.raises(InputError, match='ClassBalancedDataset .* pass --images'):
