@@ -257,7 +257,22 @@ def read_json(path: Path, fault: str, parse: Callable[[Any], T]) -> T:
     try:
         return parse(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f'{path} {fault}: {type(error).__name__}: {error}') from None
+        raise InputError(f'{path} {fault}: {_reason(error)}') from None
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read as JSON, or parsed, without the names of Python's exceptions."""
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno else str(error)
+    if isinstance(error, json.JSONDecodeError):
+        return f'it is not valid JSON: {error}'
+    if isinstance(error, UnicodeDecodeError):
+        return 'it is not text in UTF-8'
+    if isinstance(error, RecursionError):
+        return 'it is nested too deeply'
+    if isinstance(error, KeyError):
+        return f'{error} is missing or unknown'
+    return str(error) if isinstance(error, ValueError) else 'its content has another structure'
 
 
 def require(condition: bool, rule: str) -> None:

@@ -13,6 +13,7 @@ from fnoise_mmdet.datasets.files import (
     check_free,
     check_writable,
     file_error,
+    read_json,
     remove_partial_files,
     staged_folder,
     write_atomically,
@@ -235,3 +236,23 @@ def test_a_folder_that_cannot_be_made_is_named_as_it_was_given():
     with pytest.raises(OSError) as caught, staged_folder(Path('/proc/x')):
         pass
     assert caught.value.filename == '/proc/x'
+
+
+@pytest.mark.parametrize(
+    'content, reason',
+    [
+        (None, 'No such file or directory'),
+        (b'{', 'it is not valid JSON: Expecting property name .*line 1 column 2'),
+        (b'"\xff"', 'it is not text in UTF-8'),
+        (b'[' * 10**5, 'it is nested too deeply'),
+        (b'{}', "'runs' is missing or unknown"),
+        (b'[]', 'its content has another structure'),
+        (b'{"runs": "many"}', "invalid literal for int.* 'many'"),
+    ],
+)
+def test_unusable_json_is_reported_without_names_of_exceptions(tmp_path, content, reason):
+    path = tmp_path / 'study.json'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f'study.json is not a study: {reason}'):
+        read_json(path, 'is not a study', lambda study: int(study['runs']))
