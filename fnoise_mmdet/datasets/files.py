@@ -99,7 +99,7 @@ def existing_parent(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def staged_folder(out: Path, force: bool = False, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
+def staged_folder(out: Path, force: bool | None = None, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to ``out`` if the block succeeds.
 
     The temporary folder is next to ``out``, on the same file system. If the
@@ -109,7 +109,7 @@ def staged_folder(out: Path, force: bool = False, inputs: Iterable[str | Path] =
     Args:
         out: Folder to create. Without ``force`` it must be empty or not exist.
         force: Whether to replace a non-empty folder once the new one is
-            complete. Defaults to False.
+            complete. Defaults to None, for a command without ``--force``.
         inputs: Files and folders that the caller reads, which ``out`` must not contain.
 
     Raises:
@@ -179,21 +179,19 @@ def _recover(out: Path) -> None:
             os.close(opened)
 
 
-def check_free(out: Path, force: bool = False) -> None:
+def check_free(out: Path, force: bool | None = None) -> None:
     """Raise the InputError of :func:`staged_folder` early, before long work."""
     existing_parent(out)  # a loop of links cannot be resolved
     out = out.resolve()
     check_writable(out.parent)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
-        raise InputError(
-            f'{out} already exists and is not changed; use another folder, remove it first, or, if the command has '
-            'this option, replace it with --force'
-        )
+        replace = ', or replace it with --force' if force is False and out.is_dir() else ''
+        raise InputError(f'{out} already exists and is not changed; use another folder, or remove it first{replace}')
     if out in (Path.cwd(), *Path.cwd().parents):
         raise InputError(f'{out} contains the current directory and cannot be replaced: use another folder')
 
 
-def _replace(out: Path, new: Path, force: bool) -> None:
+def _replace(out: Path, new: Path, force: bool | None) -> None:
     """Rename a folder to another, which is replaced with ``force``."""
     if not force or not (out.is_dir() and any(out.iterdir())):  # fails if it is no longer empty
         new.replace(out)

@@ -48,6 +48,14 @@ def test_what_is_there_is_left_as_it_is(taken):
     assert names(taken) == ['old.txt']
 
 
+def test_force_is_named_where_it_helps(taken):
+    with pytest.raises(InputError, match='or replace it with --force'):
+        check_free(taken, force=False)
+    for out, force in ((taken, None), (taken / 'old.txt', False)):
+        with pytest.raises(InputError, match='already exists .*remove it first$'):
+            check_free(out, force)
+
+
 def test_force_replaces_it(taken):
     with staged_folder(taken, force=True) as folder:
         (folder / 'new.txt').touch()
