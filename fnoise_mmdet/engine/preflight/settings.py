@@ -11,7 +11,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.runner import EpochBasedTrainLoop
 
 from ...config.types import type_class, type_name
-from ...errors import InputError
+from ...errors import InputError, did_you_mean
 from ..distributed import world_size
 from ..mixed_precision import computes_in_bfloat16
 from .findings import check_all
@@ -110,7 +110,13 @@ def check_device_option(device: str | None) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # unknown device, no driver, or a build without CUDA
-        raise InputError(f'--device {device} cannot be used: {error}') from error
+        possible = ['cpu', *(f'cuda:{index}' for index in range(torch.cuda.device_count()))]
+        # torch lists all devices that it was written for.
+        reason = 'torch has no such device' if 'Expected one of' in str(error) else str(error)
+        near = did_you_mean(str(device), possible)
+        raise InputError(
+            f'--device {device} cannot be used: {reason}; possible here: {", ".join(possible)}{near}'
+        ) from error
 
 
 def warn_of_no_validation(cfg: Config) -> None:

@@ -20,6 +20,13 @@ def test_a_device_that_torch_does_not_have_is_named(device):
         check_device_option(device)
 
 
+def test_the_devices_of_this_machine_are_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    message = '--device cupu cannot be used: torch has no such device; possible here: cpu, cuda:0, cuda:1, did you '
+    with pytest.raises(InputError, match=message + 'mean cpu'):
+        check_device_option('cupu')
+
+
 def test_requirements_of_mixed_precision_are_reported(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr('fnoise_mmdet.engine.preflight.settings.computes_in_bfloat16', lambda: False)
