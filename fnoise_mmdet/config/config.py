@@ -55,11 +55,38 @@ def load_config(path: str, options: dict[str, Any] | None = None, fnoise: str | 
         if package == 'mmdet' and not (SHIPPED / name).is_file():
             names = [str(file.relative_to(SHIPPED)) for file in SHIPPED.rglob('*.py')]
             raise InputError(f'mmdet has no config {name}{did_you_mean(name, names)}') from None
+        if fault := missing_base(path):
+            raise InputError(fault) from None
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if fnoise is not None:
         add_fnoise(cfg, **noise_settings(fnoise))
     merge_options(cfg, options or {}, f'--cfg-options do not fit {path}')
     return cfg
+
+
+def missing_base(path: str) -> str:
+    """Return the message for the first ``_base_`` of a config that is not found, an empty text if there is none."""
+    files = [] if '::' in path else [Path(path)]  # those that are shipped are complete
+    for file in files:  # which grows
+        try:
+            bases = Config._get_base_files(str(file))
+        except Exception:  # not what is wrong with the bases: the caller reports it
+            return ''
+        for base in bases:
+            package, _, name = str(base).rpartition('::')
+            folder = {'': file.parent, 'mmdet': SHIPPED, 'fnoise_mmdet': own_configs()}.get(package)
+            if folder is None:
+                continue
+            found = folder / name
+            near = did_you_mean(str(found), map(str, folder.rglob('*.py') if package else found.parent.glob('*.py')))
+            if package == 'fnoise_mmdet':
+                use = f': use {found}' if found.is_file() else near
+                return f'_base_ {base} of {file}: mmengine finds configs of fnoise_mmdet only by their path{use}'
+            if not found.is_file():
+                return f'_base_ {base} of {file} not found{near}'
+            if not package and found not in files:
+                files.append(found)
+    return ''
 
 
 def own_configs() -> Path:

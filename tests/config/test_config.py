@@ -57,6 +57,26 @@ def test_the_closest_config_is_suggested(root, monkeypatch, path, message):
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    'base, message',
+    [
+        ('midle.py', '_base_ midle.py of .*/top.py not found, did you mean .*/middle.py'),
+        ('middle.py', '_base_ nowhere/bottom.py of .*/middle.py not found$'),
+        (
+            'mmdet::retinanet/retinanet_r50_fpn_1x_cocoo.py',
+            'cocoo.py of .*/top.py not found, did you mean .*/retinanet_r50_fpn_1x_coco.py',
+        ),
+        ('fnoise_mmdet::demo_fnoise.py', 'only by their path: use {root}/configs/demo_fnoise.py$'),
+        ('fnoise_mmdet::demo_fnoize.py', 'only by their path, did you mean {root}/configs/demo_fnoise.py'),
+    ],
+)
+def test_a_base_that_is_not_found_is_named(root, tmp_path, base, message):
+    (tmp_path / 'middle.py').write_text("_base_ = ['nowhere/bottom.py']")
+    (tmp_path / 'top.py').write_text(f'_base_ = {base!r}')
+    with pytest.raises(InputError, match=message.format(root=root)):
+        load_config(str(tmp_path / 'top.py'))
+
+
 def test_configs_of_the_package_have_a_name(root):
     assert load_config('fnoise_mmdet::fnoise.py').filename == str(root / 'configs/fnoise.py')
 
