@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...errors import did_you_mean
 from ...noise import FeatureNoise, Noise
 from ...noise.base import check_features
 from ...noise.stream import global_key
@@ -86,4 +87,5 @@ def _level(level: int | str, names: Sequence[int | str]) -> int | str:
         return level
     if isinstance(level, int) and isinstance(names[0], int) and -len(names) <= level < 0:
         return names[level]
-    raise KeyError(f'the backbone has no level {level!r}, but {list(names)}')
+    near = did_you_mean(str(level), map(str, names))
+    raise KeyError(f'the backbone has no level {level!r}, but {list(names)}{near}')

@@ -134,7 +134,7 @@ def find_outputs(detector: nn.Module, place: str) -> list[str]:
         if place not in modules:
             raise ValueError(
                 f'place must be pre, post, {", ".join(PLACES)} or the name of a module, but '
-                f'{type(detector).__name__} has no {place!r}{did_you_mean(place, [*PLACES, *modules])}'
+                f'{type(detector).__name__} has no {place!r}{did_you_mean(place, ["pre", "post", *PLACES, *modules])}'
             )
         names = [place]
     if not names:

@@ -90,6 +90,11 @@ def test_a_level_that_does_not_exist(kind, levels, image):
         FNoiseBackbone(Pyramid(kind), levels=levels)(image)
 
 
+def test_the_closest_level_is_suggested(image):
+    with pytest.raises(KeyError, match='did you mean coarse'):
+        FNoiseBackbone(Pyramid(as_dict), levels=['corse'])(image)
+
+
 class Constant(nn.Module):
     """A backbone that returns given features."""
 

@@ -282,6 +282,7 @@ def test_tokens_are_perturbed_as_channels(plain_config):
     'settings, message',
     [
         (dict(place='stages'), r"MaskRCNN has no 'stages', did you mean stage"),
+        (dict(place='pots'), r"no 'pots', did you mean post"),
         (dict(place='backbone.layer11'), r"no 'backbone.layer11', did you mean backbone.layer1"),
         (dict(place='query'), 'has no place .query., since encoder outputs do not exist'),
         (dict(place='stage', levels=[4]), r'levels must be in \[-4, 3\] for 4 levels, but got 4'),
