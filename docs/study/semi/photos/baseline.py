@@ -42,7 +42,7 @@ custom_imports = dict(
     allow_failed_imports=False, imports=[
         'fnoise_mmdet',
     ])
-data_root = 'data/photos_folds/1'
+data_root = 'data/photos_folds/2'
 dataset_type = 'CocoDataset'
 default_hooks = dict(
     checkpoint=dict(
@@ -99,7 +99,7 @@ labelled = dict(
     ],
     type='CocoDataset')
 load = dict(_scope_='mmdet', backend_args=None, type='LoadImageFromFile')
-load_from = 'work_dirs/study/semi_photos/start_1/iter_600.pth'
+load_from = 'work_dirs/study/semi_photos/start_2/iter_600.pth'
 loader = dict(batch_size=2, num_workers=1)
 log_level = 'INFO'
 log_processor = dict(
@@ -355,7 +355,7 @@ test_dataloader = dict(
         ann_file='annotations/instances_val.json',
         backend_args=None,
         data_prefix=dict(img='val/'),
-        data_root='data/photos_folds/1',
+        data_root='data/photos_folds/2',
         pipeline=[
             dict(_scope_='mmdet', backend_args=None, type='LoadImageFromFile'),
             dict(
@@ -390,7 +390,7 @@ test_dataloader = dict(
     sampler=dict(_scope_='mmdet', shuffle=False, type='DefaultSampler'))
 test_evaluator = dict(
     _scope_='mmdet',
-    ann_file='data/photos_folds/1/annotations/instances_val.json',
+    ann_file='data/photos_folds/2/annotations/instances_val.json',
     backend_args=None,
     format_only=False,
     metric=[
@@ -428,10 +428,10 @@ train_dataloader = dict(
         datasets=[
             dict(
                 _scope_='mmdet',
-                ann_file='annotations/instances_train.1@50_images.json',
+                ann_file='annotations/instances_train.2@50_images.json',
                 backend_args=None,
                 data_prefix=dict(img='train/'),
-                data_root='data/photos_folds/1',
+                data_root='data/photos_folds/2',
                 filter_cfg=dict(filter_empty_gt=True, min_size=32),
                 pipeline=[
                     dict(
@@ -464,10 +464,10 @@ train_dataloader = dict(
             dict(
                 _scope_='mmdet',
                 ann_file=
-                'annotations/instances_train.1@50_images-unlabeled.json',
+                'annotations/instances_train.2@50_images-unlabeled.json',
                 backend_args=None,
                 data_prefix=dict(img='train/'),
-                data_root='data/photos_folds/1',
+                data_root='data/photos_folds/2',
                 filter_cfg=dict(filter_empty_gt=False),
                 pipeline=[
                     dict(
@@ -578,7 +578,7 @@ val_dataloader = dict(
         ann_file='annotations/instances_val.json',
         backend_args=None,
         data_prefix=dict(img='val/'),
-        data_root='data/photos_folds/1',
+        data_root='data/photos_folds/2',
         pipeline=[
             dict(_scope_='mmdet', backend_args=None, type='LoadImageFromFile'),
             dict(
@@ -613,7 +613,7 @@ val_dataloader = dict(
     sampler=dict(_scope_='mmdet', shuffle=False, type='DefaultSampler'))
 val_evaluator = dict(
     _scope_='mmdet',
-    ann_file='data/photos_folds/1/annotations/instances_val.json',
+    ann_file='data/photos_folds/2/annotations/instances_val.json',
     backend_args=None,
     format_only=False,
     metric=[
