@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from ..visualization.markup import escape_markdown
 from .compare import Difference
 from .intervals import LEVEL, significant_after_holm, t_test
-from .measures import MARGIN, Measure
+from .measures import LEAST, MARGIN, Measure
 from .numbers import number
 from .saved_comparison import SavedComparison
 from .table import Row, Section, Table
 
 CONCLUSIONS = (
-    f'Equivalent: within ±{MARGIN} by two one-sided tests at 5 %; inconclusive: neither that nor significant, with the '
-    f'number of seeds that would show a difference of {MARGIN} in AP and other shares or rule it out (power 80 %).'
+    f'Equivalent: within ±{MARGIN} by two one-sided tests at 5 %, in measures that reach {LEAST}; inconclusive: '
+    f'neither that nor significant, with the number of seeds that would show a difference of {MARGIN} in AP and other '
+    'shares or rule it out (power 80 %).'
 )
 INTERVALS = ('95 % CI over seeds', '95 % CI over images')
 

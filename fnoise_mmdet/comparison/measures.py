@@ -14,6 +14,7 @@ from .runs import STREAMS, Run, split_stream
 
 HIGHER, LOWER = 'higher', 'lower'
 MARGIN = 0.01  # of AP and other shares: differences below it make no difference in practice
+LEAST = 2 * MARGIN  # mean below which a model that detects nothing would be equivalent
 # COCO metric -> label, IoU type, and column in the result of average_precision.
 AP_METRICS = {
     'coco/segm_mAP': ('mask AP', 'segm', 0),
@@ -61,9 +62,15 @@ class Measure(NamedTuple):
 
     @property
     def margin(self) -> float | None:
-        """Margin of equivalence, None for a measure that is no AP or other share in [0, 1]."""
+        """Margin of equivalence, None for a measure that is no AP or other share in [0, 1].
+
+        None, too, where no condition has a mean of at least :data:`LEAST`.
+        """
         values = [value for of_seeds in self.values.values() for value in of_seeds.values()]
-        return MARGIN if self.better == HIGHER and not any(value > 1 for value in values) else None
+        if self.better != HIGHER or any(value > 1 for value in values):
+            return None
+        means = [mean for name in self.values if (mean := self.mean(name)) is not None]
+        return None if max(means, default=0) < LEAST else MARGIN
 
     @property
     def decimals(self) -> int:

@@ -19,7 +19,8 @@ CURVE = ['64=supervised', '128=labels_128']
 
 
 @pytest.mark.parametrize(
-    ('study', 'curve'), [('embedded', []), ('photos', []), ('semi/trained', CURVE), ('semi/frozen', CURVE)]
+    ('study', 'curve'),
+    [('embedded', []), ('photos', []), ('semi/trained', CURVE), ('semi/frozen', CURVE), ('semi/photos', [])],
 )
 def test_page_has_the_tables_of_the_saved_files(root, study, curve):
     """As docs/study/study.mk writes them."""

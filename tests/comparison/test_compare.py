@@ -104,6 +104,7 @@ def test_an_undefined_ap_is_no_measure(make_run, undefined):
         ('crowd_human/mMR', 0.4, 'lower', None),
         ('coco_panoptic/PQ', 40.0, 'higher', None),
         ('voc/mAP', 0.4, 'higher', 0.01),
+        ('voc/mAP', 0.019, 'higher', None),  # where a model that detects nothing would be equivalent
         ('mine/latency', 0.4, '', None),
     ],
 )

@@ -13,7 +13,8 @@ UP, DOWN, UNCLEAR = ([0.1, 0.3], Interval(0.05, 0.35)), ([-0.2, -0.2], Interval(
 @pytest.fixture
 def study():
     sides = {'AP': 'higher', 'val_loss': 'lower', 'loss': '', 'rPC': 'higher'}
-    measures = {key: Measure(key, key, better, {}) for key, better in sides.items()}
+    values = dict(plain={0: 0.5})
+    measures = {key: Measure(key, key, better, values) for key, better in sides.items()}
     found = [('AP', 'weak', UP), ('AP', 'strong', DOWN), ('val_loss', 'weak', UP), ('val_loss', 'strong', UNCLEAR),
              ('loss', 'strong', DOWN)]  # fmt: skip
     differences = [
