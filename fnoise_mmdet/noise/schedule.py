@@ -33,8 +33,7 @@ def schedule_factor(
     Raises:
         ValueError: If the schedule is unknown.
     """
-    if schedule not in SCHEDULES:
-        raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')
+    _check_name(schedule)
     if step < begin:
         return start_factor
     if schedule == 'constant':
@@ -62,8 +61,7 @@ def check_schedule(
     Raises:
         ValueError: If one is unknown or out of range, or the milestones are not those of ``'step'``.
     """
-    if schedule not in SCHEDULES:
-        raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')
+    _check_name(schedule)
     if begin < 0 or (end is not None and end < begin):
         raise ValueError(f'begin must be >= 0 and end >= begin, but got begin={begin} and end={end}')
     if (schedule == 'step') != bool(milestones):
@@ -72,3 +70,8 @@ def check_schedule(
         raise ValueError(f'milestones must increase, but got {milestones!r}')
     for name, factor in dict(start_factor=start_factor, end_factor=end_factor, gamma=gamma).items():
         in_range(name, factor, 0, 1)
+
+
+def _check_name(schedule: str) -> None:
+    if schedule not in SCHEDULES:
+        raise ValueError(f'schedule must be one of {SCHEDULES}, but got {schedule!r}')

@@ -15,14 +15,13 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_project
 from mmengine.config import ConfigDict
 from mmengine.dist import broadcast
-from mmengine.logging import MessageHub
 from torch import Tensor
 
 from ...errors import InputError
 from ...noise import AdversarialNoise
 from ...noise.base import in_range
 from ...noise.schedule import check_schedule, schedule_factor
-from ..layers import OutputNoise, find_noise_layers
+from ..layers import OutputNoise, find_noise_layers, run_info
 from .pseudo_masks import bitmap_masks, project_masks, view_homography
 from .soft_targets import check_soft_targets, predict_soft, soft_losses
 
@@ -209,8 +208,7 @@ class FNoiseTeacher(SemiBaseDetector):
         """Return the factor of the weights of unlabelled images in this iteration of the runner."""
         if self.semi_train_cfg.ramp_up is None:
             return 1.0
-        step = MessageHub.get_current_instance().runtime_info.get('iter', 0)
-        return schedule_factor(step=step, **self.semi_train_cfg.ramp_up)
+        return schedule_factor(step=run_info().iteration, **self.semi_train_cfg.ramp_up)
 
     def _check_checkpointing(self) -> None:
         """Check that noise goes along with gradient checkpointing of the backbone.

@@ -120,7 +120,7 @@ class NoiseLayer(BaseModule):
 
     def _count_calls(self) -> dict[tuple[int, ...], int]:
         """Return the number of calls in this iteration by levels."""
-        iteration = _run_info().iteration
+        iteration = run_info().iteration
         return {levels: counter.calls(iteration) for levels, counter in self._counters.items()}
 
     def finish_check(self) -> None:
@@ -152,7 +152,7 @@ class NoiseLayer(BaseModule):
             check_features(x, f'level {level}')
         check, counter = self._checks[tuple(levels)], self._counters[tuple(levels)]
         check.finish()
-        run = _run_info()
+        run = run_info()
         peaks = check.new_peaks(len(levels), next(iter(levels.values())).device)
         call = counter.count(run.iteration, list(levels.values()), peaks)
         if self._calls_of_view is not None:
@@ -176,10 +176,10 @@ class NoiseLayer(BaseModule):
         Args:
             levels: Features to perturb by level, each (B, C, H, W).
         """
-        return self._draw(levels, _run_info(), 0)
+        return self._draw(levels, run_info(), 0)
 
     def _draw(
-        self, levels: Mapping[int, Tensor], run: '_RunInfo', call: int, peaks: Tensor | None = None
+        self, levels: Mapping[int, Tensor], run: 'RunInfo', call: int, peaks: Tensor | None = None
     ) -> list[Tensor]:
         rank = get_rank()
         this = (run.iteration, call, *levels)
@@ -230,15 +230,17 @@ def resolve_levels(levels: tuple[int, ...] | None, num_levels: int) -> tuple[int
     return tuple(resolved)
 
 
-class _RunInfo(NamedTuple):
+class RunInfo(NamedTuple):
+    """Seed and iteration of a runner."""
+
     seed: int
     iteration: int
 
 
-def _run_info() -> _RunInfo:
+def run_info() -> RunInfo:
     """Return seed and iteration of the current runner, 0 outside a runner."""
     info = MessageHub.get_current_instance().runtime_info
-    return _RunInfo(info.get('seed', 0), info.get('iter', 0))
+    return RunInfo(info.get('seed', 0), info.get('iter', 0))
 
 
 def _check_levels(levels: Any) -> tuple[int, ...] | None:
