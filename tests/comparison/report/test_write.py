@@ -191,6 +191,26 @@ def test_axe_finds_no_violation(page, width, scheme):
     assert [(one['id'], one['nodes'][0]['html'][:200]) for one in found] == []
 
 
+def test_the_first_column_of_a_wide_table_stays_in_sight(page):
+    page.set_viewport_size(dict(width=320, height=800))
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.wait_for_selector('#losses .data tr')
+    moved = page.evaluate(
+        """() => {
+            const left = (element) => element.getBoundingClientRect().left;
+            const wide = [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth);
+            return wide.map((one) => {
+                one.scrollLeft = one.scrollWidth;
+                const first = [...one.querySelectorAll('tr > :first-child:not([colspan])')];
+                const off = first.map((cell) => Math.abs(left(cell) - left(one)));
+                return [one.closest('section').id, Math.max(...off)];
+            });
+        }"""
+    )
+    assert {'numbers', 'runs'} <= {section for section, _ in moved}
+    assert [one for one in moved if one[1] > 1] == []
+
+
 def test_contents_lead_to_every_section(page):
     sections = page.evaluate("[...document.querySelectorAll('section')].map((one) => one.id)")
     links = page.evaluate("[...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))")
