@@ -13,7 +13,7 @@ NOISE_CONFIGS: dict[str, dict[str, Any]] = {
     **{preset: dict(type='FeatureNoise', preset=preset) for preset in PRESETS},
     **{noise.__name__: dict(type=noise.__name__) for noise in NOISES if noise.__name__ != 'FeatureNoise'},
 }
-# Noises that were published for another place than all levels before the neck.
+# Noises whose sources, papers or public code, have another place than all levels before the neck.
 PUBLISHED_PLACES: dict[str, dict[str, Any]] = {
     'mean_normal': dict(levels=[-1]),
     'uniform_20': dict(place='post'),

@@ -41,21 +41,22 @@ MATCH = 'match:'
 SHARES = {'batch': (0,), 'channel': (1,), 'space': (2, 3)}
 BIASES = ('none', 'mean')
 
-# Settings of published noises.
+# Named settings. Only that of cct is published, in a paper; the others are of public code, or named by an exercise.
 PRESETS: dict[str, dict[str, Any]] = {
     # Ouali, Hudelot, Tami, "Semi-Supervised Semantic Segmentation with Cross-Consistency Training",
     # CVPR 2020, arXiv 2003.09005, section 3.2: y = x + x n, n ~ U(-0.3, 0.3) of shape (C, H, W).
     'cct': dict(magnitude='element', distribution='uniform', share='batch', scale=0.3),
     # y = x + n, n ~ N(mean of x, 0.1^2) of shape (H, W): biased and not proportional, a negative
-    # control. Published for the last level of the backbone alone: ``levels=[-1]`` of the neck.
+    # control. A solution of the exercise, for the last level of the backbone alone: ``levels=[-1]`` of the neck.
     'mean_normal': dict(magnitude='one', distribution='normal', share=('batch', 'channel'), scale=0.1, bias='mean'),
-    # y = x n, n ~ U(0.8, 1.2) for every element. Published for the outputs of the FPN:
+    # y = x n, n ~ U(0.8, 1.2) for every element. Another solution of it, for the outputs of the FPN:
     # ``position='post'`` of the neck.
     'uniform_20': dict(magnitude='element', distribution='uniform', share='none', scale=0.2),
-    # cct with the tensor's norm instead of |x|: the same noise power at the same scale, spread evenly.
+    # cct with the tensor's norm instead of |x|, which the exercise names: the same noise power at the same scale,
+    # spread evenly.
     'l2': dict(magnitude='l2', distribution='uniform', share='batch', scale=0.3),
-    # AmirSh15/MaskRCNN_with_F-noise: y = x + 1e-3 n ||x||, n ~ N(0, 1), the norm that of each channel.
-    # Published for the outputs of the FPN: ``position='post'`` of the neck.
+    # The code of AmirSh15/MaskRCNN_with_F-noise: y = x + 1e-3 n ||x||, n ~ N(0, 1), the norm that of each channel;
+    # for the outputs of the FPN: ``position='post'`` of the neck.
     'channel_l2': dict(magnitude='channel_l2', distribution='normal', share='none', scale=1e-3),
 }
 
@@ -94,11 +95,14 @@ def add_noise(
 class FeatureNoise(Noise):
     r"""F-Noise and its relatives: :math:`y = x + scale \cdot magnitude(x) \cdot \epsilon`.
 
-    A preset is a published noise; other settings override those of the preset.
+    A preset is a named combination of settings; other settings override those
+    of the preset. Only ``'cct'`` is published (Ouali et al., CVPR 2020, arXiv
+    2003.09005); ``'mean_normal'``, ``'uniform_20'`` and ``'channel_l2'`` are
+    of public code, ``'l2'`` is ``'cct'`` with another magnitude.
     RMS is the root mean square.
 
     Args:
-        preset: Name of a published noise. Defaults to ``'cct'``, which is F-Noise.
+        preset: Name of a preset. Defaults to ``'cct'``, which is F-Noise.
 
             - ``'cct'``: :math:`y = x + x n`, :math:`n \sim U(-0.3, 0.3)`, one
               draw of shape (C, H, W) for the whole batch.
@@ -226,9 +230,11 @@ class AntitheticNoise(FeatureNoise):
     each element, instead of a random one. A noise that is shared along the
     batch is +n, -n, +n and so on.
 
-    Source: antithetic variates (Hammersley and Morton, 1956), for noise on
-    features the pairs of SymNoise (Yadav and Singh, arXiv 2605.23171), which
-    appends to a batch of texts its copy with the opposite noise.
+    Antithetic variates are those of Hammersley and Morton (1956). SymNoise
+    (Yadav and Singh, arXiv 2605.23171) trains language models with such pairs:
+    a batch has the embeddings of each text with noise n and with -n. Not in that
+    paper, but of this package: noise on the features of images, proportional
+    to them, and pairs of different images, so that the batch does not grow.
 
     Args: as :class:`FeatureNoise`.
     """
@@ -258,7 +264,7 @@ def feature_noise(
 
     Args:
         x: Features.
-        preset: Name of a published noise. Defaults to ``'cct'``, which is F-Noise.
+        preset: Name of a preset, see :class:`FeatureNoise`. Defaults to ``'cct'``, which is F-Noise.
         training: Whether to perturb; otherwise ``x`` is returned. Defaults to True.
         key: Names the random numbers, see :meth:`.Noise.forward`.
         **settings: Settings of :class:`FeatureNoise`, such as ``scale``.
