@@ -108,3 +108,14 @@ def test_pyramid_figure(tmp_path):
     write(tmp_path, 'step', {}, {})
     with pytest.raises(InputError, match='was not written by tools/dev/benchmark.py pyramids'):
         pyramid_figure(tmp_path / 'step.json')
+
+
+def test_the_page_on_performance_names_the_worst_sizes_on_a_gpu(root):
+    page = (root / 'docs/performance.md').read_text(encoding='utf-8')
+    sizes = json.loads((root / 'benchmarks/gpu_sizes.json').read_text())['results']
+    worst = max(sizes, key=lambda size: sizes[size]['F-Noise']['ratio'])
+    ratio = sizes[worst]['F-Noise']['ratio']
+    assert f'the worst of single levels, {int(worst) / 1e6:.0f} million elements: {ratio:.2f} |' in page
+    slowest = max(sizes, key=lambda size: sizes[size]['F-Noise']['median'] / int(size))
+    noise, copy = (1e12 * sizes[slowest][name]['median'] / int(slowest) for name in ('F-Noise', 'copy'))
+    assert f'{noise:.0f} ps at {int(slowest) / 1e6:.1f} million (a copy {copy:.0f})' in page
