@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mmengine.logging import MMLogger
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ..comparison.numbers import duration, number
@@ -20,6 +20,7 @@ from ..engine.resume import pointed_checkpoint
 from ..errors import InputError
 from ..evaluation.corruption import CORRUPTIONS, check_corruptions, corruption_names
 from ..evaluation.robustness import Evaluation, ResultFile, RobustnessSetup, make_plan
+from ..evaluation.time_left import TimeLeft
 from ..studies.log_lines import LogLines
 from .output import terminal
 
@@ -226,42 +227,53 @@ def main(args: argparse.Namespace) -> None:
         TextColumn('{task.description}', markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        'images, left',
-        TimeRemainingColumn(),
+        TextColumn('images{task.fields[left]}', markup=False),
     )
-    count = sum(len(results.missing(plan)) for _, results in prepared)
-    total = sum(len(results.missing(plan)) * len(setup.image_records) for setup, results in prepared)
+    todo = [(one, len(setup.image_records)) for setup, results in prepared for one in results.missing(plan)]
+    count, total = len(todo), sum(images for _, images in todo)
     if count:
         console.print(
             f'{count} evaluations, {total} images in all; fewer with --severities 3, --corruptions NAMES or --images N',
             soft_wrap=True,
         )
-    began, done = time.monotonic(), 0
-    # Corruptions differ in cost, so the speed is averaged over a long time.
+    time_left: TimeLeft | None = None
+    finished = 0
     in_terminal = console.is_terminal
-    with Progress(*columns, console=console, speed_estimate_period=600, disable=not in_terminal) as progress:
-        task = progress.add_task('', total=total)
+    with Progress(*columns, console=console, disable=not in_terminal) as progress:
+        task = progress.add_task('', total=total, left='')
         lines = LogLines('images', total)
         for place, (run, (setup, results)) in enumerate(zip(runs, prepared), start=1):
             missing = results.missing(plan)
             if missing:
                 results.start()
                 evaluator = setup.build(preset(plan))
+                if time_left is None:
+                    time_left = TimeLeft(todo, evaluator.expect([evaluation for evaluation, _ in todo]))
+                    in_all = duration(time_left.seconds())
+                    console.print(
+                        f'about {in_all} in all, estimated from one batch per kind of evaluation', soft_wrap=True
+                    )
             for evaluation in missing:
-                at = f'run {place}/{len(runs)} · {evaluation.label()}'
+                assert time_left is not None, 'set before the first'
+                at, began, done = f'run {place}/{len(runs)} · {evaluation.label()}', time.monotonic(), 0
                 progress.update(task, description=at)
 
-                def advance(images: int, at: str = at) -> None:
-                    progress.advance(task, images)
+                def advance(images: int, at: str = at, time_left: TimeLeft = time_left) -> None:
+                    nonlocal done
+                    done += images
+                    left = time_left.seconds(done)
+                    progress.update(task, advance=images, left=f', {duration(left)} left')
                     if not in_terminal:
-                        lines.advance(images, at)
+                        lines.advance(images, at, left)
 
                 metrics = evaluator.evaluate(evaluation, results.predictions, advance)
                 results.add(evaluation, metrics)
-                done += 1
-                if done == 1 < count:
-                    left = duration((count - 1) * (time.monotonic() - began))
-                    console.print(f'the first took {duration(time.monotonic() - began)}: about {left} left')
+                seconds = time.monotonic() - began
+                time_left.finish(seconds)
+                finished += 1
+                if finished == 1 < count:
+                    left = duration(time_left.seconds())
+                    console.print(f'the first took {duration(seconds)}: about {left} left')
             found = read_robustness(run.work_dir)
             assert found is not None, 'written above'
             evaluated.append((str(run.work_dir), found))

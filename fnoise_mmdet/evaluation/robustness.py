@@ -7,10 +7,12 @@ import io
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import METRICS, TRANSFORMS
@@ -77,6 +79,18 @@ class Evaluation(NamedTuple):
         kind = self.kind if self.kind != 'corruption' else None
         parts = [kind, self.name, self.severity, self.preset, None if self.scale is None else f'{self.scale:g}']
         return '_'.join(str(part) for part in parts if part is not None)
+
+
+class CostGroup(NamedTuple):
+    """Evaluations that take about the same time per image: of one kind, and of one corruption."""
+
+    kind: str
+    corruption: str | None = None
+
+
+def cost_group(evaluation: Evaluation) -> CostGroup:
+    """Return the group of an evaluation."""
+    return CostGroup(evaluation.kind, evaluation.name if evaluation.kind == 'corruption' else None)
 
 
 def make_plan(
@@ -278,18 +292,10 @@ class RobustnessEvaluator:
         Raises:
             InputError: If an image cannot be loaded or corrupted.
         """
-        self._corruption.corruption = evaluation.name if evaluation.kind == 'corruption' else None
-        self._corruption.severity = evaluation.severity or 1
-        self._domain.folder = evaluation.folder
-        noise = evaluation.noise(self.seed)
         detections = 0
-        # Some detectors draw random numbers in inference.
-        with torch.random.fork_rng(), torch.no_grad(), noise_in_evaluation(self.model, noise):
-            torch.manual_seed(self.seed)
+        with self._perturbed(evaluation) as noise:
             for batch in self._batches():
-                if noise is not None:
-                    noise.images = [as_number(sample.img_id) for sample in batch['data_samples']]
-                samples = self.model.test_step(batch)
+                samples = self._predict(batch, noise)
                 self.metric.process(batch, [sample.to_dict() for sample in samples])
                 detections += sum(len(sample.pred_instances) for sample in samples)
                 advance(len(samples))
@@ -306,18 +312,82 @@ class RobustnessEvaluator:
         snr = noise.snr_db() if noise else None
         return found if snr is None else found | dict(snr_db=snr)
 
+    def expect(self, plan: Sequence[Evaluation]) -> dict[CostGroup, float]:
+        """Return the expected seconds per image of evaluations by group.
+
+        Measured on the first batch, as in the last evaluation of each group in the plan, without metrics and the start
+        of workers.
+
+        Raises:
+            InputError: If an image cannot be loaded or corrupted.
+        """
+        assert self.loader.batch_sampler is not None, 'as Runner.build_dataloader builds it'
+        indices = next(iter(self.loader.batch_sampler))
+        workers = max(1, self.loader.num_workers)  # which load images side by side
+        predicted: dict[str, float] = {}  # seconds by kind of noise
+        expected = {}
+        for group, evaluation in {cost_group(one): one for one in plan}.items():
+            with self._perturbed(evaluation) as noise:
+                start = time.perf_counter()
+                batch = self._load(indices)
+                loaded = (time.perf_counter() - start) / workers
+                kind = group.kind if noise else 'clean'
+                if kind not in predicted:
+                    for _ in range(1 if predicted else 2):  # the first pass of a model is slower
+                        copied = copy.deepcopy(batch)
+                        start = time.perf_counter()
+                        self._predict(copied, noise)
+                        predicted[kind] = time.perf_counter() - start
+            expected[group] = (loaded + predicted[kind]) / len(indices)
+        return expected
+
+    @contextlib.contextmanager
+    def _perturbed(self, evaluation: Evaluation) -> 'Iterator[NoisePerImage | None]':
+        """In the block, perturb images and features as in an evaluation."""
+        self._corruption.corruption = evaluation.name if evaluation.kind == 'corruption' else None
+        self._corruption.severity = evaluation.severity or 1
+        self._domain.folder = evaluation.folder
+        noise = evaluation.noise(self.seed)
+        # Some detectors draw random numbers in inference.
+        with torch.random.fork_rng(), torch.no_grad(), noise_in_evaluation(self.model, noise):
+            torch.manual_seed(self.seed)
+            yield noise
+
+    def _predict(self, batch: Any, noise: 'NoisePerImage | None') -> list[Any]:
+        if noise is not None:
+            noise.images = [as_number(sample.img_id) for sample in batch['data_samples']]
+        samples: list[Any] = self.model.test_step(batch)
+        return samples
+
     def _batches(self) -> Iterator[Any]:
         batches = iter(self.loader)
         while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
+            with _image_errors():
+                batch = next(batches, None)
+            if batch is None:
                 return
-            except Exception as error:  # whether OpenCV raises depends on the kind of corruption
-                # The text of a worker's error is its stack trace.
-                reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-                raise InputError(f'an image cannot be loaded: {reason[0]}') from error
             yield batch
+
+    def _load(self, indices: Sequence[int]) -> Any:
+        """Load a batch in this process, without OpenCV's threads, with which workers cannot be forked safely."""
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(0)
+        try:
+            with _image_errors():
+                return self.loader.collate_fn([self.dataset[index] for index in indices])
+        finally:
+            cv2.setNumThreads(threads)
+
+
+@contextlib.contextmanager
+def _image_errors() -> Iterator[None]:
+    """Raise errors of the block as an InputError."""
+    try:
+        yield
+    except Exception as error:  # whether OpenCV raises depends on the kind of corruption
+        # The text of a worker's error is its stack trace.
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise InputError(f'an image cannot be loaded: {reason[0]}') from error
 
 
 class NoisePerImage(Noise):

@@ -26,16 +26,19 @@ class LogLines:
             self._last = time.monotonic()
         return due
 
-    def advance(self, count: int = 1, at: str = '') -> None:
+    def advance(self, count: int = 1, at: str = '', left: float | None = None) -> None:
         """Count what is done, and print a line if one is due.
 
         Args:
             count: Number of items done.
             at: What is being done.
+            left: Remaining time in seconds. Defaults to None, which assumes that the rest takes as long per item as
+                what is done.
         """
         self.done += count
         if self.is_due():
-            left = (time.monotonic() - self._began) * (self.total - self.done) / self.done
+            if left is None:
+                left = (time.monotonic() - self._began) * (self.total - self.done) / self.done
             print(f'{self.label}: {self.done} of {self.total}, {duration(left)} left{at and f" · {at}"}', flush=True)
 
     def end(self) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fnoise_mmdet.config import use_data_root
 from fnoise_mmdet.datasets import make_shapes, read_coco
 from fnoise_mmdet.errors import InputError
 from fnoise_mmdet.evaluation.robustness import (
+    CostGroup,
     Evaluation,
     NoisePerImage,
     ResultFile,
@@ -152,6 +154,25 @@ def test_evaluations_are_repeated_and_leave_no_trace(config, checkpoint, tmp_pat
     assert results[0][4]['snr_db'] == pytest.approx(8.0, abs=0.2) and 'snr_db' not in results[0][1]
     assert {'bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50'} <= set(results[0][0])
     assert (tmp_path / 'a/clean.segm.json').is_file()
+
+
+def test_expected_time_includes_the_corruption(config, checkpoint, tmp_path, monkeypatch):
+    def slow(image, name, *_):
+        time.sleep(3.0 if name == 'fog' else 0.0)
+        return image
+
+    monkeypatch.setattr('fnoise_mmdet.evaluation.corruption.corrupt', slow)
+    evaluator = RobustnessSetup(config(), checkpoint).build('cct')
+    plan = make_plan(['fog', 'snow'], [1, 2], [0.5], 'cct')
+    state = torch.random.get_rng_state()
+    expected = evaluator.expect(plan)
+    assert torch.equal(state, torch.random.get_rng_state())
+    fog, snow = (CostGroup('corruption', name) for name in ('fog', 'snow'))
+    assert list(expected) == [CostGroup('clean'), fog, snow, CostGroup('feature_noise')]
+    assert expected[fog] > 3.0 and all(seconds > 0 for seconds in expected.values())
+    assert expected[fog] > expected[snow] + 1.5
+    metrics = evaluator.evaluate(CLEAN, tmp_path)
+    assert metrics == RobustnessSetup(config(), checkpoint).build('cct').evaluate(CLEAN, tmp_path), 'no trace is left'
 
 
 def test_first_images_alone(config, checkpoint, shapes, tmp_path):
