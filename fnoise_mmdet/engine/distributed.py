@@ -1,5 +1,6 @@
 """Distributed training, also on machines without a GPU."""
 
+import atexit
 import os
 import subprocess
 from datetime import timedelta
@@ -81,6 +82,7 @@ def use_cpus(cfg: Config) -> None:
     settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     timeout = settings.get('timeout')
     dist.init_process_group('gloo', timeout=timedelta(seconds=timeout) if timeout else None)
+    atexit.register(_leave)
     # mmengine's default wrapper, but without device_ids, which DistributedDataParallel rejects on CPUs.
     wrapper = dict(
         type='MMDistributedDataParallel',
@@ -88,6 +90,12 @@ def use_cpus(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def _leave() -> None:
+    """Destroy the process group, whose threads may abort the process as it exits."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _first_node() -> str:

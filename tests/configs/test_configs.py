@@ -1,5 +1,6 @@
 """Every config is built and takes a training step; pairs differ in the noise alone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from fnoise_mmdet.config import (
     NOISE_CONFIGS,
     PUBLISHED_PLACES,
     SAFETY_HOOKS,
+    config_classes,
     find_detector,
     train_from_scratch,
     without_fnoise,
 )
-from fnoise_mmdet.datasets import make_shapes
+from fnoise_mmdet.datasets import make_shapes, read_coco
 from fnoise_mmdet.datasets.split import split_coco
 from fnoise_mmdet.models.layers import find_noise_layers
 
@@ -78,7 +80,12 @@ def test_semi_supervised_config_is_what_make_semi_makes(data, number, interval, 
     labelled, unlabelled = written.train_dataloader.dataset.datasets
     root = tmp_path / labelled.data_root
     make_shapes(root, num_train=number + 6, num_val=1, num_test=1, size=64)
-    split_coco(root / 'annotations/instances_train.json', root / 'annotations', number=number)
+    file = root / 'annotations/instances_train.json'
+    coco = read_coco(file)
+    for category, known in zip(coco['categories'], config_classes(cfg.train_dataloader.dataset)):
+        category['name'] = known
+    file.write_text(json.dumps(coco))
+    split_coco(file, root / 'annotations', number=number)
     cfg.train_dataloader.dataset.update(ann_file=labelled.ann_file, data_root=f'{root}/')
     cfg.train_cfg = dict(max_epochs=epochs, val_interval=interval)
     cfg.default_hooks.checkpoint.interval = interval
