@@ -8,21 +8,35 @@ import sys
 
 import pytest
 
+PIP = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
 PARTS = ('fnoise_mmdet', 'configs', 'tools', 'pyproject.toml', 'setup.py', 'model-index.yml', 'README.md', 'LICENSE')
 
 
 @pytest.fixture(scope='module')
-def installed(root, tmp_path_factory):
-    """Install the wheel into a folder of its own."""
+def wheel(root, tmp_path_factory):
+    """Build the wheel."""
     source, out = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
     for part in PARTS:
         copy = shutil.copytree if (root / part).is_dir() else shutil.copy
         copy(root / part, source / part)
-    pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
-    subprocess.run([*pip, 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', out, source], check=True)
-    (wheel,) = out.glob('*.whl')
-    subprocess.run([*pip, 'install', '-q', '--no-deps', '--target', out / 'site', wheel], check=True)
-    return out / 'site'
+    subprocess.run([*PIP, 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', out, source], check=True)
+    (built,) = out.glob('*.whl')
+    return built
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """Install the wheel into a folder of its own."""
+    site = tmp_path_factory.mktemp('site')
+    subprocess.run([*PIP, 'install', '-q', '--no-deps', '--upgrade', '--target', site, wheel], check=True)
+    return site
+
+
+@pytest.mark.slow
+def test_installing_it_beside_mmdet_changes_no_other_package(wheel):
+    command = [*PIP, 'install', '--dry-run', '--quiet', '--no-index', '--report', '-', wheel]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert {one['metadata']['name'] for one in report['install']} <= {'fnoise_mmdet'}
 
 
 @pytest.mark.slow
