@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from fnoise_mmdet.comparison.intervals import (
+    ROUNDING,
     difference_power,
     equivalence_power,
     equivalence_test,
@@ -54,8 +55,18 @@ def test_equivalence_is_two_one_sided_tests(seed):
     assert (equivalence_test(values, 1) < 0.05) == (low > -1 and high < 1)
 
 
-def test_equivalence_without_spread():
-    assert equivalence_test([0.25, 0.25], 0.5) == 0 and equivalence_test([0.25, 0.25], 0.2) == 1
+def test_equal_values_are_known_up_to_their_rounding():
+    """To 0.001 each: three equal differences of 0.002 are not due to it, two of 0.001 may be."""
+    assert equivalence_test([0.25, 0.25], 0.5) < 0.001 and equivalence_test([0.25, 0.25], 0.2) > 0.99
+    for values, excludes in ([0.301 - 0.3, 0.251 - 0.25], False), ([0.002] * 3, True):
+        assert t_interval(values).excludes_zero() == (t_test(values) < 0.05) == excludes
+    assert t_interval([0.0, 0.0]) == (0, 0) and t_test([0.0, 0.0]) == 1 and equivalence_test([0.0, 0.0], 0.01) == 0
+
+
+def test_the_rounding_is_that_of_simulated_values():
+    values = np.random.default_rng(0).uniform(0, 1, (100_000, 2))
+    errors = np.diff(values.round(3) - values)
+    assert np.std(errors) == pytest.approx(ROUNDING, rel=0.01)
 
 
 def test_error_rates_of_the_conclusions():
