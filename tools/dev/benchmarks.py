@@ -137,6 +137,7 @@ def pyramid_figure(path: Path) -> Figure:
             axes.fill_between(counts, low, high, color=colour(place), alpha=0.2, linewidth=0)
         axes.set_xscale('log', base=2)
         axes.set_yscale('log')
+        axes.yaxis.set_major_formatter('{x:g}')
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.set_xlabel(f'{what} ({fixed})')
         axes.grid(alpha=0.3)
