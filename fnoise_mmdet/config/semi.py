@@ -238,7 +238,8 @@ def _check_images(cfg: Config, labelled: dict[str, Any], unlabelled: str, image_
 
 
 def _image_paths(coco: dict[str, Any], folder: str) -> set[Path]:
-    return {Path(folder).resolve() / str(image['file_name']) for image in coco['images']}
+    resolved = Path(folder).resolve()
+    return {resolved / str(image['file_name']) for image in coco['images']}
 
 
 def _warn_of_evaluated_images(cfg: Config, unlabelled: str, paths: set[Path]) -> None:

@@ -124,10 +124,9 @@ def pyramid_figure(path: Path) -> Figure:
     passes = {_shape(name): timings for name, timings in results.items() if name != 'add_fnoise'}
     figure = Figure(figsize=(8, 3.2))
     figure.set_layout_engine('constrained')
-    for axes, index, (what, fixed) in zip(
-        figure.subplots(1, 2, sharey=True), (0, 1), (('levels', '2 images'), ('images', '4 levels'))
-    ):
-        shown = sorted((shape[index], passes[shape]) for shape in passes if shape[1 - index] == int(fixed[0]))
+    panels = (('levels', 0, 2, 'images'), ('images', 1, 4, 'levels'))
+    for axes, (what, index, fixed, others) in zip(figure.subplots(1, 2, sharey=True), panels):
+        shown = sorted((shape[index], passes[shape]) for shape in passes if shape[1 - index] == fixed)
         for place, name in enumerate(('copy', 'F-Noise')):
             medians, low, high = (
                 [1000 * timings[name][key] for _, timings in shown] for key in ('median', 'low', 'high')
@@ -139,7 +138,7 @@ def pyramid_figure(path: Path) -> Figure:
         axes.set_yscale('log')
         axes.yaxis.set_major_formatter('{x:g}')
         axes.set_xticks(counts, [str(count) for count in counts])
-        axes.set_xlabel(f'{what} ({fixed})')
+        axes.set_xlabel(f'{what} ({fixed} {others})')
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.axes[0].set_ylabel('forward and backward pass (ms)')

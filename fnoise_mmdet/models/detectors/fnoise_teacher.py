@@ -219,18 +219,20 @@ class FNoiseTeacher(SemiBaseDetector):
         """
         modules: dict[str, Any] = dict(self.student.named_modules())
         checkpointed = [name for name, module in modules.items() if getattr(module, 'with_cp', False)]
+        blocks = [f'{name}.' for name in checkpointed if name != 'backbone']  # which passes the setting on to them
+        of_backbone = any(name.startswith('backbone') for name in checkpointed)
+        remedy = 'set with_cp=False in the backbone, or put the noise before the neck'
         for layer in self._layers:
             for place in layer.names if isinstance(layer, OutputNoise) else ():
-                of_backbone = place.startswith('backbone.') and checkpointed
-                if isinstance(layer.noise, AdversarialNoise) and of_backbone:
-                    what = (
-                        'AdversarialNoise inside the backbone needs gradients that gradient checkpointing does not give'
+                if isinstance(layer.noise, AdversarialNoise) and place.startswith('backbone.') and of_backbone:
+                    raise InputError(
+                        'AdversarialNoise inside the backbone needs gradients that gradient checkpointing does not '
+                        f'give: {remedy}'
                     )
-                elif any(place.startswith(f'{name}.') for name in checkpointed if name != 'backbone'):
-                    what = f'noise at {place} is inside a block that gradient checkpointing computes again'
-                else:
-                    continue
-                raise InputError(f'{what}: set with_cp=False in the backbone, or put the noise before the neck')
+                if place.startswith(tuple(blocks)):
+                    raise InputError(
+                        f'noise at {place} is inside a block that gradient checkpointing computes again: {remedy}'
+                    )
 
     def _loss_of_views(self, run: Callable[[], dict], weight: float) -> dict:
         """Return the mean losses of the passes with perturbed features."""
