@@ -52,7 +52,7 @@ define labels_count
 	@epochs=$$((2560 / $(2))) && $(RUN) tools/sweep.py configs/demo_baseline.py --data-root $(LABELS) --scale 0.3 --preset cct l2 \
 	    --condition mean_normal_0.1:mean_normal=0.1 \
 	    --condition ChannelDropout_0.5:ChannelDropout model.neck.noise.drop_prob=0.5 \
-	    --condition no_flip train_dataloader.dataset.pipeline.3.prob=0 --seeds $(1) --no-report --out $(3) \
+	    --condition no_flip train_dataloader.dataset.pipeline.3.prob=0.0 --seeds $(1) --no-report --out $(3) \
 	    --cfg-options train_cfg.max_epochs=$$epochs train_cfg.val_interval=$$((epochs / 2)) \
 	    default_hooks.checkpoint.interval=$$epochs param_scheduler.1.end=$$epochs param_scheduler.1.T_max=$$epochs \
 	    $(if $(filter-out 640,$(2)),train_dataloader.dataset.ann_file=annotations/instances_train.$(1)@$(2)_images.json)
