@@ -69,12 +69,10 @@ class _Restyle(torch.autograd.Function):
         (a, b), (mean, deviation) = ctx.coefficients, ctx.statistics
         wide = at_least_float32(gradient)
         x = at_least_float32(ctx.saved_tensors[0]) if ctx.saved_tensors else None
-        of_outputs, product = {}, None
-        if a.requires_grad:
-            assert x is not None
-            product = wide * x
-            of_outputs[a] = product.sum((2, 3), keepdim=True)
-        if b.requires_grad:
+        of_outputs = {}
+        if x is not None:
+            of_outputs = {output: found for output, found in zip((a, b), _sums(wide, x)) if output.requires_grad}
+        elif b.requires_grad:
             of_outputs[b] = wide.sum((2, 3), keepdim=True)
         of_mean = of_deviation = None
         if of_outputs:
@@ -88,11 +86,27 @@ class _Restyle(torch.autograd.Function):
         if of_deviation is not None:  # d s / d x = (x - m) / ((count - 1) s)
             slope = of_deviation / (max(count - 1, 1) * deviation.detach())
             constant = constant - slope * mean.detach()
-        found = torch.mul(wide, a.detach(), out=product).add_(constant)
+        found = torch.mul(wide, a.detach()).add_(constant)
         if of_deviation is not None:
             assert x is not None
             found.addcmul_(x, slope)
         return found.to(gradient.dtype), None, None
+
+
+def _sums(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of gradient * x and of the gradient over each channel, (B, C, 1, 1) each, in one pass.
+
+    They are the gradients of weight and bias of a normalization with mean 0 and standard deviation 1, for which torch
+    has a kernel that does not store the product.
+    """
+    batch, channels, height, width = x.shape
+    count = batch * channels
+    flat = [tensor.contiguous().view(1, count, height, width) for tensor in (gradient, x)]  # the kernel assumes it
+    ones = x.new_ones(count)
+    _, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
+        *flat, torch.zeros_like(ones)[None], ones[None], ones, 1, count, height * width, count, [False, True, True]
+    )
+    return of_weight.view(batch, channels, 1, 1), of_bias.view(batch, channels, 1, 1)
 
 
 def _depends(output: Tensor, on: Tensor) -> bool:

@@ -99,6 +99,27 @@ def test_gradient_is_that_of_the_formula(x, function):
 
 
 @pytest.mark.parametrize(
+    'layout',
+    [
+        lambda tensor: tensor.contiguous(memory_format=torch.channels_last),
+        lambda tensor: tensor[:1, :1].expand(3, 4, 5, 6),
+    ],
+    ids=['channels_last', 'expanded'],
+)
+def test_gradient_does_not_depend_on_the_memory_layout(x, key, layout):
+    noise = DSU(prob=1)
+    values, gradient = layout(x), layout(x.flip(2))
+
+    def of(x, gradient):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(noise(x, key), x, gradient)[0]
+
+    torch.testing.assert_close(
+        of(values, gradient), of(values.clone(memory_format=torch.contiguous_format), gradient.contiguous())
+    )
+
+
+@pytest.mark.parametrize(
     ('build', 'message'),
     [
         (lambda: NormalizationPerturbation(std=-1), 'std must be >= 0 and finite, but got -1'),
