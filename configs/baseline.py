@@ -40,7 +40,7 @@ param_scheduler = [
 ]
 # mmdet's 0.02 for 16 images per batch is 0.0025 for 2; twice that, because there are so few steps.
 # Clipping keeps the first steps of heads without pre-trained weights in bounds.
-optim_wrapper = dict(optimizer=dict(lr=0.005), clip_grad=dict(max_norm=10, norm_type=2))
+optim_wrapper = dict(optimizer=dict(lr=0.005, fused=True), clip_grad=dict(max_norm=10, norm_type=2))
 auto_scale_lr = dict(base_batch_size=2)
 
 # One seed decides weights, order, augmentation, RoI samples and noise.
