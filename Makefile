@@ -38,7 +38,7 @@ help:
 	@echo 'make check-configs  check F-Noise on every config that mmdet ships; the table goes to docs/configs.md (half an hour or so)'
 	@echo 'make benchmarks     measure the overhead, into benchmarks/ and docs/performance.md (half an hour on an otherwise idle machine;'
 	@echo '                    DATA=DIR names real images in COCO layout, PEER=PYTHON a Python that has torchvision)'
-	@echo 'make benchmarks-gpu the same on a GPU (a quarter of an hour; DATA as above)'
+	@echo 'make benchmarks-gpu the same on a GPU (about ten minutes; DATA and PEER as above)'
 	@echo 'make setup          create .venv only (the first time 3 to 10 minutes; all other targets do it if needed)'
 	@echo
 	@echo 'PYTHON=python3.11 is the Python for .venv, OUT=DIR the folder of runs and reports (work_dirs),'
@@ -173,6 +173,7 @@ check-configs: $(READY)
 	@cp $(OUT)/check_configs/table.md docs/configs.md
 
 # On the images of DATA; against torchvision where PEER names a Python that has it.
+PEER_STEP = $(BENCHMARK) peer --data-root $(DATA) $(if $(PEER),--peer-python $(PEER))
 DATA ?= data/coco_sample
 BENCHMARK := $(RUN) tools/dev/benchmark.py
 TABLES = $(BENCHMARK) table --into docs/performance.md --figure docs/pictures/pyramids.png
@@ -188,7 +189,7 @@ benchmarks: $(SPLIT) | $(READY) $(SHAPES)
 	@$(BENCHMARK) step configs/baseline.py --device cpu --data-root $(DATA) --noises cct --rounds 20 \
 	    --cfg-options "train_dataloader.dataset.pipeline.2.scale=(512,320)" --out benchmarks/step_r50.json
 	@$(BENCHMARK) eval --device cpu --rounds 150 --out benchmarks/eval.json
-	@$(BENCHMARK) peer --device cpu --data-root $(DATA) $(if $(PEER),--peer-python $(PEER)) --out benchmarks/peer.json
+	@$(PEER_STEP) --device cpu --out benchmarks/peer.json
 	@$(BENCHMARK) demo --out benchmarks/demo.json
 	@$(TABLES)
 
@@ -198,12 +199,13 @@ benchmarks-gpu: | $(READY)
 	@$(GPU_NOISE) --out benchmarks/gpu_noise.json
 	@$(GPU_NOISE) --dtype float16 --out benchmarks/gpu_noise_float16.json
 	@$(GPU_NOISE) --batch-size 16 --out benchmarks/gpu_noise_batch_16.json
-	@$(GPU_STEP) --rounds 250 --out benchmarks/gpu_step_r50.json
-	@$(GPU_STEP) --rounds 250 --amp --out benchmarks/gpu_step_r50_amp.json
+	@$(GPU_STEP) --rounds 200 --out benchmarks/gpu_step_r50.json
+	@$(GPU_STEP) --rounds 200 --amp --out benchmarks/gpu_step_r50_amp.json
 	@$(GPU_STEP) --rounds 40 --batch-size 8 --out benchmarks/gpu_step_r50_batch_8.json
 	@$(BENCHMARK) sizes --device cuda --out benchmarks/gpu_sizes.json
 	@$(BENCHMARK) pyramids --device cuda --out benchmarks/gpu_pyramids.json
 	@$(BENCHMARK) eval configs/baseline.py --device cuda --data-root $(DATA) --out benchmarks/gpu_eval.json
+	@$(PEER_STEP) --device cuda --size 1333 800 --out benchmarks/gpu_peer.json
 	@$(TABLES)
 
 # Tests run in JOBS processes; TESTS selects tests or excludes files (--ignore=FILE).
