@@ -77,7 +77,7 @@ def draw_in_batches(draw: Callable[[Sequence[Path]], None], images: Sequence[Pat
     """
     drawn, failure = 0, None
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    for batch in show_progress(batches, 'images'):
+    for batch in show_progress(batches, 'images' if batch_size == 1 else f'batches of {batch_size} images'):
         if not _failure_of(draw, batch):
             drawn += len(batch)
             continue

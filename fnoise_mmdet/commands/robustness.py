@@ -237,7 +237,6 @@ def main(args: argparse.Namespace) -> None:
             soft_wrap=True,
         )
     time_left: TimeLeft | None = None
-    finished = 0
     in_terminal = console.is_terminal
     with Progress(*columns, console=console, disable=not in_terminal) as progress:
         task = progress.add_task('', total=total, left='')
@@ -268,12 +267,7 @@ def main(args: argparse.Namespace) -> None:
 
                 metrics = evaluator.evaluate(evaluation, results.predictions, advance)
                 results.add(evaluation, metrics)
-                seconds = time.monotonic() - began
-                time_left.finish(seconds)
-                finished += 1
-                if finished == 1 < count:
-                    left = duration(time_left.seconds())
-                    console.print(f'the first took {duration(seconds)}: about {left} left')
+                time_left.finish(time.monotonic() - began)
             found = read_robustness(run.work_dir)
             assert found is not None, 'written above'
             evaluated.append((str(run.work_dir), found))
