@@ -86,10 +86,12 @@ def add_noise(
     strength = MAGNITUDES[magnitude](source)
     if strength.dtype.itemsize > x.dtype.itemsize:  # fp16 cannot hold the L2 norm of a large map
         strength, scale = scale * strength, 1.0
-    y = torch.addcmul(x, strength.to(x.dtype), eps.to(x.dtype), value=scale)
-    if bias == 'mean':
-        y = y + at_least_float32(x.detach() if detach_statistics else x).mean().to(x.dtype)
-    return y
+    strength, eps = strength.to(x.dtype), eps.to(x.dtype)
+    if bias == 'none':
+        return torch.addcmul(x, strength, eps, value=scale)
+    mean = at_least_float32(x.detach() if detach_statistics else x).mean().to(x.dtype)
+    # A shared draw is smaller than x, so that x is read once.
+    return x + torch.addcmul(mean, strength, eps, value=scale)
 
 
 class FeatureNoise(Noise):
