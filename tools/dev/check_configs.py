@@ -3,6 +3,7 @@
 import _start
 
 import argparse
+import gc
 import json
 import multiprocessing
 from collections import Counter
@@ -67,12 +68,18 @@ def find_out(names: list[str], workers: int) -> Iterator[tuple[str, Finding | No
     """Check configs in separate processes, and yield findings as they complete."""
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = {pool.submit(check_config, name): name for name in names}
+        futures = {pool.submit(_check_config, name): name for name in names}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _check_config(name: str) -> Finding | None:
+    finding = check_config(name)
+    gc.collect()  # detectors with hooks are reference cycles, which would fill the memory
+    return finding
 
 
 MEANINGS = {
