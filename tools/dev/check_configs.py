@@ -9,6 +9,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,11 @@ def find_out(names: list[str], workers: int) -> Iterator[tuple[str, Finding | No
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise InputError(
+                'a process was killed, probably for lack of memory (some configs need 12 GB): rerun the same command, '
+                'which checks the missing configs, with --workers 1'
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
