@@ -26,7 +26,9 @@ def evaluated(tool, study):
     before = {path for path in study.rglob('*') if 'robustness' not in path.parts}
     output = tool('robustness', study, *FEW).stdout
     assert ' images in all; fewer with --severities 3, --corruptions NAMES or --images N' in output
-    assert re.search(r'^about \d.* in all, estimated from one batch per kind of evaluation$', output, flags=re.MULTILINE)
+    assert re.search(
+        r'^about \d.* in all, estimated from one batch per kind of evaluation$', output, flags=re.MULTILINE
+    )
     assert {path for path in study.rglob('*') if 'robustness' not in path.relative_to(study).parts} == before
     return study, output
 

@@ -75,8 +75,8 @@ def find_out(names: list[str], workers: int) -> Iterator[tuple[str, Finding | No
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise InputError(
-                'a process was killed, probably for lack of memory (some configs need 12 GB): rerun the same command, '
-                'which checks the missing configs, with --workers 1'
+                'a process was killed, probably for lack of memory: rerun the same command, which checks the missing '
+                'configs, with --workers 1'
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
