@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from fnoise_mmdet.comparison import read_run
+from fnoise_mmdet.datasets import make_shapes
 
 
 def make(root: Path, *arguments: str) -> str:
@@ -45,6 +47,23 @@ def test_photos_of_another_sample_are_not_shown(root, tmp_path):
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode and f'{tmp_path} was drawn with DATA=data/coco TRAIN=110 VAL=50: use' in result.stderr
     assert make(root, '--no-print-directory', 'drawn', f'SAMPLE={tmp_path}', 'DATA=data/coco') == ''
+
+
+@pytest.mark.slow
+def test_the_study_on_fewer_labels_can_start(root, tmp_path):
+    """Its trainings take hours; their configs, conditions and data are checked in seconds."""
+    data = tmp_path / 'labels'
+    make_shapes(data, num_train=640, num_val=2, num_test=2)
+    arguments = ['SEEDS=0', f'LABELS={data}', f'OUT={tmp_path}/out', f'RUN={sys.executable}']
+    commands = (
+        make(root, '--dry-run', '--no-print-directory', 'study-labels-0', *arguments).replace('\\\n', ' ').splitlines()
+    )
+    (split,) = [command for command in commands if 'tools/split_coco.py' in command]
+    sweeps = [f'{command} --dry-run' for command in commands if 'tools/sweep.py' in command]
+    assert len(sweeps) == 4
+    for command in (split, *sweeps):
+        result = subprocess.run(command, shell=True, cwd=root, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
 
 
 @pytest.mark.slow
