@@ -32,7 +32,7 @@ study-embedded: | $(READY) $(SHAPES)
 	$(call show_study,embedded)
 
 # With fewer labels, at as many iterations: seed S has labels for other images of the 640. `no_flip` is the positive
-# control, as less augmentation must harm where labels are few.
+# control, as less augmentation must harm where labels are few. Numbers of labels whose results are saved are skipped.
 LABEL_COUNTS := 40 80 160 640
 LABELS := data/study_labels
 STYLES := dark outline
@@ -45,7 +45,7 @@ study-labels: $(SEEDS:%=study-labels-%)
 
 study-labels-%: | $(LABELS) $(STYLES:%=$(LABELS)_%)
 	$(call split,$(LABELS),$(filter-out 640,$(LABEL_COUNTS)),$*)
-	$(foreach count,$(LABEL_COUNTS),$(call labels_count,$*,$(count),$(OUT)/study/labels/$(count)_$*))
+	$(foreach count,$(LABEL_COUNTS),$(if $(wildcard docs/study/labels/$(count)/seeds_$*.json),,$(call labels_count,$*,$(count),$(OUT)/study/labels/$(count)_$*)))
 
 # The conditions with seed $(1) and $(2) labels, in the folder $(3); all see 2560 images in 640 iterations.
 define labels_count
