@@ -46,10 +46,11 @@ def read_comparisons(
     """Read a ``comparison.json``, or several as one study.
 
     Each of several files has other seeds, trained on one machine: differences
-    are between runs of one seed, and so of one machine. Measures that are not
-    in all files are omitted, and so is the interval over images, which needs
-    all detections. Whether all were trained alike is not checked: the files
-    record only the settings in which conditions differ.
+    are between runs of one seed, and so of one machine. A condition may have
+    fewer seeds than the reference. Measures that are not in all files are
+    omitted, and so is the interval over images, which needs all detections.
+    Whether all were trained alike is not checked: the files record only the
+    settings in which conditions differ.
 
     Args:
         paths: At least one file that ``tools/compare.py`` has written.
@@ -133,37 +134,62 @@ def _require_texts(what: str, values: Sequence[Any]) -> None:
 
 
 def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
-    """Join studies of the same conditions with different seeds."""
+    """Join studies with different seeds and the same reference; a condition may have fewer seeds than others."""
     (first, study), *others = studies.items()
     if not others:
         return study
     for path, other in others:
-        if other.conditions != study.conditions:
+        if other.conditions[0] != study.conditions[0]:
             raise InputError(
-                f'{path} and {first} are not of one study: their conditions are {", ".join(other.conditions)} and '
-                f'{", ".join(study.conditions)}'
+                f'{path} and {first} are not of one study: their first conditions are {other.conditions[0]} and '
+                f'{study.conditions[0]}'
             )
-        if differing := changed_settings(_without_file_names(study.settings), _without_file_names(other.settings)):
+        shared = [name for name in study.conditions if name in other.conditions]
+        if differing := changed_settings(_differing(study, shared), _differing(other, shared)):
             raise InputError(
                 f'{path} and {first} are not of one study: their conditions differ in other settings, '
                 f'{", ".join(differing)}'
             )
         if twice := study.seeds() & other.seeds():
             raise InputError(f'{path}: seed {min(twice)} is in another file already: name only one of the two')
-        measures = [_join_values(one, more) for one in study.measures for more in other.measures if one.key == more.key]
-        study = study._replace(measures=measures, warnings=[*study.warnings, *other.warnings])
+        study = _join_two(study, other)
     reference, *names = study.conditions
     found = (paired_difference(measure, reference, name) for measure in study.measures for name in names)
     return study._replace(differences=[one for one in found if one])
 
 
-def _without_file_names(settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Replace each annotation file by the first condition that has it: every seed may have images of its own."""
-    return {
-        key: [values.index(value) for value in values] if key.endswith('ann_file') else values
-        for key, values in settings.items()
-    }
+def _join_two(study: SavedComparison, other: SavedComparison) -> SavedComparison:
+    conditions = list(dict.fromkeys([*study.conditions, *other.conditions]))
+    measures = [
+        one._replace(values={name: one.values.get(name, {}) | more.values.get(name, {}) for name in conditions})
+        for one in study.measures
+        for more in other.measures
+        if one.key == more.key
+    ]
+    settings = {}
+    for key in dict.fromkeys([*study.settings, *other.settings]):
+        values = _by_condition(other, key) | _by_condition(study, key)
+        # The conditions of a file without the setting do not differ in it, so they have the value of the reference.
+        settings[key] = [values.get(name, values[conditions[0]]) for name in conditions]
+    return study._replace(
+        conditions=conditions, measures=measures, settings=settings, warnings=[*study.warnings, *other.warnings]
+    )
 
 
-def _join_values(one: Measure, other: Measure) -> Measure:
-    return one._replace(values={name: of_seeds | other.values.get(name, {}) for name, of_seeds in one.values.items()})
+def _by_condition(study: SavedComparison, key: str) -> dict[str, Any]:
+    return dict(zip(study.conditions, study.settings.get(key, ())))
+
+
+def _differing(study: SavedComparison, conditions: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the settings in which the conditions differ.
+
+    The first condition that has an annotation file stands for it, as every
+    seed may have images of its own.
+    """
+    found = {}
+    for key in study.settings:
+        of_condition = _by_condition(study, key)
+        values = [of_condition[name] for name in conditions]
+        if any(value != values[0] for value in values):
+            found[key] = [values.index(value) for value in values] if key.endswith('ann_file') else values
+    return found

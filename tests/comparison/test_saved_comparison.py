@@ -87,13 +87,38 @@ def test_measures_missing_in_a_file_are_omitted(tmp_path):
     ('changes', 'what'),
     [
         (dict(settings=dict(scale=['–', 0.2, 1.0])), 'their conditions differ in other settings, scale'),
-        (dict(conditions=dict(plain={}, weak={}, other={})), 'their conditions are plain, weak, other and plain, weak'),
+        (dict(conditions=dict(weak={}, plain={}, strong={})), 'their first conditions are weak and plain'),
     ],
 )
 def test_other_conditions_are_not_joined(tmp_path, changes, what):
     a, b = write(tmp_path / 'a.json', [0, 1]), write(tmp_path / 'b.json', [2], **changes)
     with pytest.raises(InputError, match=rf'b\.json and .*a\.json are not of one study: {what}'):
         read_comparisons([a, b])
+
+
+def test_a_condition_may_have_fewer_seeds(tmp_path):
+    a = write(tmp_path / 'a.json', [0, 1], settings=dict(scale=['–', 0.1, 1.0], flip=[True, True, False]))
+    b = write(tmp_path / 'b.json', [2, 3])
+    content = json.loads(b.read_text())
+    content['conditions'] = dict(plain={}, weak={}, weaker={})
+    content['settings'] = dict(scale=['–', 0.1, 0.05], place=['neck', 'neck', 'head'])
+    for measure in content['measures']:
+        measure['values']['weaker'] = measure['values'].pop('strong')
+        for difference in measure['differences']:
+            difference['condition'] = difference['condition'].replace('strong', 'weaker')
+    b.write_text(json.dumps(content))
+
+    for paths, names in (([a, b], ['weak', 'strong', 'weaker']), ([b, a], ['weak', 'weaker', 'strong'])):
+        study = read_comparisons(paths)
+        assert study.conditions == ['plain', *names]
+        settings = {key: dict(zip(study.conditions, values)) for key, values in study.settings.items()}
+        assert settings == dict(
+            scale=dict(plain='–', weak=0.1, strong=1.0, weaker=0.05),
+            flip=dict(plain=True, weak=True, strong=False, weaker=True),
+            place=dict(plain='neck', weak='neck', strong='neck', weaker='head'),
+        )
+        seeds = {one.condition: sorted(one.by_seed) for one in study.of_first_measure()}
+        assert seeds == dict(weak=[0, 1, 2, 3], strong=[0, 1], weaker=[2, 3])
 
 
 def test_annotation_files_may_depend_on_the_seed(tmp_path):
