@@ -43,7 +43,7 @@ study-labels: $(SEEDS:%=study-labels-%)
 	@$(RUN) tools/compare.py --label-counts --measures coco/segm_mAP --mark labels --into docs/study/README.md \
 	    $(foreach count,$(LABEL_COUNTS),--regime $(count)=$(call saved,labels/$(count))) \
 	    --figure docs/study/labels/curves.png
-	$(call show_study,labels/640,--conditions cct_0.3 --measures $(ROBUSTNESS))
+	$(call show_study,labels/640,--conditions cct_0.3 --measures $(ROBUSTNESS) --deployment-figure docs/study/labels/640/deployment.png)
 
 study-labels-%: | $(LABELS) $(STYLES:%=$(LABELS)_%)
 	$(call split,$(LABELS),$(filter-out 640,$(LABEL_COUNTS)),$*)

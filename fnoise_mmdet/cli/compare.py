@@ -92,17 +92,29 @@ def parse_args() -> argparse.Namespace:
     saved.add_argument('--into', type=Path, metavar='FILE.md', help='replace the text between two lines <!-- MARK -->')
     saved.add_argument('--mark', default='study', help='the word in these lines')
     saved.add_argument('--figure', type=Path, metavar='FILE', help=f'draw a forest plot ({", ".join(FIGURE_SUFFIXES)})')
+    saved.add_argument(
+        '--deployment-figure',
+        type=Path,
+        metavar='FILE',
+        help=f'draw AP against the signal-to-noise ratio of features as on hardware, which {command_for("robustness")} '
+        '--deployment has measured, and the differences to the first condition',
+    )
     args = parser.parse_args()
-    if args.regime and (args.runs or args.group or args.curve or args.out):
-        parser.error('--regime takes no runs, --group, --curve or --out')
+    if args.regime and (args.runs or args.group or args.curve or args.out or args.deployment_figure):
+        parser.error('--regime takes no runs, --group, --curve, --out or --deployment-figure')
     if args.label_counts and not args.regime:
         parser.error('--label-counts is for --regime LABELS=FILE,FILE')
     if not args.runs and not args.group and not args.regime:
         parser.error('name runs, a folder that holds them, or groups with --group')
     if args.out is None and (args.group or any(path.is_dir() for path in args.runs)):
         parser.error('--out is required to compare runs; without it name the comparison.json of reports')
-    if args.out is not None and (args.conditions or args.measures or args.curve or args.into or args.figure):
-        parser.error('--conditions, --measures, --curve, --into and --figure show a comparison.json, without --out')
-    if args.figure and args.figure.suffix not in FIGURE_SUFFIXES:
-        parser.error(f'--figure {args.figure}: its name must end in {", ".join(FIGURE_SUFFIXES)}')
+    figures = {'--figure': args.figure, '--deployment-figure': args.deployment_figure}
+    if args.out is not None and any((args.conditions, args.measures, args.curve, args.into, *figures.values())):
+        parser.error(
+            '--conditions, --measures, --curve, --into, --figure and --deployment-figure show a comparison.json, '
+            'without --out'
+        )
+    for option, path in figures.items():
+        if path and path.suffix not in FIGURE_SUFFIXES:
+            parser.error(f'{option} {path}: its name must end in {", ".join(FIGURE_SUFFIXES)}')
     return args

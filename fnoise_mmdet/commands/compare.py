@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from ..cli.parser import command_name
+from ..cli.parser import command_for, command_name
 from ..comparison import (
     Comparison,
     Condition,
@@ -23,13 +23,15 @@ from ..comparison import (
     read_conditions,
     verdict,
 )
+from ..comparison.charts import snr_group
 from ..comparison.forest_plot import forest_plot
 from ..comparison.learning_curve import learning_curves, worth_table
 from ..comparison.measure_table import measure_table, regime_page, study_page
 from ..comparison.measures import HIGHER, Measure
+from ..comparison.plots import plot_charts
 from ..comparison.regime_map import regime_map
 from ..comparison.report import Picture, detection_pictures, write_report
-from ..comparison.saved_comparison import SavedComparison, read_comparisons
+from ..comparison.saved_comparison import SavedComparison, join_comparisons, read_comparisons
 from ..comparison.study_file import study_conditions
 from ..datasets.files import staged_folder, write_atomically
 from ..errors import InputError
@@ -41,12 +43,31 @@ from .output import put_between, show_progress, terminal
 def show_saved(args: argparse.Namespace) -> None:
     """Print the table of saved comparisons, or put it into a page, and draw its figure."""
     page, draw = regimes(args) if args.regime else one_study(args)
+    deployment = deployment_figure(args) if args.deployment_figure else None
     if args.into:
         put_between(args.into, f'<!-- {args.mark} -->', page)
     else:
         print(page)
     if args.figure:
         write_figure(args.figure, draw())
+    if deployment:
+        write_figure(args.deployment_figure, deployment)
+
+
+def deployment_figure(args: argparse.Namespace) -> Figure:
+    """Draw AP against the signal-to-noise ratio of features as on hardware.
+
+    Raises:
+        InputError: It has not been measured.
+    """
+    study = join_comparisons(args.runs).with_conditions(args.conditions)
+    group = snr_group(study.conditions, study.measures)
+    if not group.rows:
+        raise InputError(
+            f'{" with ".join(map(str, args.runs))} has no AP of features as on hardware: measure it with '
+            f'{command_for("robustness")} --deployment'
+        )
+    return plot_charts(group)
 
 
 def one_study(args: argparse.Namespace) -> tuple[str, Callable[[], Figure]]:

@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .conditions import Condition
-from .measures import ROBUST_METRICS, Common, collect_measures
+from .intervals import t_interval
+from .measures import ROBUST_METRICS, SNR_DB, Common, Measure, collect_measures
 from .runs import Row, Run
 from .scales import scale_series
 
 # Window of the moving average, as a fraction of the training.
 SMOOTHED_PART = 0.05
+SNR_LABEL = 'SNR (dB)'
 SNR_SPAN = 10  # minimum span of an axis in dB, so that insignificant variation looks small
 SNR_MEANING = (
     'The signal-to-noise ratio (SNR) of every perturbed level is that of the powers of features and noise: at 20 dB '
@@ -84,6 +86,8 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
     def val(key: str) -> Callable[[Run], list[tuple[float, float]]]:
         return lambda run: _points(run.val, key)
 
+    names = [condition.name for condition in conditions]
+    measures = list(collect_measures(conditions, losses))
     val_step = 'epoch' if all(run.by_epoch for run in runs) else 'iteration'
     cells = Common.of(runs).cells
 
@@ -109,10 +113,6 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
             for place, condition in enumerate(conditions)
             if (line := _line(condition, place, get, smooth)) is not None
         ]
-
-    def deployed(metric: str) -> list[Line]:
-        found = (_against_snr(condition, place, metric) for place, condition in enumerate(conditions))
-        return [line for line in found if line is not None]
 
     def beside(label: str, x_label: str, found: list[Line]) -> list[list[Chart]]:
         """Return one row of charts: each condition alone, then all overlaid."""
@@ -149,7 +149,7 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
             'AP and losses against the scale of the noise',
             'Last validation and last epoch of conditions that differ in the scale alone; 0 is the detector without '
             "noise. Mean over seeds with the 95 % confidence interval (Student's t) where there are several.",
-            _against_scale(conditions, losses),
+            _against_scale(conditions, measures),
         ),
         ChartGroup(
             'losses',
@@ -209,7 +209,8 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
             'Robustness to corruptions and to perturbed features',
             f'AP on the validation images: mean of {len({name for name, _ in cells})} corruptions against severity '
             '(0: clean images), against the scale of F-Noise applied in evaluation, and against the signal-to-noise '
-            'ratio of features that are rounded to number formats or have the noise of analog hardware.',
+            'ratio of features that are rounded to number formats or have the noise of analog hardware, the last with '
+            "95 % confidence intervals (Student's t).",
             [
                 overlaid(
                     chart
@@ -217,7 +218,7 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
                     for chart in (
                         (f'{label} AP', 'severity', lines(severities(metric))),
                         (f'{label} AP, features perturbed', 'scale of the noise', lines(scales(metric))),
-                        (f'{label} AP, features as on hardware', 'SNR (dB)', deployed(metric)),
+                        (f'{label} AP, features as on hardware', SNR_LABEL, _against_snr(names, measures, metric)),
                     )
                 )
             ],
@@ -226,9 +227,9 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
     return [group for group in groups if any(group.rows)]
 
 
-def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> list[list[Chart]]:
+def _against_scale(conditions: Sequence[Condition], measures: Sequence[Measure]) -> list[list[Chart]]:
     """Return the charts with one line per noise, and confidence intervals instead of minimum and maximum."""
-    found = scale_series(conditions, list(collect_measures(conditions, losses)))
+    found = scale_series(conditions, measures)
     noises = list(dict.fromkeys(series.noise for series in found))
     charts: dict[str, Chart] = {}
     for series in found:
@@ -240,18 +241,53 @@ def _against_scale(conditions: Sequence[Condition], losses: Sequence[str]) -> li
     return [list(charts.values())] if charts else []
 
 
-def _against_snr(condition: Condition, place: int, metric: str) -> Line | None:
-    """Return the AP of a condition against the mean signal-to-noise ratio of each perturbation by hardware."""
-    found = [values for run in condition.runs if run.robustness and (values := run.robustness.against_snr(metric))]
-    if not found:
-        return None
-    names = [name for name in found[0] if all(name in values for values in found)]
-    of_names = np.array([[values[name] for name in names] for values in found])  # run, perturbation, (ratio, AP)
-    ratios = of_names[..., 0].mean(axis=0)
-    order = np.argsort(ratios)
-    precision = of_names[:, order, 1]
-    mean, low, high = precision.mean(axis=0), precision.min(axis=0), precision.max(axis=0)
-    return Line(condition.name, place, ratios[order].tolist(), mean.tolist(), low.tolist(), high.tolist())
+def snr_group(conditions: Sequence[str], measures: Sequence[Measure]) -> ChartGroup:
+    """Return the charts of AP against the signal-to-noise ratio of features as on hardware.
+
+    The charts of the first row have all conditions, the others their
+    differences to the first one, paired by seed. Lines are means over seeds with Student's 95 % confidence
+    intervals.
+
+    Args:
+        conditions: Names, the reference first.
+        measures: Those of the conditions, with those of the single perturbations.
+    """
+    overlaid, paired = [], []
+    for metric, label in ROBUST_METRICS.items():
+        title = f'{label} AP, features as on hardware'
+        if lines := _against_snr(conditions, measures, metric):
+            overlaid.append(Chart(title, SNR_LABEL, title, lines))
+        if lines := _against_snr(conditions, measures, metric, conditions[0]):
+            name = f'{title}: difference to {conditions[0]}, paired by seed'
+            paired.append([Chart(name, SNR_LABEL, f'{title}, difference', lines, is_difference=True)])
+    rows = [overlaid, *paired] if overlaid else []
+    return ChartGroup('signal_to_noise', 'AP against the signal-to-noise ratio of the features', SNR_MEANING, rows)
+
+
+def _against_snr(
+    conditions: Sequence[str], measures: Sequence[Measure], metric: str, reference: str = ''
+) -> list[Line]:
+    """Return the AP of each condition, or its difference to a reference, against the mean signal-to-noise ratio of each
+    perturbation by hardware, with confidence intervals instead of minimum and maximum.
+    """
+    values = {measure.key: measure.values for measure in measures}
+    names = [key.removeprefix(SNR_DB) for key in values if key.startswith(SNR_DB)]
+    lines = []
+    for place, condition in enumerate(conditions):
+        points = []
+        for name in names if condition != reference else []:
+            of_metric = values.get(f'{metric}/deployment {name}', {})
+            found, ratios = of_metric.get(condition, {}), values[f'{SNR_DB}{name}'].get(condition, {})
+            subtracted = of_metric.get(reference, {}) if reference else dict.fromkeys(found, 0.0)
+            if seeds := [seed for seed in found if seed in ratios and seed in subtracted]:
+                of_seeds = [found[seed] - subtracted[seed] for seed in seeds]
+                mean = float(np.mean(of_seeds))
+                points.append(
+                    (float(np.mean([ratios[seed] for seed in seeds])), mean, *(t_interval(of_seeds) or (mean, mean)))
+                )
+        if points:
+            lines.append(Line(condition, place, *map(list, zip(*sorted(points)))))
+    return lines
 
 
 def _keys(runs: Sequence[Run], prefix: str) -> list[str]:

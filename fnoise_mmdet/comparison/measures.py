@@ -25,6 +25,7 @@ AP_METRICS = {
 # Of TrainingAPHook. There is no preferred direction: noise that prevents overfitting may lower it.
 TRAIN_AP = {key.replace('coco/', 'train_'): f'{label}, training images' for key, (label, _, _) in AP_METRICS.items()}
 PSEUDO_LABELS = dict(pseudo_precision='precision of pseudo-labels', pseudo_recall='recall of pseudo-labels')
+SNR_DB = 'snr_db/deployment '  # prefix of the measure of each perturbation by hardware
 ROBUST_METRICS = {'segm_mAP': 'mask', 'bbox_mAP': 'box'}
 # Measures of a study, in the order of its page. Time and memory depend on the machine and are left to the benchmarks.
 STUDY_MEASURES = (
@@ -164,6 +165,9 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             for name in names:
                 of_name = robust(partial(_mean_over, get=get, metric=metric, names=[name]))
                 yield from collect(f'{metric}/{kind} {name}', f'{label} AP, {kind} {name}', HIGHER, of_name, True)
+    for name in deployments:
+        ratio = robust(partial(_snr_db, name=name))
+        yield from collect(f'{SNR_DB}{name}', f'signal-to-noise ratio in dB, deployment {name}', '', ratio, True)
 
 
 def better_direction(metric: str) -> str:
@@ -210,6 +214,10 @@ def _mean_over(
 
 def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:
     return found.by_corruption(metric, cells).get(name)
+
+
+def _snr_db(found: Robustness, name: str) -> float | None:
+    return found.snr_db().get(name)
 
 
 def _last_sum(run: Run, losses: Sequence[str]) -> float | None:

@@ -1,5 +1,6 @@
 """Results of a robustness evaluation under corruptions and feature noise."""
 
+import math
 from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -132,26 +133,28 @@ class Robustness(NamedTuple):
         """Return the AP under each perturbation by hardware."""
         return self._by(deployment_name, 'deployment', metric)
 
+    def snr_db(self) -> dict[str, float]:
+        """Return the signal-to-noise ratio of the features in dB under each perturbation by hardware.
+
+        Those that changed no feature are omitted.
+        """
+        return self._by(deployment_name, 'deployment', 'snr_db', least=-math.inf)
+
     def against_snr(self, metric: str) -> dict[str, tuple[float, float]]:
         """Return signal-to-noise ratio of the features in dB and AP of each perturbation by hardware, best ratio first.
 
         Those that changed no feature are omitted.
         """
-        values = self.by_deployment(metric)
-        ratios = {
-            deployment_name(result): result['metrics']['snr_db']
-            for result in self.results
-            if result['kind'] == 'deployment' and 'snr_db' in result['metrics']
-        }
+        values, ratios = self.by_deployment(metric), self.snr_db()
         found = {name: (ratios[name], value) for name, value in values.items() if name in ratios}
         return dict(sorted(found.items(), key=lambda item: -item[1][0]))
 
-    def _by(self, key: Callable[[dict[str, Any]], Key], kind: str, metric: str) -> dict[Key, float]:
-        """Return a metric of all results of one kind, except undefined ones, which COCO marks by -1."""
+    def _by(self, key: Callable[[dict[str, Any]], Key], kind: str, metric: str, least: float = 0) -> dict[Key, float]:
+        """Return a metric of all results of one kind, except undefined APs, which COCO marks by -1."""
         return {
             key(result): result['metrics'][metric]
             for result in self.results
-            if result['kind'] == kind and result['metrics'].get(metric, -1) >= 0
+            if result['kind'] == kind and metric in result['metrics'] and result['metrics'][metric] >= least
         }
 
 

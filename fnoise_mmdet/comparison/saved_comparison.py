@@ -1,5 +1,6 @@
 """Comparison read from the ``comparison.json`` of a report, or of several reports with different seeds."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,26 +35,24 @@ class SavedComparison(NamedTuple):
         return [one for one in self.differences if one.measure.key == self.measures[0].key]
 
     def with_conditions(self, conditions: Sequence[str]) -> 'SavedComparison':
-        """Keep the reference and those of the conditions that there are; all without any."""
-        names = [name for name in self.conditions[1:] if not conditions or name in conditions]
-        differences = [one for one in self.differences if one.condition in names]
-        return self._replace(conditions=[self.conditions[0], *names], differences=differences)
+        """Keep the reference and those of the conditions that there are, with their warnings; all without any."""
+        names = [name for name in self.conditions if not conditions or name in (self.conditions[0], *conditions)]
+        omitted = {name for name in self.conditions if name not in names}
+        return self._replace(
+            conditions=names,
+            differences=[one for one in self.differences if one.condition in names],
+            # Most warnings begin with the name of a run, which begins with that of its condition.
+            warnings=[one for one in self.warnings if re.split('[ /:]', one)[0] not in omitted],
+        )
 
 
 def read_comparisons(
     paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()
 ) -> SavedComparison:
-    """Read a ``comparison.json``, or several as one study.
-
-    Each of several files has other seeds, trained on one machine: differences
-    are between runs of one seed, and so of one machine. A condition may have
-    fewer seeds than the reference. Measures that are not in all files are
-    omitted, and so is the interval over images, which needs all detections.
-    Whether all were trained alike is not checked: the files record only the
-    settings in which conditions differ.
+    """Read a ``comparison.json``, or several as one study, and what is to be shown of it.
 
     Args:
-        paths: At least one file that ``tools/compare.py`` has written.
+        paths: At least one file that ``tools/compare.py`` has written, see :func:`join_comparisons`.
         conditions: Conditions to show beside the reference, the first one. Defaults to all.
         measures: Keys of measures to show. Defaults to the available ones of :data:`~.measures.STUDY_MEASURES`.
 
@@ -61,7 +60,7 @@ def read_comparisons(
         InputError: One is another file, several are not of one study or have
             the same seeds, or they do not have what is asked for.
     """
-    study = _join({path: _read(path) for path in paths})
+    study = join_comparisons(paths)
     found = {one.key: one for one in study.measures}
     for what, wanted, there in (('condition', conditions, study.conditions[1:]), ('measure', measures, found)):
         for name in wanted:
@@ -74,6 +73,22 @@ def read_comparisons(
         measures=[found[key] for key in keys],
         differences=[one for one in study.differences if one.measure.key in keys],
     )
+
+
+def join_comparisons(paths: Sequence[Path]) -> SavedComparison:
+    """Read a ``comparison.json``, or several as one study, with all conditions and measures.
+
+    Each of several files has other seeds, trained on one machine: differences
+    are between runs of one seed, and so of one machine. A condition may have
+    fewer seeds than the reference. Measures that are not in all files are
+    omitted, and so is the interval over images, which needs all detections.
+    Whether all were trained alike is not checked: the files record only the
+    settings in which conditions differ.
+
+    Raises:
+        InputError: One is another file, or several are not of one study or have the same seeds.
+    """
+    return _join({path: _read(path) for path in paths})
 
 
 def _read(path: Path) -> SavedComparison:
@@ -172,7 +187,10 @@ def _join_two(study: SavedComparison, other: SavedComparison) -> SavedComparison
         # The conditions of a file without the setting do not differ in it, so they have the value of the reference.
         settings[key] = [values.get(name, values[conditions[0]]) for name in conditions]
     return study._replace(
-        conditions=conditions, measures=measures, settings=settings, warnings=[*study.warnings, *other.warnings]
+        conditions=conditions,
+        measures=measures,
+        settings=settings,
+        warnings=list(dict.fromkeys([*study.warnings, *other.warnings])),
     )
 
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from fnoise_mmdet.comparison import Condition, chart_groups
-from fnoise_mmdet.comparison.charts import smooth
+from fnoise_mmdet.comparison.charts import smooth, snr_group
+from fnoise_mmdet.comparison.intervals import t_interval
+from fnoise_mmdet.comparison.measures import collect_measures
 
 
 def naive(values, window):
@@ -90,4 +92,14 @@ def test_ap_against_the_signal_to_noise_ratio(make_run, write_robustness, tmp_pa
     assert [line.label for line in chart.lines] == ['baseline', 'fnoise']
     line = chart.lines[1]
     assert line.x == [13.5, 14.5, 25.5] and line.mean == pytest.approx([0.155, 0.255, 0.355])
-    assert line.low == pytest.approx([0.15, 0.25, 0.35]) and line.high == pytest.approx([0.16, 0.26, 0.36])
+    reach = t_interval([0.15, 0.16]).high - 0.155
+    assert line.low == pytest.approx([value - reach for value in line.mean])
+    assert line.high == pytest.approx([value + reach for value in line.mean])
+
+    group = snr_group(['baseline', 'fnoise'], list(collect_measures(conditions, [])))
+    (overlaid,), (difference,) = group.rows
+    assert overlaid.lines == chart.lines and difference.is_difference
+    (line,) = difference.lines
+    assert (line.label, line.colour, line.x) == ('fnoise', 1, [13.5, 14.5, 25.5])
+    low, high = t_interval([0.05, 0.05])
+    assert [line.low, line.mean, line.high] == [pytest.approx([value] * 3) for value in (low, 0.05, high)]

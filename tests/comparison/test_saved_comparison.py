@@ -121,6 +121,13 @@ def test_a_condition_may_have_fewer_seeds(tmp_path):
         assert seeds == dict(weak=[0, 1, 2, 3], strong=[0, 1], weaker=[2, 3])
 
 
+def test_warnings_are_of_the_conditions_shown_and_stand_once(tmp_path):
+    warnings = ['weak/seed_0 diverged', 'strong has no robustness evaluation', 'the machines differ']
+    paths = [write(tmp_path / f'{seed}.json', [seed], warnings=warnings) for seed in (0, 1)]
+    assert read_comparisons(paths).warnings == warnings
+    assert read_comparisons(paths, ['weak']).warnings == [warnings[0], warnings[2]]
+
+
 def test_annotation_files_may_depend_on_the_seed(tmp_path):
     def files(*names):
         return dict(settings={'train_dataloader.dataset.ann_file': list(names)})

@@ -57,6 +57,21 @@ def test_label_counts(tool, tmp_path):
         assert message in tool('compare', '--label-counts', *arguments, status=2).stderr
 
 
+def test_draws_the_deployment(tool, tmp_path):
+    file, page = tmp_path / 'deployment.svg', tmp_path / 'page.md'
+    study = 'docs/study/labels/640/seeds_0.json'
+    tool('compare', study, '--conditions', 'cct_0.3', '--deployment-figure', file)
+    titles = [line for line in file.read_text().splitlines() if 'features as on hardware' in line]
+    assert [title for title in titles if 'difference to baseline' in title] and 'l2_0.3' not in file.read_text()
+    page.write_text('<!-- study -->\n<!-- study -->\n')
+    for arguments, message in (
+        ([STUDY, '--into', page], 'has no AP of features as on hardware: measure it with'),
+        (['--regime', f'embedded={STUDY}'], '--regime takes no runs, --group, --curve, --out or --deployment-figure'),
+    ):
+        assert message in tool('compare', *arguments, '--deployment-figure', tmp_path / 'x.png', status=2).stderr
+    assert page.read_text() == '<!-- study -->\n<!-- study -->\n' and not (tmp_path / 'x.png').exists()
+
+
 def test_worth_in_labels(tool, tmp_path):
     curve = '64=FDrop', f'128={STUDY}'  # not a real curve: the baseline of the same study as if it had more labels
     lines = tool('compare', STUDY, '--measures', 'coco/segm_mAP', '--curve', *curve).stdout.splitlines()
