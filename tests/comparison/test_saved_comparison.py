@@ -140,7 +140,15 @@ def test_annotation_files_may_depend_on_the_seed(tmp_path):
         read_comparisons([a, other])
 
 
-@pytest.mark.parametrize('kept', ['embedded', 'photos', 'semi/trained', 'semi/frozen', 'semi/photos', 'semi/settings'])
+@pytest.mark.parametrize(
+    'kept',
+    [
+        'embedded',
+        *(f'labels/{count}' for count in (40, 80, 160, 640)),
+        'photos',
+        *(f'semi/{part}' for part in ('trained', 'frozen', 'photos', 'settings')),
+    ],
+)
 def test_kept_files_are_one_study(root, kept):
     files = sorted((root / 'docs/study' / kept).glob('seeds_*.json'))
     assert len(read_comparisons(files).seeds()) >= len(files) > 1

@@ -419,13 +419,16 @@ test_pipeline = [
         type='PackDetInputs'),
 ]
 train_cfg = dict(
-    _scope_='mmdet', max_epochs=16, type='EpochBasedTrainLoop', val_interval=8)
+    _scope_='mmdet',
+    max_epochs=16,
+    type='EpochBasedTrainLoop',
+    val_interval=16)
 train_dataloader = dict(
     batch_sampler=dict(_scope_='mmdet', type='AspectRatioBatchSampler'),
     batch_size=4,
     dataset=dict(
         _scope_='mmdet',
-        ann_file='annotations/instances_train.0@160_images.json',
+        ann_file='annotations/instances_train.11@160_images.json',
         backend_args=None,
         data_prefix=dict(img='train/'),
         data_root='data/study_labels',

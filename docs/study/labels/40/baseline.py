@@ -422,13 +422,13 @@ train_cfg = dict(
     _scope_='mmdet',
     max_epochs=64,
     type='EpochBasedTrainLoop',
-    val_interval=32)
+    val_interval=64)
 train_dataloader = dict(
     batch_sampler=dict(_scope_='mmdet', type='AspectRatioBatchSampler'),
     batch_size=4,
     dataset=dict(
         _scope_='mmdet',
-        ann_file='annotations/instances_train.0@40_images.json',
+        ann_file='annotations/instances_train.11@40_images.json',
         backend_args=None,
         data_prefix=dict(img='train/'),
         data_root='data/study_labels',

@@ -419,7 +419,7 @@ test_pipeline = [
         type='PackDetInputs'),
 ]
 train_cfg = dict(
-    _scope_='mmdet', max_epochs=4, type='EpochBasedTrainLoop', val_interval=2)
+    _scope_='mmdet', max_epochs=4, type='EpochBasedTrainLoop', val_interval=4)
 train_dataloader = dict(
     batch_sampler=dict(_scope_='mmdet', type='AspectRatioBatchSampler'),
     batch_size=4,
