@@ -245,8 +245,8 @@ def snr_group(conditions: Sequence[str], measures: Sequence[Measure]) -> ChartGr
     """Return the charts of AP against the signal-to-noise ratio of features as on hardware.
 
     The charts of the first row have all conditions, the others their
-    differences to the first one, paired by seed. Lines are means over seeds with Student's 95 % confidence
-    intervals.
+    differences to the first one, paired by seed. Lines are means over seeds
+    with Student's 95 % confidence intervals.
 
     Args:
         conditions: Names, the reference first.
