@@ -39,56 +39,55 @@ from ..studies.early_stopping import cut_after
 from ..visualization.markup import replace_undecodable
 from .output import put_between, show_progress, terminal
 
+Figures = dict[Path, Callable[[], Figure]]  # file and what draws it
+
 
 def show_saved(args: argparse.Namespace) -> None:
-    """Print the table of saved comparisons, or put it into a page, and draw its figure."""
-    page, draw = regimes(args) if args.regime else one_study(args)
-    deployment = deployment_figure(args) if args.deployment_figure else None
+    """Print the table of saved comparisons, or put it into a page, and draw their figures."""
+    page, figures = regimes(args) if args.regime else one_study(args)
     if args.into:
         put_between(args.into, f'<!-- {args.mark} -->', page)
     else:
         print(page)
-    if args.figure:
-        write_figure(args.figure, draw())
-    if deployment:
-        write_figure(args.deployment_figure, deployment)
+    for path, draw in figures.items():
+        write_figure(path, draw())
 
 
-def deployment_figure(args: argparse.Namespace) -> Figure:
-    """Draw AP against the signal-to-noise ratio of features as on hardware.
+def one_study(args: argparse.Namespace) -> tuple[str, Figures]:
+    """Return the table of a study in Markdown, and its figures.
 
     Raises:
-        InputError: It has not been measured.
+        InputError: The study cannot be read, or has not what is to be drawn.
     """
-    study = join_comparisons(args.runs).with_conditions(args.conditions)
-    group = snr_group(study.conditions, study.measures)
-    if not group.rows:
-        raise InputError(
-            f'{" with ".join(map(str, args.runs))} has no AP of features as on hardware: measure it with '
-            f'{command_for("robustness")} --deployment'
-        )
-    return plot_charts(group)
-
-
-def one_study(args: argparse.Namespace) -> tuple[str, Callable[[], Figure]]:
-    """Return the table of a study in Markdown, and what draws its forest plot."""
-    study = read_comparisons(args.runs, args.conditions, args.measures)
+    joined = join_comparisons(args.runs)
+    study = joined.showing(args.conditions, args.measures)
     page = study_page(study)
     if args.curve:
         curve = dict(read_point(text, study) for text in args.curve)
         page += f'\n\n{worth_table(study.conditions, {next(iter(curve)): study.measures[0]}, curve).markdown()}'
-    return page, partial(forest_plot, study.conditions, study.measures, study.differences)
+    figures: Figures = {}
+    if args.figure:
+        figures[args.figure] = partial(forest_plot, study.conditions, study.measures, study.differences)
+    if args.deployment_figure:
+        group = snr_group(study.conditions, joined.measures)
+        if not group.rows:
+            raise InputError(
+                f'{study.files} has no AP of features as on hardware: measure it with {command_for("robustness")} '
+                '--deployment'
+            )
+        figures[args.deployment_figure] = partial(plot_charts, group)
+    return page, figures
 
 
-def regimes(args: argparse.Namespace) -> tuple[str, Callable[[], Figure]]:
-    """Return the table of several studies in Markdown, and what draws the map of regimes or the learning curves.
+def regimes(args: argparse.Namespace) -> tuple[str, Figures]:
+    """Return the table of several studies in Markdown, and its figure: the map of regimes or the learning curves.
 
     Raises:
         InputError: A study cannot be read, or is not one of a number of labelled images as --label-counts says.
     """
     studies = read_regimes(args)
     if not args.label_counts:
-        return regime_page(studies), partial(regime_map, studies)
+        return regime_page(studies), {args.figure: partial(regime_map, studies)} if args.figure else {}
     for name in studies:
         if not name.isdecimal() or int(name) < 1:
             raise InputError(f'--label-counts: {name}, the name of a regime, is not a number of labelled images')
@@ -101,7 +100,7 @@ def regimes(args: argparse.Namespace) -> tuple[str, Callable[[], Figure]]:
     curve = {int(name): study.measures[0].values[study.conditions[0]] for name, study in studies.items()}
     names = list(dict.fromkeys(name for study in studies.values() for name in study.conditions))
     page = f'{regime_page(studies)}\n\n{worth_table(names, measures, curve).markdown()}'
-    return page, partial(learning_curves, names, measures)
+    return page, {args.figure: partial(learning_curves, names, measures)} if args.figure else {}
 
 
 def require_ap(measure: Measure) -> Measure:

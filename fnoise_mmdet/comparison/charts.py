@@ -132,8 +132,7 @@ def chart_groups(conditions: Sequence[Condition], smoothed_part: float = SMOOTHE
             for place, condition in enumerate(conditions[1:], start=1)
             if (line := _difference(conditions[0], condition, place, get, smooth)) is not None
         ]
-        title = f'{label}: difference to {conditions[0].name}, paired by seed'
-        chart = Chart(title, x_label, f'{label}, difference', different, is_difference=True)
+        chart = _difference_chart(label, x_label, conditions[0].name, different)
         return [*rows, [chart]] if rows and different else rows
 
     def overlaid(named: Iterable[tuple[str, str, list[Line]]]) -> list[Chart]:
@@ -258,10 +257,14 @@ def snr_group(conditions: Sequence[str], measures: Sequence[Measure]) -> ChartGr
         if lines := _against_snr(conditions, measures, metric):
             overlaid.append(Chart(title, SNR_LABEL, title, lines))
         if lines := _against_snr(conditions, measures, metric, conditions[0]):
-            name = f'{title}: difference to {conditions[0]}, paired by seed'
-            paired.append([Chart(name, SNR_LABEL, f'{title}, difference', lines, is_difference=True)])
+            paired.append([_difference_chart(title, SNR_LABEL, conditions[0], lines)])
     rows = [overlaid, *paired] if overlaid else []
     return ChartGroup('signal_to_noise', 'AP against the signal-to-noise ratio of the features', SNR_MEANING, rows)
+
+
+def _difference_chart(label: str, x_label: str, reference: str, lines: list[Line]) -> Chart:
+    title = f'{label}: difference to {reference}, paired by seed'
+    return Chart(title, x_label, f'{label}, difference', lines, is_difference=True)
 
 
 def _against_snr(

@@ -17,7 +17,7 @@ from .measures import STUDY_MEASURES, Measure
 
 class SavedComparison(NamedTuple):
     """The conditions, of which the first is the reference, their measures, the differences to the reference, the
-    settings in which the conditions differ, and warnings about the runs.
+    settings in which the conditions differ, warnings about the runs, and the names of the files, for errors.
     """
 
     conditions: list[str]
@@ -25,6 +25,7 @@ class SavedComparison(NamedTuple):
     differences: list[Difference]
     settings: dict[str, list[Any]]
     warnings: list[str]
+    files: str = ''
 
     def seeds(self) -> set[int]:
         """Return the seeds that any condition has."""
@@ -45,34 +46,37 @@ class SavedComparison(NamedTuple):
             warnings=[one for one in self.warnings if re.split('[ /:]', one)[0] not in omitted],
         )
 
+    def showing(self, conditions: Sequence[str] = (), measures: Sequence[str] = ()) -> 'SavedComparison':
+        """Return what is to be shown.
+
+        Args:
+            conditions: Conditions to show beside the reference, the first one. Defaults to all.
+            measures: Keys of measures to show. Defaults to the available ones of :data:`~.measures.STUDY_MEASURES`.
+
+        Raises:
+            InputError: There is no such condition or measure.
+        """
+        found = {one.key: one for one in self.measures}
+        for what, wanted, there in (('condition', conditions, self.conditions[1:]), ('measure', measures, found)):
+            for name in wanted:
+                if name not in there:
+                    raise InputError(f'{self.files} has no {what} {name} to show, but {", ".join(there)}')
+        study = self.with_conditions(conditions)
+        keys = list(measures) or [key for key in STUDY_MEASURES if key in found]
+        return study._replace(
+            measures=[found[key] for key in keys],
+            differences=[one for one in study.differences if one.measure.key in keys],
+        )
+
 
 def read_comparisons(
     paths: Sequence[Path], conditions: Sequence[str] = (), measures: Sequence[str] = ()
 ) -> SavedComparison:
     """Read a ``comparison.json``, or several as one study, and what is to be shown of it.
 
-    Args:
-        paths: At least one file that ``tools/compare.py`` has written, see :func:`join_comparisons`.
-        conditions: Conditions to show beside the reference, the first one. Defaults to all.
-        measures: Keys of measures to show. Defaults to the available ones of :data:`~.measures.STUDY_MEASURES`.
-
-    Raises:
-        InputError: One is another file, several are not of one study or have
-            the same seeds, or they do not have what is asked for.
+    See :func:`join_comparisons` and :meth:`SavedComparison.showing`.
     """
-    study = join_comparisons(paths)
-    found = {one.key: one for one in study.measures}
-    for what, wanted, there in (('condition', conditions, study.conditions[1:]), ('measure', measures, found)):
-        for name in wanted:
-            if name not in there:
-                files = ' with '.join(map(str, paths))
-                raise InputError(f'{files} has no {what} {name} to show, but {", ".join(there)}')
-    study = study.with_conditions(conditions)
-    keys = list(measures) or [key for key in STUDY_MEASURES if key in found]
-    return study._replace(
-        measures=[found[key] for key in keys],
-        differences=[one for one in study.differences if one.measure.key in keys],
-    )
+    return join_comparisons(paths).showing(conditions, measures)
 
 
 def join_comparisons(paths: Sequence[Path]) -> SavedComparison:
@@ -85,10 +89,34 @@ def join_comparisons(paths: Sequence[Path]) -> SavedComparison:
     Whether all were trained alike is not checked: the files record only the
     settings in which conditions differ.
 
+    Args:
+        paths: At least one file that ``tools/compare.py`` has written.
+
     Raises:
         InputError: One is another file, or several are not of one study or have the same seeds.
     """
-    return _join({path: _read(path) for path in paths})
+    (first, study), *others = {path: _read(path) for path in paths}.items()
+    study = study._replace(files=' with '.join(map(str, paths)))
+    if not others:
+        return study
+    for path, other in others:
+        if other.conditions[0] != study.conditions[0]:
+            raise InputError(
+                f'{path} and {first} are not of one study: their first conditions are {other.conditions[0]} and '
+                f'{study.conditions[0]}'
+            )
+        shared = [name for name in study.conditions if name in other.conditions]
+        if differing := changed_settings(_differing(study, shared), _differing(other, shared)):
+            raise InputError(
+                f'{path} and {first} are not of one study: their conditions differ in other settings, '
+                f'{", ".join(differing)}'
+            )
+        if twice := study.seeds() & other.seeds():
+            raise InputError(f'{path}: seed {min(twice)} is in another file already: name only one of the two')
+        study = _join(study, other)
+    reference, *names = study.conditions
+    found = (paired_difference(measure, reference, name) for measure in study.measures for name in names)
+    return study._replace(differences=[one for one in found if one])
 
 
 def _read(path: Path) -> SavedComparison:
@@ -148,32 +176,7 @@ def _require_texts(what: str, values: Sequence[Any]) -> None:
     require(all(isinstance(value, str) and printable(value) == value for value in values), f'{what} must be text')
 
 
-def _join(studies: Mapping[Path, SavedComparison]) -> SavedComparison:
-    """Join studies with different seeds and the same reference; a condition may have fewer seeds than others."""
-    (first, study), *others = studies.items()
-    if not others:
-        return study
-    for path, other in others:
-        if other.conditions[0] != study.conditions[0]:
-            raise InputError(
-                f'{path} and {first} are not of one study: their first conditions are {other.conditions[0]} and '
-                f'{study.conditions[0]}'
-            )
-        shared = [name for name in study.conditions if name in other.conditions]
-        if differing := changed_settings(_differing(study, shared), _differing(other, shared)):
-            raise InputError(
-                f'{path} and {first} are not of one study: their conditions differ in other settings, '
-                f'{", ".join(differing)}'
-            )
-        if twice := study.seeds() & other.seeds():
-            raise InputError(f'{path}: seed {min(twice)} is in another file already: name only one of the two')
-        study = _join_two(study, other)
-    reference, *names = study.conditions
-    found = (paired_difference(measure, reference, name) for measure in study.measures for name in names)
-    return study._replace(differences=[one for one in found if one])
-
-
-def _join_two(study: SavedComparison, other: SavedComparison) -> SavedComparison:
+def _join(study: SavedComparison, other: SavedComparison) -> SavedComparison:
     conditions = list(dict.fromkeys([*study.conditions, *other.conditions]))
     measures = [
         one._replace(values={name: one.values.get(name, {}) | more.values.get(name, {}) for name in conditions})

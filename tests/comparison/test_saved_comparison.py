@@ -121,7 +121,7 @@ def test_a_condition_may_have_fewer_seeds(tmp_path):
         assert seeds == dict(weak=[0, 1, 2, 3], strong=[0, 1], weaker=[2, 3])
 
 
-def test_warnings_are_of_the_conditions_shown_and_stand_once(tmp_path):
+def test_warnings_are_of_the_conditions_shown_without_duplicates(tmp_path):
     warnings = ['weak/seed_0 diverged', 'strong has no robustness evaluation', 'the machines differ']
     paths = [write(tmp_path / f'{seed}.json', [seed], warnings=warnings) for seed in (0, 1)]
     assert read_comparisons(paths).warnings == warnings
