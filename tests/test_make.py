@@ -50,12 +50,18 @@ def test_photos_of_another_sample_are_not_shown(root, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('explored', 'conditions'), [('', 3), ('100', 6)])
-def test_the_study_on_fewer_labels_can_start(root, tmp_path, explored, conditions):
+@pytest.mark.parametrize(('exploratory', 'conditions'), [('', 3), ('100', 6)])
+def test_the_study_on_fewer_labels_can_start(root, tmp_path, exploratory, conditions):
     """Its trainings take hours; their configs, conditions and data are checked in seconds."""
     data = tmp_path / 'labels'
     make_shapes(data, num_train=640, num_val=2, num_test=2)
-    arguments = ['SEEDS=100', f'EXPLORED={explored}', f'LABELS={data}', f'OUT={tmp_path}/out', f'RUN={sys.executable}']
+    arguments = [
+        'SEEDS=100',
+        f'EXPLORATORY_SEEDS={exploratory}',
+        f'LABELS={data}',
+        f'OUT={tmp_path}/out',
+        f'RUN={sys.executable}',
+    ]
     text = make(root, '--dry-run', '--no-print-directory', 'study-labels-100', *arguments)
     commands = text.replace('\\\n', ' ').splitlines()
     (split,) = [command for command in commands if 'tools/split_coco.py' in command]

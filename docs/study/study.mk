@@ -32,9 +32,9 @@ study-embedded: | $(READY) $(SHAPES)
 	$(call show_study,embedded)
 
 # With fewer labels, at as many iterations: seed S has labels for other images of the 640. `no_flip` is the positive
-# control, as less augmentation must harm where labels are few. The exploratory conditions have the seeds of EXPLORED.
+# control, as less augmentation must harm where labels are few. Only EXPLORATORY_SEEDS have the exploratory conditions.
 # Numbers of labels whose results are saved are skipped.
-EXPLORED := 0 1 2 3 4 5 6 7 8 9
+EXPLORATORY_SEEDS := 0 1 2 3 4 5 6 7 8 9
 LABEL_COUNTS := 40 80 160 640
 LABELS := data/study_labels
 STYLES := dark outline
@@ -52,9 +52,9 @@ study-labels-%: | $(LABELS) $(STYLES:%=$(LABELS)_%)
 # The conditions with seed $(1) and $(2) labels, in the folder $(3); all see 2560 images in 640 iterations.
 define labels_count
 	@epochs=$$((2560 / $(2))) && $(RUN) tools/sweep.py configs/demo_baseline.py --data-root $(LABELS) --scale 0.3 \
-	    --preset cct $(if $(filter $(EXPLORED),$(1)),l2 --condition mean_normal_0.1:mean_normal=0.1 \
+	    --preset cct $(if $(filter $(EXPLORATORY_SEEDS),$(1)),l2 --condition mean_normal_0.1:mean_normal=0.1 \
 	    --condition ChannelDropout_0.5:ChannelDropout model.neck.noise.drop_prob=0.5) \
-	    $(if $(filter $(EXPLORED),$(1))$(filter 40,$(2)),--condition no_flip train_dataloader.dataset.pipeline.3.prob=0.0) \
+	    $(if $(filter $(EXPLORATORY_SEEDS),$(1))$(filter 40,$(2)),--condition no_flip train_dataloader.dataset.pipeline.3.prob=0.0) \
 	    --seeds $(1) --no-report --out $(3) --cfg-options train_cfg.max_epochs=$$epochs train_cfg.val_interval=$$epochs \
 	    default_hooks.checkpoint.interval=$$epochs param_scheduler.1.end=$$epochs param_scheduler.1.T_max=$$epochs \
 	    $(if $(filter-out 640,$(2)),train_dataloader.dataset.ann_file=annotations/instances_train.$(1)@$(2)_images.json)
