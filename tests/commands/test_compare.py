@@ -27,5 +27,6 @@ def test_page_has_the_tables_of_the_saved_files(root, study, curve):
     page = (root / 'docs/study/README.md').read_text(encoding='utf-8')
     _, table, _ = page.split(f'<!-- {study.replace("/", "_")} -->')
     files = sorted((root / 'docs/study' / study).glob('seeds_*.json'))
-    expected, _ = one_study(Namespace(runs=files, conditions=[], measures=[], curve=curve))
+    args = Namespace(runs=files, conditions=[], measures=[], curve=curve, figure=None, deployment_figure=None)
+    expected, _ = one_study(args)
     assert table.strip() == expected
