@@ -18,7 +18,7 @@ def regime_map(studies: Mapping[str, SavedComparison]) -> Figure:
     A cell has the difference to the regime's reference, with Student's 95 %
     confidence interval over seeds. The colours are those of
     :func:`~.forest_plot.forest_plot`; conditions that were not trained in a
-    regime are left white.
+    regime are left white, and a cell of fewer seeds than the regime has says so.
 
     Args:
         studies: Saved comparison of each regime, in the order of the columns.
@@ -33,6 +33,8 @@ def regime_map(studies: Mapping[str, SavedComparison]) -> Figure:
             colour = to_rgba(COLOURS.get(one.conclusion, UNDECIDED), 0.35)
             axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, facecolor=colour, label=one.conclusion))
             interval = one.seeds.in_words(one.measure.decimals) if one.seeds else 'one pair'
+            if one.seeds and len(one.by_seed) < len(study.seeds()):
+                interval += f', n = {len(one.by_seed)}'
             axes.text(column, row, f'{one.in_words()}\n{interval}', ha='center', va='center', fontsize=7)
     axes.set_xticks(range(len(studies)), [_title(regime, study) for regime, study in studies.items()], fontsize=8)
     axes.xaxis.tick_top()

@@ -35,3 +35,10 @@ def test_a_cell_has_the_conclusion_of_its_condition_and_regime():
     assert all(same_color(cells[place], to_rgba(colour, 0.35)) for place, colour in expected.items())
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     assert texts[0, 0] == '+0.100\n+0.087 to +0.113' and texts[1, 0].startswith('+0.000\n−0.001')
+
+
+def test_a_cell_of_fewer_pairs_says_so():
+    studies = dict(few=study(weak=[0.1, 0.11], other=[0.1, 0.1, 0.2, 0.2]))
+    (axes,) = regime_map(studies).axes
+    weak, other = (text.get_text() for text in axes.texts)
+    assert weak.endswith(', n = 2') and 'n =' not in other
