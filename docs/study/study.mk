@@ -177,12 +177,14 @@ define keep_study
 	@cp $(1)/baseline.py docs/study/$(2)/
 endef
 
-# The map of the conclusions in all regimes whose seeds are complete.
+# The map of the conclusions in all regimes whose seeds are complete: one scale of F-Noise and what it is compared with.
+MAPPED := cct_0.3 l2_0.3 mean_normal_0.1 ChannelDropout_0.5 FDrop FeatureDropBlock antithetic supervised labels_128
 define draw_map
 	@$(RUN) tools/compare.py --regime "embedded shapes=$(call saved,embedded)" \
 	    --regime "photographs=$(call saved,photos)" --regime "images without labels=$(call saved,semi/trained)" \
 	    --regime "batch norm frozen=$(call saved,semi/frozen)" \
-	    --regime "photographs without labels=$(call saved,semi/photos)" --figure docs/study/map.png
+	    --regime "photographs without labels=$(call saved,semi/photos)" \
+	    --conditions $(MAPPED) --measures coco/segm_mAP $(ROBUSTNESS) --figure docs/study/map.png
 endef
 
 # The files of the study $(1), joined by commas.

@@ -81,7 +81,8 @@ def parse_args() -> argparse.Namespace:
         default=[],
         metavar='NAME=FILE,FILE',
         help='comparison.json of a study in one regime, such as few labels or other data; of several the table and '
-        '--figure, a map, show the conclusions about each condition in the first measure of each',
+        '--figure, a map, show the conclusions about each condition, in those of --measures that the study has '
+        '(default: its first)',
     )
     saved.add_argument(
         '--label-counts',

@@ -27,7 +27,7 @@ from ..comparison.charts import snr_group
 from ..comparison.forest_plot import forest_plot
 from ..comparison.learning_curve import learning_curves, worth_table
 from ..comparison.measure_table import measure_table, regime_page, study_page
-from ..comparison.measures import HIGHER, Measure
+from ..comparison.measures import HIGHER, STUDY_MEASURES, Measure
 from ..comparison.plots import plot_charts
 from ..comparison.regime_map import regime_map
 from ..comparison.report import Picture, detection_pictures, write_report
@@ -127,19 +127,24 @@ def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
     """Read the saved comparisons of --regime by name.
 
     Raises:
-        InputError: An option is not of the form NAME=FILE,FILE, a name occurs twice, a file cannot be read, or
-            a condition of --conditions is in none.
+        InputError: An option is not of the form NAME=FILE,FILE, a name occurs twice, a file cannot be read or has
+            none of --measures, or a condition of --conditions is in none.
     """
     studies: dict[str, SavedComparison] = {}
     for text in args.regime:
         name, paths = named_paths('--regime', text, 'FILE')
         if name in studies:
             raise InputError(f'two regimes are called {name}')
-        studies[name] = read_comparisons(paths, measures=args.measures)
-    there = {name for study in studies.values() for name in study.conditions[1:]}
+        study = join_comparisons(paths)
+        there = [measure.key for measure in study.measures]
+        shown = [key for key in args.measures or STUDY_MEASURES if key in there]
+        if not shown:
+            raise InputError(f'{study.files} has none of the measures to show, but {", ".join(there)}')
+        studies[name] = study.showing(measures=shown if args.measures else shown[:1])
+    conditions = {name for study in studies.values() for name in study.conditions[1:]}
     for name in args.conditions:
-        if name not in there:
-            raise InputError(f'no regime has the condition {name}, but {", ".join(sorted(there))}')
+        if name not in conditions:
+            raise InputError(f'no regime has the condition {name}, but {", ".join(sorted(conditions))}')
     return {name: study.with_conditions(args.conditions) for name, study in studies.items()}
 
 

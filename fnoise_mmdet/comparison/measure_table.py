@@ -118,23 +118,23 @@ def study_page(study: SavedComparison) -> str:
 def regime_page(studies: Mapping[str, SavedComparison]) -> str:
     """Return the table of several studies in Markdown, with a note on its statistics.
 
-    It shows the first measure of each study, with one row per condition.
+    Each measure of a study has a section, with one row per condition.
 
     Args:
         studies: Saved comparison of each regime, in the order of the sections.
     """
-    found = {regime: study.of_first_measure() for regime, study in studies.items()}
-    intervals = _intervals([one for of_regime in found.values() for one in of_regime])
+    intervals = _intervals([one for study in studies.values() for one in study.differences])
     sections = [
         _section(
-            f'{regime}: {_title(study.measures[0])}, n = {_pairs(found[regime])}',
+            f'{regime}: {_title(measure)}, n = {_pairs(found)}',
             study.conditions,
-            study.measures[0],
-            found[regime],
+            measure,
+            found,
             intervals,
-            _pairs(found[regime]),
+            _pairs(found),
         )
         for regime, study in studies.items()
+        for measure, found in study.by_measure()
     ]
     table = Table(['', 'mean', *_heads(intervals)], sections, numeric=2 + intervals, emphasized=2)
     return f'{table.markdown()}\n\n{_note("n seeds", "the first condition", intervals)}'

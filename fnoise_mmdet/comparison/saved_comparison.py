@@ -31,9 +31,11 @@ class SavedComparison(NamedTuple):
         """Return the seeds that any condition has."""
         return {seed for measure in self.measures for of_seeds in measure.values.values() for seed in of_seeds}
 
-    def of_first_measure(self) -> list[Difference]:
-        """Return the differences in the first measure."""
-        return [one for one in self.differences if one.measure.key == self.measures[0].key]
+    def by_measure(self) -> list[tuple[Measure, list[Difference]]]:
+        """Return the measures, each with the differences in it."""
+        return [
+            (measure, [one for one in self.differences if one.measure.key == measure.key]) for measure in self.measures
+        ]
 
     def with_conditions(self, conditions: Sequence[str]) -> 'SavedComparison':
         """Keep the reference and those of the conditions that there are, with their warnings; all without any."""

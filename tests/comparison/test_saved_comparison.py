@@ -117,8 +117,11 @@ def test_a_condition_may_have_fewer_seeds(tmp_path):
             flip=dict(plain=True, weak=True, strong=False, weaker=True),
             place=dict(plain='neck', weak='neck', strong='neck', weaker='head'),
         )
-        seeds = {one.condition: sorted(one.by_seed) for one in study.of_first_measure()}
-        assert seeds == dict(weak=[0, 1, 2, 3], strong=[0, 1], weaker=[2, 3])
+        (ap, differences), (loss, none) = study.by_measure()
+        assert {one.condition: sorted(one.by_seed) for one in differences} == dict(
+            weak=[0, 1, 2, 3], strong=[0, 1], weaker=[2, 3]
+        )
+        assert (ap.key, loss.key, none) == ('coco/segm_mAP', 'loss', [])
 
 
 def test_warnings_are_of_the_conditions_shown_without_duplicates(tmp_path):

@@ -31,6 +31,12 @@ def test_map_of_regimes(tool, tmp_path):
     rows = [line.split('|')[1].strip() for line in page.splitlines()[2:] if line.startswith('|')]
     embedded, photos = '**embedded: mask AP ↑, n = 3**', '**photos: mask AP ↑, n = 2**'
     assert rows == [embedded, 'baseline', 'cct_0.3', photos, 'baseline', 'cct_0.3', 'l2_0.3']
+    page = tool('compare', *regimes, '--measures', 'segm_mAP/mPC', 'loss').stdout
+    sections = [line.split('|')[1].strip() for line in page.splitlines() if line.startswith('| **')]
+    in_embedded = ['**embedded: mask mPC ↑, n = 3**', '**embedded: training loss, n = 3**']
+    assert sections == [*in_embedded, '**photos: training loss, n = 2**'], 'the measures that a regime has'
+    error = tool('compare', *regimes, '--measures', 'segm_mAP/mPC', status=2).stderr
+    assert 'seeds_1.json has none of the measures to show, but coco/segm_mAP, ' in error
     assert 'no regime has the condition x, but' in tool('compare', *regimes, '--conditions', 'x', status=2).stderr
     error = tool('compare', *regimes[:2], *regimes[:2], '--figure', tmp_path / 'b.png', status=2).stderr
     assert 'two regimes are called embedded' in error and not (tmp_path / 'b.png').exists()
