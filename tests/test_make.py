@@ -50,8 +50,10 @@ def test_photos_of_another_sample_are_not_shown(root, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('exploratory', 'conditions'), [('', 3), ('100', 6)])
-def test_the_study_on_fewer_labels_can_start(root, tmp_path, exploratory, conditions):
+@pytest.mark.parametrize(
+    ('target', 'exploratory', 'sweeps', 'trainings'), [('100', '', 4, 3), ('100', '100', 4, 6), ('length', '', 1, 4)]
+)
+def test_the_study_on_fewer_labels_can_start(root, tmp_path, target, exploratory, sweeps, trainings):
     """Its trainings take hours; their configs, conditions and data are checked in seconds."""
     data = tmp_path / 'labels'
     make_shapes(data, num_train=640, num_val=2, num_test=2)
@@ -62,17 +64,17 @@ def test_the_study_on_fewer_labels_can_start(root, tmp_path, exploratory, condit
         f'OUT={tmp_path}/out',
         f'RUN={sys.executable}',
     ]
-    text = make(root, '--dry-run', '--no-print-directory', 'study-labels-100', *arguments)
+    text = make(root, '--dry-run', '--no-print-directory', f'study-labels-{target}', *arguments)
     commands = text.replace('\\\n', ' ').splitlines()
     (split,) = [command for command in commands if 'tools/split_coco.py' in command]
-    sweeps = [f'{command} --dry-run' for command in commands if 'tools/sweep.py' in command]
-    assert len(sweeps) == 4
+    of_sweeps = [f'{command} --dry-run' for command in commands if 'tools/sweep.py' in command]
+    assert len(of_sweeps) == sweeps
     outputs = []
-    for command in (split, *sweeps):
+    for command in (split, *of_sweeps):
         result = subprocess.run(command, shell=True, cwd=root, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         outputs.append(result.stdout)
-    assert outputs[1].count('will start') == conditions, 'with 40 labels'
+    assert outputs[1].count('will start') == trainings, 'those with 40 labels, or all'
 
 
 @pytest.mark.slow

@@ -49,19 +49,32 @@ study-labels-%: | $(LABELS) $(STYLES:%=$(LABELS)_%)
 	$(call split,$(LABELS),$(filter-out 640,$(LABEL_COUNTS)),$*)
 	$(foreach count,$(LABEL_COUNTS),$(if $(wildcard docs/study/labels/$(count)/seeds_$*.json),,$(call labels_count,$*,$(count),$(OUT)/study/labels/$(count)_$*)))
 
-# The conditions with seed $(1) and $(2) labels, in the folder $(3); all see 2560 images in 640 iterations.
+# The conditions with seed $(1) and $(2) labels, in the folder $(3).
 define labels_count
-	@epochs=$$((2560 / $(2))) && $(RUN) tools/sweep.py configs/demo_baseline.py --data-root $(LABELS) --scale 0.3 \
+	@$(RUN) tools/sweep.py configs/demo_baseline.py --data-root $(LABELS) --scale 0.3 \
 	    --preset cct $(if $(filter $(EXPLORATORY_SEEDS),$(1)),l2 --condition mean_normal_0.1:mean_normal=0.1 \
 	    --condition ChannelDropout_0.5:ChannelDropout model.neck.noise.drop_prob=0.5) \
 	    $(if $(filter $(EXPLORATORY_SEEDS),$(1))$(filter 40,$(2)),--condition no_flip train_dataloader.dataset.pipeline.3.prob=0.0) \
-	    --seeds $(1) --no-report --out $(3) --cfg-options train_cfg.max_epochs=$$epochs train_cfg.val_interval=$$epochs \
-	    default_hooks.checkpoint.interval=$$epochs param_scheduler.1.end=$$epochs param_scheduler.1.T_max=$$epochs \
-	    $(if $(filter-out 640,$(2)),train_dataloader.dataset.ann_file=annotations/instances_train.$(1)@$(2)_images.json)
+	    --seeds $(1) --no-report --out $(3) --cfg-options $(call labels_settings,$(1),$(2),1)
 	$(if $(filter 640,$(2)),$(call shifted,$(3)))
 	$(call keep_study,$(3),labels/$(2),seeds_$(1))
 
 endef
+
+# Settings: the $(2) labelled images of seed $(1), 2560 images in 640 iterations, and $(3) validations.
+labels_settings = $(foreach key,train_cfg.max_epochs default_hooks.checkpoint.interval param_scheduler.1.end \
+    param_scheduler.1.T_max,$(key)=$$((2560 / $(2)))) train_cfg.val_interval=$$((2560 / $(2) / $(3))) \
+    $(if $(filter-out 640,$(2)),train_dataloader.dataset.ann_file=annotations/instances_train.$(1)@$(2)_images.json)
+
+# Whether the validation loss turns in as many iterations, on a seed that is not reported.
+LENGTH = $(OUT)/study/labels/length
+study-labels-length: | $(LABELS)
+	$(call split,$(LABELS),$(filter-out 640,$(LABEL_COUNTS)),100)
+	@$(RUN) tools/sweep.py configs/demo_baseline.py --data-root $(LABELS) --scale 0 --seeds 100 --no-report --out $(LENGTH) \
+	    $(foreach count,$(filter-out 640,$(LABEL_COUNTS)),--condition labels_$(count) $(call labels_settings,100,$(count),8)) \
+	    --cfg-options $(call labels_settings,100,640,4)
+	@$(RUN) tools/compare.py $(LENGTH) --out $(LENGTH)/report --force
+	@cp $(LENGTH)/report/figures/validation_losses.png docs/study/labels/
 
 # What the detectors are worth elsewhere: under corruption, in other styles, and with features as on hardware.
 define shifted
