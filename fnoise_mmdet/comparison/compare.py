@@ -132,6 +132,11 @@ def compare(
     return Comparison(list(conditions), measures, differences, classes, list(warnings))
 
 
+def most_pairs(differences: Sequence[Difference]) -> int:
+    """Return the largest number of pairs of a difference."""
+    return max((len(one.by_seed) for one in differences), default=0)
+
+
 def paired_difference(
     measure: Measure, reference: str, condition: str, draws: Draws | None = None
 ) -> Difference | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..visualization.markup import escape_markdown
-from .compare import Difference
+from .compare import Difference, most_pairs
 from .intervals import LEVEL, significant_after_holm, t_test
 from .measures import LEAST, MARGIN, Measure
 from .numbers import number
@@ -31,7 +31,7 @@ def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differ
     """
     shown = {measure.key for measure in measures}
     found = [one for one in differences if one.measure.key in shown]
-    intervals, seeds = _intervals(found), _pairs(found)
+    intervals, seeds = _intervals(found), most_pairs(found)
     if len(conditions) == 2:
         reference, other = conditions
         of_measure = {one.measure.key: one for one in found if one.condition == other}
@@ -48,11 +48,6 @@ def measure_table(conditions: Sequence[str], measures: Sequence[Measure], differ
 def _intervals(differences: Sequence[Difference]) -> int:
     """Return the number of columns of intervals."""
     return 1 + any(one.images is not None for one in differences)
-
-
-def _pairs(differences: Sequence[Difference]) -> int:
-    """Return the largest number of pairs."""
-    return max((len(one.by_seed) for one in differences), default=0)
 
 
 def _heads(intervals: int) -> list[str]:
@@ -126,12 +121,12 @@ def regime_page(studies: Mapping[str, SavedComparison]) -> str:
     intervals = _intervals([one for study in studies.values() for one in study.differences])
     sections = [
         _section(
-            f'{regime}: {_title(measure)}, n = {_pairs(found)}',
+            f'{regime}: {_title(measure)}, n = {most_pairs(found)}',
             study.conditions,
             measure,
             found,
             intervals,
-            _pairs(found),
+            most_pairs(found),
         )
         for regime, study in studies.items()
         for measure, found in study.by_measure()

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..visualization.markup import without_mathtext
+from .compare import most_pairs
 from .forest_plot import COLOURS, UNDECIDED
 from .saved_comparison import SavedComparison
 
@@ -30,7 +31,7 @@ def regime_map(studies: Mapping[str, SavedComparison]) -> Figure:
     axes = figure.add_subplot()
     titles = []
     for row, (regime, measure, differences) in enumerate(rows):
-        pairs = max((len(one.by_seed) for one in differences), default=0)
+        pairs = most_pairs(differences)
         titles.append(f'{regime}\n{measure.label}, n = {pairs}')
         for one in differences:
             column = names.index(one.condition)
