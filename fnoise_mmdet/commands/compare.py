@@ -128,23 +128,26 @@ def read_regimes(args: argparse.Namespace) -> dict[str, SavedComparison]:
 
     Raises:
         InputError: An option is not of the form NAME=FILE,FILE, a name occurs twice, a file cannot be read or has
-            none of --measures, or a condition of --conditions is in none.
+            none of --measures, or a condition of --conditions or a measure of --measures is in none.
     """
     studies: dict[str, SavedComparison] = {}
+    available: set[str] = set()
     for text in args.regime:
         name, paths = named_paths('--regime', text, 'FILE')
         if name in studies:
             raise InputError(f'two regimes are called {name}')
         study = join_comparisons(paths)
         there = [measure.key for measure in study.measures]
+        available.update(there)
         shown = [key for key in args.measures or STUDY_MEASURES if key in there]
         if not shown:
             raise InputError(f'{study.files} has none of the measures to show, but {", ".join(there)}')
         studies[name] = study.showing(measures=shown if args.measures else shown[:1])
     conditions = {name for study in studies.values() for name in study.conditions[1:]}
-    for name in args.conditions:
-        if name not in conditions:
-            raise InputError(f'no regime has the condition {name}, but {", ".join(sorted(conditions))}')
+    for what, wanted, found in (('condition', args.conditions, conditions), ('measure', args.measures, available)):
+        for name in wanted:
+            if name not in found:
+                raise InputError(f'no regime has the {what} {name}, but {", ".join(sorted(found))}')
     return {name: study.with_conditions(args.conditions) for name, study in studies.items()}
 
 

@@ -37,6 +37,8 @@ def test_map_of_regimes(tool, tmp_path):
     assert sections == [*in_embedded, '**photos: training loss, n = 2**'], 'the measures that a regime has'
     error = tool('compare', *regimes, '--measures', 'segm_mAP/mPC', status=2).stderr
     assert 'seeds_1.json has none of the measures to show, but coco/segm_mAP, ' in error
+    error = tool('compare', *regimes, '--measures', 'loss', 'x', status=2).stderr
+    assert 'no regime has the measure x, but' in error, 'a wrong name among right ones'
     assert 'no regime has the condition x, but' in tool('compare', *regimes, '--conditions', 'x', status=2).stderr
     error = tool('compare', *regimes[:2], *regimes[:2], '--figure', tmp_path / 'b.png', status=2).stderr
     assert 'two regimes are called embedded' in error and not (tmp_path / 'b.png').exists()
