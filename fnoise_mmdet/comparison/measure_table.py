@@ -132,7 +132,7 @@ def regime_page(studies: Mapping[str, SavedComparison]) -> str:
         for measure, found in study.by_measure()
     ]
     table = Table(['', 'mean', *_heads(intervals)], sections, numeric=2 + intervals, emphasized=2)
-    return f'{table.markdown()}\n\n{_note("n seeds", "the first condition", intervals)}'
+    return f'{table.markdown()}\n\n{_note("n seeds", "the first condition", intervals)}{_across_regimes(studies)}'
 
 
 def _note(seeds: str, reference: str, intervals: int) -> str:
@@ -165,3 +165,22 @@ def _by_chance(study: SavedComparison) -> str:
         f'{"is" if found < 2 else "are"} significant ({number(level * len(of_seeds), 1)} expected by chance), '
         f"{kept or 'none'} after Holm's correction within each measure."
     )
+
+
+def _across_regimes(studies: Mapping[str, SavedComparison]) -> str:
+    """State where conditions of several sections differ significantly, by Holm's correction for their number."""
+    of_conditions: dict[str, dict[str, list[float]]] = {}
+    for regime, study in studies.items():
+        for one in study.differences:
+            if len(one.by_seed) > 1:
+                sections = of_conditions.setdefault(one.condition, {})
+                sections[f'{regime}: {one.measure.label}'] = list(one.by_seed.values())
+    results = []
+    for name, sections in of_conditions.items():
+        kept = [section for section, is_kept in zip(sections, significant_after_holm([*sections.values()])) if is_kept]
+        listed = f' ({", ".join(kept)})' if kept else ''
+        if len(sections) > 1:
+            results.append(f'{name} in {len(kept) or "none"} of {len(sections)}{listed}')
+    if not results:
+        return ''
+    return f" Significant after Holm's correction for the number of sections: {escape_markdown('; '.join(results))}."

@@ -2,7 +2,7 @@ import pytest
 
 from fnoise_mmdet.comparison.compare import Difference
 from fnoise_mmdet.comparison.intervals import Interval, t_interval
-from fnoise_mmdet.comparison.measure_table import measure_table, study_page
+from fnoise_mmdet.comparison.measure_table import measure_table, regime_page, study_page
 from fnoise_mmdet.comparison.measures import Measure
 from fnoise_mmdet.comparison.saved_comparison import SavedComparison
 
@@ -104,3 +104,28 @@ def test_note_counts_significant_differences(study):
     assert ' none is significant' in note(chance, chance) and ', none after' in note(chance, chance)
     assert not note(sure), 'one difference needs no correction'
     assert not note(chance, sure, measure=LOSS), 'the training loss is told apart by the noise itself'
+
+
+def test_conditions_of_several_regimes_are_corrected_for_their_number(study):
+    def regimes(**by_seed):
+        return {
+            regime: study._replace(differences=[difference('weak', values, t_interval(values))])
+            for regime, values in by_seed.items()
+        }
+
+    def note(studies):
+        return regime_page(studies).splitlines()[-1].partition('(power 80 %).')[2]
+
+    chance, sure, lucky = (-0.1, 0.1, 0.2), (0.2, 0.2001, 0.2002), (0.1, 0.15, 0.19)
+    head = " Significant after Holm's correction for the number of sections: weak in"
+    assert note(regimes(few=lucky, many=chance)) == f'{head} none of 2.'
+    assert note(regimes(few=sure, many=lucky)) == f'{head} 2 of 2 (few: mask AP, many: mask AP).'
+    assert note(regimes(few=sure, many=lucky, all=chance)) == f'{head} 1 of 3 (few: mask AP).'
+    assert not note(regimes(few=sure)), 'one section needs no correction'
+    strong = difference('strong', [0.2], None)
+    assert 'strong' not in note(
+        {
+            name: one._replace(differences=[*one.differences, strong])
+            for name, one in regimes(few=lucky, many=chance).items()
+        }
+    )
