@@ -428,7 +428,7 @@ train_dataloader = dict(
     batch_size=4,
     dataset=dict(
         _scope_='mmdet',
-        ann_file='annotations/instances_train.7@80_images.json',
+        ann_file='annotations/instances_train.9@80_images.json',
         backend_args=None,
         data_prefix=dict(img='train/'),
         data_root='data/study_labels',
