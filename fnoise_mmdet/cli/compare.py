@@ -98,7 +98,7 @@ def parse_args() -> argparse.Namespace:
         type=Path,
         metavar='FILE',
         help=f'draw AP against the signal-to-noise ratio of features as on hardware, which {command_for("robustness")} '
-        '--deployment has measured, and the differences to the first condition',
+        '--deployment has measured, and the share of AP that is kept, as differences to the first condition',
     )
     args = parser.parse_args()
     if args.regime and (args.runs or args.group or args.curve or args.out or args.deployment_figure):

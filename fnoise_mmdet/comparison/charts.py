@@ -243,9 +243,10 @@ def _against_scale(conditions: Sequence[Condition], measures: Sequence[Measure])
 def snr_group(conditions: Sequence[str], measures: Sequence[Measure]) -> ChartGroup:
     """Return the charts of AP against the signal-to-noise ratio of features as on hardware.
 
-    The charts of the first row have all conditions, the others their
-    differences to the first one, paired by seed. Lines are means over seeds
-    with Student's 95 % confidence intervals.
+    The charts of the first row have the AP of all conditions, the others the
+    share of the clean AP that they keep, as differences to the first one,
+    paired by seed. Lines are means over seeds with Student's 95 % confidence
+    intervals.
 
     Args:
         conditions: Names, the reference first.
@@ -257,7 +258,7 @@ def snr_group(conditions: Sequence[str], measures: Sequence[Measure]) -> ChartGr
         if lines := _against_snr(conditions, measures, metric):
             overlaid.append(Chart(title, SNR_LABEL, title, lines))
         if lines := _against_snr(conditions, measures, metric, conditions[0]):
-            paired.append([_difference_chart(title, SNR_LABEL, conditions[0], lines)])
+            paired.append([_difference_chart(f'share of {label} AP kept', SNR_LABEL, conditions[0], lines)])
     rows = [overlaid, *paired] if overlaid else []
     return ChartGroup('signal_to_noise', 'AP against the signal-to-noise ratio of the features', SNR_MEANING, rows)
 
@@ -270,16 +271,17 @@ def _difference_chart(label: str, x_label: str, reference: str, lines: list[Line
 def _against_snr(
     conditions: Sequence[str], measures: Sequence[Measure], metric: str, reference: str = ''
 ) -> list[Line]:
-    """Return the AP of each condition, or its difference to a reference, against the mean signal-to-noise ratio of each
-    perturbation by hardware, with confidence intervals instead of minimum and maximum.
+    """Return the AP of each condition, or the difference of the share that it keeps to that of a reference, against the
+    mean signal-to-noise ratio of each perturbation by hardware, with confidence intervals for minimum and maximum.
     """
+    figure = f'{metric}/deployment_kept' if reference else f'{metric}/deployment'
     values = {measure.key: measure.values for measure in measures}
     names = [key.removeprefix(SNR_DB) for key in values if key.startswith(SNR_DB)]
     lines = []
     for place, condition in enumerate(conditions):
         points = []
         for name in names if condition != reference else []:
-            of_metric = values.get(f'{metric}/deployment {name}', {})
+            of_metric = values.get(f'{figure} {name}', {})
             found, ratios = of_metric.get(condition, {}), values[f'{SNR_DB}{name}'].get(condition, {})
             subtracted = of_metric.get(reference, {}) if reference else dict.fromkeys(found, 0.0)
             if seeds := [seed for seed in found if seed in ratios and seed in subtracted]:

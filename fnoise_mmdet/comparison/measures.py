@@ -33,7 +33,11 @@ STUDY_MEASURES = (
     *TRAIN_AP,
     'val_loss',
     'loss',
-    *(f'{metric}/{figure}' for figure in ('mPC', 'rPC', 'noise', 'domains', 'deployment') for metric in ROBUST_METRICS),
+    *(
+        f'{metric}/{figure}'
+        for figure in ('mPC', 'rPC', 'noise', 'domains', 'deployment', 'deployment_kept')
+        for metric in ROBUST_METRICS
+    ),
 )
 
 
@@ -142,6 +146,8 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
         yield from collect(f'{metric}/domains', f'{label} AP, other domains', HIGHER, of_domains)
         on_hardware = robust(partial(_mean_over, get=Robustness.by_deployment, metric=metric, names=deployments))
         yield from collect(f'{metric}/deployment', f'{label} AP, features as on hardware', HIGHER, on_hardware)
+        kept = robust(partial(_kept, metric=metric, names=deployments))
+        yield from collect(f'{metric}/deployment_kept', f'share of {label} AP kept as on hardware', HIGHER, kept)
     yield from collect('time', 'seconds per iteration', '', Run.seconds_per_iteration)
     yield from collect('memory', 'peak memory, MiB', '', Run.memory_mib)
 
@@ -165,6 +171,10 @@ def collect_measures(conditions: Sequence[Condition], losses: Sequence[str]) -> 
             for name in names:
                 of_name = robust(partial(_mean_over, get=get, metric=metric, names=[name]))
                 yield from collect(f'{metric}/{kind} {name}', f'{label} AP, {kind} {name}', HIGHER, of_name, True)
+        for name in deployments:
+            kept = robust(partial(_kept, metric=metric, names=[name]))
+            label_of_name = f'share of {label} AP kept, deployment {name}'
+            yield from collect(f'{metric}/deployment_kept {name}', label_of_name, HIGHER, kept, True)
     for name in deployments:
         ratio = robust(partial(_snr_db, name=name))
         yield from collect(f'{SNR_DB}{name}', f'signal-to-noise ratio in dB, deployment {name}', '', ratio, True)
@@ -210,6 +220,15 @@ def _mean_over(
 ) -> float | None:
     values = get(found, metric)
     return float(np.mean([values[name] for name in names])) if names and set(names) <= values.keys() else None
+
+
+def _kept(found: Robustness, metric: str, names: Sequence[str]) -> float | None:
+    """Return the mean AP under perturbations by hardware as a share of the clean AP, None if one is missing or it is 0.
+
+    As the relative performance under corruption (rPC), it tells robustness from accuracy.
+    """
+    mean, clean = _mean_over(found, Robustness.by_deployment, metric, names), found.clean(metric)
+    return mean / clean if mean is not None and clean else None
 
 
 def _under(found: Robustness, metric: str, name: str, cells: Sequence[Cell]) -> float | None:

@@ -44,7 +44,7 @@ def plot_charts(group: ChartGroup) -> Figure:
                 shade = colour(line.colour)
                 if line.low != line.high:
                     axes.fill_between(line.x, line.low, line.high, color=shade, alpha=0.18, linewidth=0)
-                marker = 'o' if len(line.x) < 15 else None
+                marker = 'o' if len(line.x) < 20 else None
                 label = legend_label(line.label)
                 axes.plot(line.x, line.mean, color=shade, linewidth=1.4, marker=marker, markersize=3, label=label)
             low, high = axes.get_ylim()

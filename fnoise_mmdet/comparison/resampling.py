@@ -61,9 +61,10 @@ def _robust_draws(robustness: Robustness, common: Common) -> Iterator[tuple[str,
         else:
             means = {figure: np.mean(values, axis=0) for figure, values in found.items()}
             clean = means.pop('clean', None)
-            if clean is not None and 'mPC' in means:
-                with np.errstate(divide='ignore', invalid='ignore'):
-                    means['rPC'] = means['mPC'] / clean
+            for share, figure in (('rPC', 'mPC'), ('deployment_kept', 'deployment')):
+                if clean is not None and figure in means:
+                    with np.errstate(divide='ignore', invalid='ignore'):
+                        means[share] = means[figure] / clean
             yield from ((f'{metric}/{figure}', values) for figure, values in means.items())
 
 

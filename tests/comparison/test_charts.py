@@ -79,6 +79,7 @@ def test_ap_against_the_signal_to_noise_ratio(make_run, write_robustness, tmp_pa
             )
             for name, ap, snr, more in found
         ]
+        results.append(dict(kind='clean', metrics=dict(bbox_mAP=0.4 + shift), predictions=''))
         robustness = write_robustness(tmp_path / f'run_{shift}_{seed}', results)
         return make_run(f'{shift}/{seed}', record=dict(seed=seed), robustness=robustness)
 
@@ -101,5 +102,9 @@ def test_ap_against_the_signal_to_noise_ratio(make_run, write_robustness, tmp_pa
     assert overlaid.lines == chart.lines and difference.is_difference
     (line,) = difference.lines
     assert (line.label, line.colour, line.x) == ('fnoise', 1, [13.5, 14.5, 25.5])
-    low, high = t_interval([0.05, 0.05])
-    assert [line.low, line.mean, line.high] == [pytest.approx([value] * 3) for value in (low, 0.05, high)]
+    kept = [
+        [(ap + 0.05 + seed / 100) / (0.45 + seed / 100) - (ap + seed / 100) / (0.4 + seed / 100) for seed in (0, 1)]
+        for ap in (0.1, 0.2, 0.3)
+    ]
+    assert line.mean == pytest.approx([sum(shares) / 2 for shares in kept])
+    assert list(zip(line.low, line.high)) == [pytest.approx(t_interval(shares)) for shares in kept]

@@ -50,11 +50,13 @@ def tested(shapes, make_run, make_detections, write_robustness, tmp_path):
 
 
 def test_figures_and_their_intervals_over_images(tested):
-    """Against the formulas on the AP of every resample: mPC a mean of AP, rPC a ratio of mPC to the clean AP."""
+    """Against the formulas on the AP of every resample: mPC a mean of AP, rPC and the share kept
+    on hardware ratios of such means to the clean AP.
+    """
     conditions, tables = tested
     drawn = draw_resamples(16, RESAMPLES)
     ap = {key: average_precision(of_evaluation, drawn)[:, 0] for key, of_evaluation in tables.items()}
-    mpc, rpc, perturbed, other, rounded = {}, {}, {}, {}, {}
+    mpc, rpc, perturbed, other, rounded, kept = {}, {}, {}, {}, {}, {}
     for name in ('baseline', 'fnoise'):
         for seed in (0, 1):
             mpc[name, seed] = sum(ap[name, seed, label] for label in ('fog_1', 'fog_3', 'snow_1')) / 3
@@ -62,8 +64,9 @@ def test_figures_and_their_intervals_over_images(tested):
             perturbed[name, seed] = ap[name, seed, 'noise_1']
             other[name, seed] = (ap[name, seed, 'domain_night'] + ap[name, seed, 'domain_flat']) / 2
             rounded[name, seed] = (ap[name, seed, 'e2m1'] + ap[name, seed, 'additive']) / 2
+            kept[name, seed] = rounded[name, seed] / ap[name, seed, 'clean']
     found = compare(conditions)
-    figures = dict(mPC=mpc, rPC=rpc, noise=perturbed, domains=other, deployment=rounded)
+    figures = dict(mPC=mpc, rPC=rpc, noise=perturbed, domains=other, deployment=rounded, deployment_kept=kept)
     for key, values in figures.items():
         differences = [values['fnoise', seed] - values['baseline', seed] for seed in (0, 1)]
         expected = np.quantile(np.mean(differences, axis=0), [0.025, 0.975])
@@ -72,7 +75,8 @@ def test_figures_and_their_intervals_over_images(tested):
         assert expected[0] < difference.mean < expected[1]
         assert difference.measure.better == 'higher' and not difference.measure.is_component
     parts = {measure.key for measure in found.measures if measure.is_component}
-    names = ('fog', 'snow', 'domain night', 'domain flat', 'deployment e2m1', 'deployment additive 0.1')
+    hardware = [f'{key} {name}' for key in ('deployment', 'deployment_kept') for name in ('e2m1', 'additive 0.1')]
+    names = ('fog', 'snow', 'domain night', 'domain flat', *hardware)
     assert {f'bbox_mAP/{name}' for name in names} <= parts
 
 

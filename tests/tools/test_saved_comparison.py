@@ -69,8 +69,10 @@ def test_draws_the_deployment(tool, tmp_path):
     file, page = tmp_path / 'deployment.svg', tmp_path / 'page.md'
     study = 'docs/study/labels/640/seeds_0.json'
     tool('compare', study, '--conditions', 'cct_0.3', '--deployment-figure', file)
-    titles = [line for line in file.read_text().splitlines() if 'features as on hardware' in line]
-    assert [title for title in titles if 'difference to baseline' in title] and 'l2_0.3' not in file.read_text()
+    drawn = file.read_text()
+    for title in ('mask AP, features as on hardware', 'share of mask AP kept: difference to baseline, paired by seed'):
+        assert title in drawn
+    assert 'l2_0.3' not in drawn
     page.write_text('<!-- study -->\n<!-- study -->\n')
     for arguments, message in (
         ([STUDY, '--into', page], 'has no AP of features as on hardware: measure it with'),
