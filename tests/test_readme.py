@@ -28,7 +28,7 @@ def test_is_short(readme):
     ],
 )
 def test_the_study(root, readme, label, key):
-    study = read_comparisons(sorted((root / 'docs/study/embedded').glob('seeds_*.json')), [CONDITION], [key])
+    study = read_comparisons(sorted((root / 'docs/study/labels/640').glob('seeds_*.json')), [CONDITION], [key])
     (measure,), (difference,) = study.measures, study.differences
     values = [f'{measure.mean(name):.3f} ± {measure.deviation(name):.3f}' for name in study.conditions]
     interval = f'{difference.seeds.low:+.3f} to {difference.seeds.high:+.3f}'

@@ -38,9 +38,9 @@ EXPLORATORY_SEEDS := 0 1 2 3 4 5 6 7 8 9
 LABEL_COUNTS := 40 80 160 640
 LABELS := data/study_labels
 STYLES := dark outline
-ROBUSTNESS := $(foreach what,mPC noise domains deployment,segm_mAP/$(what))
+ROBUSTNESS := $(foreach what,mPC noise domains deployment deployment_kept,segm_mAP/$(what))
 study-labels: $(SEEDS:%=study-labels-%)
-	@$(RUN) tools/compare.py --label-counts --measures coco/segm_mAP --mark labels --into docs/study/README.md \
+	@$(RUN) tools/compare.py --label-counts --measures coco/segm_mAP --conditions cct_0.3 no_flip --mark labels --into docs/study/README.md \
 	    $(foreach count,$(LABEL_COUNTS),--regime $(count)=$(call saved,labels/$(count))) \
 	    --figure docs/study/labels/curves.png
 	$(call show_study,labels/640,--conditions cct_0.3 --measures $(ROBUSTNESS) --deployment-figure docs/study/labels/640/deployment.png)

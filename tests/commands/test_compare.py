@@ -2,7 +2,7 @@ from argparse import Namespace
 
 import pytest
 
-from fnoise_mmdet.commands.compare import latest_panels, one_study
+from fnoise_mmdet.commands.compare import latest_panels, one_study, regimes
 from fnoise_mmdet.comparison import Run
 
 
@@ -16,17 +16,39 @@ def test_latest_panels_by_step_without_other_files(tmp_path):
 
 
 CURVE = ['64=supervised', '128=labels_128']
+PRIMARY = ['cct_0.3', 'no_flip']
+SHIFTED = [f'segm_mAP/{what}' for what in ('mPC', 'noise', 'domains', 'deployment', 'deployment_kept')]
+
+
+def written(root, mark):
+    """Return what docs/study/study.mk has put into the page of the study."""
+    page = (root / 'docs/study/README.md').read_text(encoding='utf-8')
+    return page.split(f'<!-- {mark} -->')[1].strip()
+
+
+def saved(root, study):
+    return sorted((root / 'docs/study' / study).glob('seeds_*.json'))
 
 
 @pytest.mark.parametrize(
-    ('study', 'curve'),
-    [('embedded', []), ('photos', []), ('semi/trained', CURVE), ('semi/frozen', CURVE), ('semi/photos', [])],
+    ('study', 'options'),
+    [
+        ('embedded', {}),
+        ('labels/640', dict(conditions=['cct_0.3'], measures=SHIFTED)),
+        ('photos', {}),
+        ('semi/trained', dict(curve=CURVE)),
+        ('semi/frozen', dict(curve=CURVE)),
+        ('semi/photos', {}),
+    ],
 )
-def test_page_has_the_tables_of_the_saved_files(root, study, curve):
-    """As docs/study/study.mk writes them."""
-    page = (root / 'docs/study/README.md').read_text(encoding='utf-8')
-    _, table, _ = page.split(f'<!-- {study.replace("/", "_")} -->')
-    files = sorted((root / 'docs/study' / study).glob('seeds_*.json'))
-    args = Namespace(runs=files, conditions=[], measures=[], curve=curve, figure=None, deployment_figure=None)
-    expected, _ = one_study(args)
-    assert table.strip() == expected
+def test_page_has_the_tables_of_the_saved_files(root, study, options):
+    nothing = dict(conditions=[], measures=[], curve=[], figure=None, deployment_figure=None)
+    expected, _ = one_study(Namespace(runs=saved(root, study), **(nothing | options)))
+    assert written(root, study.replace('/', '_')) == expected
+
+
+def test_page_has_the_table_of_the_saved_label_counts(root):
+    listed = [f'{n}={",".join(map(str, saved(root, f"labels/{n}")))}' for n in (40, 80, 160, 640)]
+    args = Namespace(regime=listed, label_counts=True, measures=['coco/segm_mAP'], conditions=PRIMARY, figure=None)
+    expected, _ = regimes(args)
+    assert written(root, 'labels') == expected
