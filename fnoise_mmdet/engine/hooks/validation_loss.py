@@ -70,7 +70,12 @@ class ValidationLossHook(Hook):
                 'by the metrics of the evaluator, and remove ValidationLossHook from custom_hooks'
             )
         else:
-            metrics.update({f'val_{name}': value for name, value in losses.items()})
+            found = {f'val_{name}': value for name, value in losses.items()}
+            metrics.update(found)
+            # mmengine logs what is called a loss as the mean of the last ten values, here of validations.
+            custom = runner.log_processor.custom_cfg
+            known = {one['data_src'] for one in custom}
+            custom += [dict(data_src=name, method_name='current') for name in found if name not in known]
 
 
 def deep_copy(settings: Any) -> Any:

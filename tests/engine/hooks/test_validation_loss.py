@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fnoise_mmdet.config import load_config, use_data_root
-from fnoise_mmdet.engine.hooks.validation_loss import loss_dataloader, validation_losses
+from fnoise_mmdet.engine.hooks.validation_loss import loss_dataloader, own_randomness, validation_losses
 from fnoise_mmdet.engine.preview import initialise
 
 HOOK = dict(type='ValidationLossHook')
@@ -28,6 +28,17 @@ def test_logged_beside_the_ap_and_the_total_is_the_sum(train, read_rows):
     parts = ('val_loss_rpn_cls', 'val_loss_rpn_bbox', 'val_loss_cls', 'val_loss_bbox', 'val_loss_mask')
     assert row['val_loss'] == pytest.approx(sum(row[part] for part in parts), rel=1e-5)
     assert len(list(Path(runner.work_dir).glob('best_val_loss_epoch_1.pth'))) == 1
+
+
+def test_each_validation_is_logged_by_itself(train, read_rows):
+    """Without a mean over validations, as mmengine logs losses: the last is that of the last weights."""
+    settings = {'train_cfg.max_epochs': 3, 'log_processor.window_size': 10}
+    runner = train('demo_fnoise.py', custom_hooks=[HOOK], **settings)
+    rows = validations(read_rows(runner))
+    assert len({row['val_loss'] for row in rows}) == 3
+    with own_randomness(seed=0):
+        losses = validation_losses(runner.model, Runner.build_dataloader(loss_dataloader(runner.cfg), seed=0))
+    assert {name: rows[-1][f'val_{name}'] for name in losses} == pytest.approx(losses, rel=1e-5)
 
 
 def test_the_same_for_the_same_weights_with_and_without_noise(train, read_rows):
