@@ -72,7 +72,7 @@ class ValidationLossHook(Hook):
         else:
             found = {f'val_{name}': value for name, value in losses.items()}
             metrics.update(found)
-            # mmengine logs what is called a loss as the mean of the last ten values, here of validations.
+            # mmengine logs whatever is called a loss as the mean over its last window_size values, here validations.
             custom = runner.log_processor.custom_cfg
             known = {one['data_src'] for one in custom}
             custom += [dict(data_src=name, method_name='current') for name in found if name not in known]
